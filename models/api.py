@@ -1,0 +1,50 @@
+"""The seam: to everyone outside models/, a network is two pure functions over plain dicts of arrays.
+
+Only this file knows which library builds the networks.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+Params = dict[str, Any]
+ModelState = dict[str, Any]  # running statistics and the like; {} for most networks
+
+
+class Model(NamedTuple):
+    """A network.  `apply` takes `method` for networks that do more than one thing (decode, sample)."""
+
+    init: Callable[..., tuple[Params, ModelState]]  # (key, *inputs) -> params, state
+    apply: Callable[..., tuple[Any, ModelState]]  # (params, state, *inputs, key, train, method) -> outputs, state
+
+
+def cast_floats(tree: Any, dtype: str) -> Any:
+    """Casts the floating-point leaves of `tree` to `dtype`; integers and keys pass through."""
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(jnp.result_type(x), jnp.floating) else x, tree)
+
+
+def from_linen(module: nn.Module, precision: str = "float32") -> Model:
+    """Splits a Linen module into trained parameters and untrained state.
+
+    `precision` is what the network computes in; parameters, state and outputs stay float32 (Micikevicius et al. 2018).
+    """
+
+    def init(key, *inputs):
+        streams = dict(zip(("params", "dropout", "noise"), jax.random.split(key, 3), strict=True))
+        variables = dict(module.init(streams, *inputs, train=False))
+        return variables.pop("params"), variables
+
+    def apply(params, state, *inputs, key=None, train=False, method=None):
+        streams = {} if key is None else dict(zip(("dropout", "noise"), jax.random.split(key), strict=True))
+        if precision != "float32":
+            params, inputs = cast_floats((params, inputs), precision)
+        mutable = list(state) if train else []
+        outputs, changed = module.apply(
+            {"params": params, **state}, *inputs, train=train, rngs=streams, mutable=mutable, method=method
+        )
+        return cast_floats(outputs, "float32"), {**state, **changed}
+
+    return Model(init, apply)

@@ -1,0 +1,1 @@
+"""Scaling: design, sweep, records, laws, fits, plans and reports."""

@@ -1,0 +1,1 @@
+"""Tasks: everything that learning differs in, as one scalar each."""
