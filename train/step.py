@@ -1,0 +1,97 @@
+"""The one train step.  What differs between kinds of learning lives in `task.loss`, never here."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from train.metrics import Metrics, mean
+
+Batch = dict[str, jax.Array]
+
+
+class Task(NamedTuple):
+    """What is learnt, as one scalar.
+
+    `loss` returns `scalar, (model_state, metrics)`; `metrics["loss"]` is a (sum, weight) pair whose weight says how
+    much of the data the scalar stands for (examples or tokens), which makes accumulated gradients exact.
+    """
+
+    init: Callable[[jax.Array, Batch], tuple[Any, Any]]  # (key, batch) -> params, model_state
+    loss: Callable[..., tuple[jax.Array, tuple[Any, Metrics]]]  # (params, model_state, batch, key, train)
+
+
+@struct.dataclass
+class TrainState:
+    step: jax.Array
+    params: Any
+    model_state: Any
+    opt_state: optax.OptState
+
+
+def init_state(task: Task, tx: optax.GradientTransformation, key: jax.Array, batch: Batch) -> TrainState:
+    params, model_state = task.init(key, batch)
+    return TrainState(jnp.zeros((), jnp.int32), params, model_state, tx.init(params))
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    key: jax.Array,
+    rate: jax.Array,
+    *,
+    task: Task,
+    tx: optax.GradientTransformationExtraArgs,
+    accumulate: int = 1,
+    nonfinite: str = "stop",
+) -> tuple[TrainState, Metrics]:
+    """One step of any network.
+
+    `rate` is the schedule's value at this step, a float32 scalar that the optimizer multiplies its learning rate by:
+    an input like the batch, so runs that differ in length or schedule share one compiled program.
+    With `nonfinite="skip"` a step whose loss or gradient is not finite changes nothing but the step number.
+    """
+    grads, model_state, metrics = gradients(task, state, batch, jax.random.fold_in(key, state.step), accumulate)
+    grad_norm = optax.tree.norm(grads)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params, rate=rate)
+    new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), model_state, opt_state)
+    if nonfinite == "skip":
+        finite = jnp.isfinite(grad_norm) & jnp.isfinite(metrics["loss"][0])
+        kept = state.replace(step=state.step + 1)
+        new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, kept)
+        metrics["skipped"] = mean(1.0 - finite)
+    return new, {**metrics, "grad_norm": mean(grad_norm)}
+
+
+def gradients(task: Task, state: TrainState, batch: Batch, key: jax.Array, accumulate: int):
+    """The gradient of the whole batch, `accumulate` slices of it at a time, each weighted by what it counted."""
+    grad_fn = jax.value_and_grad(task.loss, has_aux=True)
+    if accumulate == 1:
+        (_, (model_state, metrics)), grads = grad_fn(state.params, state.model_state, batch, key, True)
+        return grads, model_state, metrics
+
+    # Slices interleave, so that each keeps an equal part of every device's share of the batch.
+    slices = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, accumulate, *x.shape[1:]), 1, 0), batch)
+
+    def one(carry, inputs):
+        model_state, total = carry
+        (_, (model_state, metrics)), grads = grad_fn(state.params, model_state, inputs[0], inputs[1], True)
+        weight = metrics["loss"][1]
+        return (model_state, jax.tree.map(lambda t, g: t + weight * g, total, grads)), metrics
+
+    zeros = jax.tree.map(jnp.zeros_like, state.params)
+    (model_state, total), stacked = jax.lax.scan(
+        one, (state.model_state, zeros), (slices, jax.random.split(key, accumulate))
+    )
+    metrics = jax.tree.map(lambda m: m.sum(0), stacked)
+    weight = jnp.maximum(metrics["loss"][1], 1e-30)  # a batch of nothing but padding moves nothing
+    return jax.tree.map(lambda g: g / weight, total), model_state, metrics
+
+
+def eval_step(params: Any, model_state: Any, batch: Batch, key: jax.Array, *, task: Task) -> Metrics:
+    """The metrics of one batch with nothing random in the network (dropout off, running statistics fixed)."""
+    _, (_, metrics) = task.loss(params, model_state, batch, key, False)
+    return metrics
