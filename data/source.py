@@ -1,0 +1,99 @@
+"""What data is to everyone else: records by number, many at a time.  B batch, L length (context)."""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int64
+
+from data.tokenize import Tokenizer
+
+Batch = dict[str, np.ndarray]  # x: float32 [B, ...] or int32 [B, L]; y: int32 [B] or [B, L]; mask: float32 like y
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Random access.  Every value that `gather` returns has the leading axis of `ids`."""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, ids: Int64[np.ndarray, " B"]) -> Batch: ...
+
+
+class Dataset(NamedTuple):
+    train: Source
+    valid: Source
+    classes: int  # classes of the target or size of the vocabulary; 0 where the target is not a class
+    unit: str  # what one unit of D is: "token" or "example"
+    per_record: int  # units in a record: the context length of text, 1 of an image
+    unique: int  # units in the training split
+    fingerprint: str  # of the decoded contents: two datasets with the same one hold the same numbers
+    bytes_per_unit: float = (
+        0.0  # of the held-out split, turns nats per token into bits per byte; 0 for what is not text
+    )
+    entropy: float = float("nan")  # lowest possible loss, nats per unit, where the source knows it
+    tokenizer: Tokenizer | None = None  # of text
+
+
+class Columns:
+    """Whole arrays, in memory or memory-mapped.  A uint8 column is pixels and comes out as float32 in [0, 1]."""
+
+    def __init__(self, **columns: np.ndarray):
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def gather(self, ids: Int64[np.ndarray, " B"]) -> Batch:
+        return {name: _floats(column[ids]) for name, column in self.columns.items()}
+
+    def __getstate__(self):
+        return {name: pack(column) for name, column in self.columns.items()}
+
+    def __setstate__(self, state):
+        self.columns = {name: unpack(column) for name, column in state.items()}
+
+
+class Windows:
+    """Windows of `context` tokens of one stream, `stride` apart, each with the token after it: y is x shifted by one.
+
+    With stride = context every token is predicted once an epoch, with stride = 1 a window starts at every token.
+    `last="drop"` gives full windows only; `last="pad"` also the ragged end, and a mask over y, so that no token of
+    a held-out stream goes uncounted (its first excepted, which nothing precedes).
+    """
+
+    def __init__(self, tokens: np.ndarray, context: int, stride: int, last: str = "drop"):
+        self.tokens, self.context, self.stride, self.last = tokens, context, stride, last
+
+    def __len__(self) -> int:
+        spare = len(self.tokens) - self.context - 1  # tokens beyond the first window
+        return 1 + (spare // self.stride if self.last == "drop" else -(-spare // self.stride))
+
+    def gather(self, ids: Int64[np.ndarray, " B"]) -> Batch:
+        at = ids[:, None] * self.stride + np.arange(self.context + 1)
+        if self.last == "drop":
+            return self._shifted(at)
+        mask = (at[:, 1:] < len(self.tokens)).astype(np.float32)
+        return {**self._shifted(np.minimum(at, len(self.tokens) - 1)), "mask": mask}
+
+    def _shifted(self, at: np.ndarray) -> Batch:
+        tokens = self.tokens[at].astype(np.int32)
+        return {"x": tokens[:, :-1], "y": tokens[:, 1:]}
+
+    def __getstate__(self):
+        return {**self.__dict__, "tokens": pack(self.tokens)}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, tokens=unpack(state["tokens"]))
+
+
+def pack(array: np.ndarray) -> np.ndarray | str:
+    """What another process needs to see `array`: of a memory-mapped one its path, not its contents."""
+    return str(array.filename) if isinstance(array, np.memmap) else array
+
+
+def unpack(packed: np.ndarray | str) -> np.ndarray:
+    return np.load(packed, mmap_mode="r") if isinstance(packed, str) else packed
+
+
+def _floats(column: np.ndarray) -> np.ndarray:
+    return column * np.float32(1 / 255) if column.dtype == np.uint8 else column

@@ -1,0 +1,104 @@
+"""GPT: a decoder-only transformer language model (Radford et al. 2018, 2019).
+
+Shapes: B batch, L length, T cache length, D width, V vocabulary, N heads, H head width.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from models.layers import choose
+from models.transformer import Stack
+
+
+class GPT(nn.Module):
+    """12 layers × 12 heads × 768 at vocabulary 50,257, context 1,024, with biases, is GPT-2 small: 124,439,808.
+
+    `positions` is "learned" or "rotary"; `head` is "tied" (to the token embedding) or "untied".
+    """
+
+    vocab: int
+    layers: int
+    heads: int
+    width: int
+    context: int
+    ratio: int = 4
+    positions: str = "learned"
+    head: str = "tied"
+    bias: bool = False
+    activation: str = "gelu"
+    dropout: float = 0.0
+    stack: str = "unrolled"
+    remat: str = "none"
+
+    def check(self, length: int) -> None:
+        if self.width % self.heads:
+            near = max(self.heads, round(self.width / self.heads) * self.heads)
+            raise ValueError(f"width={self.width} is not divisible by heads={self.heads}; width={near} is")
+        choose("positions", self.positions, {"learned": 0, "rotary": 0})
+        choose("head", self.head, {"tied": 0, "untied": 0})
+        if self.positions == "rotary" and (self.width // self.heads) % 2:
+            raise ValueError(f"rotary positions need an even head width; width/heads is {self.width // self.heads}")
+        if length > self.context:
+            raise ValueError(f"{length} tokens exceed the model's context={self.context}; raise context or cut the text")
+
+    @nn.compact
+    def __call__(
+        self, tokens_BL: Int[Array, "b l"], cache: Any = None, *, train: bool = False
+    ) -> Float[Array, "b l v"] | tuple[Float[Array, "b l v"], Any]:
+        """Logits of the next token at every position; with a cache, also the cache after these tokens."""
+        L = tokens_BL.shape[1]
+        self.check(L)
+        length = 0 if cache is None else cache["length"]
+        init = nn.initializers.normal(self.width**-0.5)  # unit logits from a normalised, tied stream at any width
+        embed = nn.Embed(self.vocab, self.width, embedding_init=init, name="token_embed")
+        x_BLD = embed(tokens_BL)
+        if self.positions == "learned":
+            table = nn.Embed(self.context, self.width, embedding_init=init, name="position_embed")
+            x_BLD = x_BLD + table(length + jnp.arange(L))[None]
+        x_BLD = nn.Dropout(self.dropout, deterministic=not train)(x_BLD)
+        block = {
+            "heads": self.heads,
+            "ratio": self.ratio,
+            "rotary": self.positions == "rotary",
+            "bias": self.bias,
+            "activation": self.activation,
+            "dropout": self.dropout,
+        }
+        stack = Stack(self.layers, block, self.stack, self.remat, name="stack")
+        x_BLD, layers = stack(x_BLD, None if cache is None else cache["layers"], length, train=train)
+        x_BLD = nn.LayerNorm(epsilon=1e-5, use_bias=self.bias, name="norm")(x_BLD)
+        logits_BLV = embed.attend(x_BLD) if self.head == "tied" else nn.Dense(self.vocab, use_bias=False, name="unembed")(x_BLD)
+        return logits_BLV if cache is None else (logits_BLV, {"layers": layers, "length": length + L})
+
+    def empty_cache(self, batch: int) -> dict[str, Any]:
+        """A cache for `context` tokens: float32 keys and values of every layer, and how many of them are filled."""
+        shape = (self.layers, batch, self.context, self.heads, self.width // self.heads)
+        keys_and_values = {"keys": jnp.zeros(shape), "values": jnp.zeros(shape)}
+        return {"layers": keys_and_values, "length": jnp.zeros((), jnp.int32)}
+
+
+def generate(model: Any, params: Any, cache: Any, prompt_BL: jax.Array, key: jax.Array, *, tokens: int, temperature: float):
+    """Samples `tokens` more tokens after the prompt, one pass over each: int32 [batch, tokens].  Temperature 0 is argmax."""
+
+    def pick(logits_BV, key):
+        if temperature == 0:
+            return logits_BV.argmax(-1)
+        return jax.random.categorical(key, logits_BV / temperature)
+
+    def one(carry, key):
+        token_B, cache = carry
+        (logits, cache), _ = model.apply(params, {}, token_B[:, None], cache)
+        token_B = pick(logits[:, -1], key)
+        return (token_B, cache), token_B
+
+    first_key, *keys = jax.random.split(key, tokens)
+    (logits, cache), _ = model.apply(params, {}, prompt_BL, cache)
+    token_B = pick(logits[:, -1], first_key)
+    if tokens == 1:
+        return token_B[:, None]
+    _, rest = jax.lax.scan(one, (token_B, cache), jnp.stack(keys))
+    return jnp.concatenate([token_B[:, None], rest.T], axis=1)

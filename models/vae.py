@@ -1,0 +1,29 @@
+"""Variational autoencoder (Kingma & Welling 2013) with Bernoulli pixels and a diagonal Gaussian code."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+
+class VAE(nn.Module):
+    """Encoder and decoder of one hidden layer, as in the paper's appendix C."""
+
+    shape: tuple[int, ...]  # of one input, without the batch
+    latent: int = 8
+    width: int = 256
+
+    def setup(self):
+        self.encoder = nn.Sequential([nn.Dense(self.width), nn.relu, nn.Dense(2 * self.latent)])
+        self.decoder = nn.Sequential([nn.Dense(self.width), nn.relu, nn.Dense(math.prod(self.shape))])
+
+    def __call__(self, x: Float[Array, "batch *shape"], *, train: bool = False):
+        """The logits of a reconstruction from one sample of the code, the code's mean, and its log variance."""
+        mean, log_variance = jnp.split(self.encoder(x.reshape(len(x), -1)), 2, axis=-1)
+        noise = jax.random.normal(self.make_rng("noise"), mean.shape)
+        return self.decode(mean + jnp.exp(0.5 * log_variance) * noise), mean, log_variance
+
+    def decode(self, code: Float[Array, "batch latent"], *, train: bool = False) -> Float[Array, "batch *shape"]:
+        return self.decoder(code).reshape(len(code), *self.shape)
