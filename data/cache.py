@@ -28,7 +28,7 @@ def columns(request: dict[str, Any], build: Callable[[Path], dict[str, Any]]) ->
     """Meta data and memory-mapped columns of what `request` asks for.
 
     Where the cache has none, `build(folder)` writes `<column>.npy` files there and returns the meta data, to which
-    a fingerprint of the files is added.  Any change to how things are decoded must change the request.
+    their fingerprint is added.  Any change to how things are decoded must change the request.
     """
     key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
     folder = root() / "columns" / key
@@ -37,13 +37,18 @@ def columns(request: dict[str, Any], build: Callable[[Path], dict[str, Any]]) ->
             if not folder.exists():
                 _fill(folder, request, build)
     meta = json.loads((folder / "meta.json").read_text())
-    return meta, {path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
+    return meta, _mapped(folder)
+
+
+def _mapped(folder: Path) -> dict[str, np.ndarray]:
+    return {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
 
 
 def _fill(folder: Path, request: dict[str, Any], build: Callable[[Path], dict[str, Any]]) -> None:
     unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
-        meta = {"request": request, **build(unfinished), "fingerprint": fingerprint(unfinished.glob("*.npy"))}
+        meta = {"request": request, **build(unfinished)}
+        meta["fingerprint"] = fingerprint(_mapped(unfinished))
         (unfinished / "meta.json").write_text(json.dumps(meta, indent=1))
         unfinished.chmod(0o755)
         unfinished.rename(folder)
@@ -51,12 +56,12 @@ def _fill(folder: Path, request: dict[str, Any], build: Callable[[Path], dict[st
         shutil.rmtree(unfinished, ignore_errors=True)  # where it was renamed there is nothing left
 
 
-def fingerprint(paths: Any) -> str:
-    """Of names and contents of files."""
+def fingerprint(arrays: dict[str, np.ndarray]) -> str:
+    """Of names, types, shapes and contents: where two are equal, so are the numbers."""
     digest = hashlib.sha256()
-    for path in sorted(paths):
-        with path.open("rb") as file:
-            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()[:16]
 
 

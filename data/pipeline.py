@@ -3,9 +3,12 @@
 A checkpoint therefore holds no iterator: to resume is to start at `first_step`.
 """
 
+import atexit
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -40,12 +43,12 @@ def train_batches(
     transform: Transform | None = None,
     workers: int = 0,
     prefetch: int = 0,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Endless batches from `first_step` on.
 
     `transform(batch, rng)` sees a generator that depends on seed, step and host alone.  Sources in memory take tens of
     microseconds a batch, so the default makes batches where they are asked for; `prefetch` makes that many ahead on a
-    thread, `workers` in that many processes, both by Grain.  Neither changes a batch.
+    thread, `workers` in that many processes, both by Grain; `close()` ends them.  Neither changes a batch.
     """
     share(batch_size, hosts)
     if batch_size > len(source):
@@ -56,7 +59,7 @@ def train_batches(
     make = _Make(source, batch_size, seed, host, hosts, transform)
     if workers or prefetch:
         return _by_grain(make, first_step, workers, prefetch)
-    return map(make, itertools.count(first_step))
+    return (make(step) for step in itertools.count(first_step))
 
 
 def eval_batches(source: Source, *, batch_size: int, host: int = 0, hosts: int = 1) -> Iterator[Batch]:
@@ -76,10 +79,9 @@ def eval_batches(source: Source, *, batch_size: int, host: int = 0, hosts: int =
 def share(batch_size: int, hosts: int) -> int:
     """Records of one host."""
     if batch_size < 1 or batch_size % hosts:
-        raise ValueError(
-            f"batch_size {batch_size} is not divisible by {hosts} hosts: "
-            f"use {max(1, batch_size // hosts) * hosts} or {(max(0, batch_size // hosts) + 1) * hosts}"
-        )
+        below = batch_size // hosts * hosts
+        choices = f"{below} or {below + hosts}" if below > 0 else f"{hosts}"
+        raise ValueError(f"batch_size {batch_size} does not divide among {hosts} hosts: use {choices}")
     return batch_size // hosts
 
 
@@ -103,7 +105,7 @@ class _Make:
         return self.transform(batch, np.random.default_rng((self.seed % 2**64, step, self.host)))
 
 
-def _by_grain(make: _Make, first_step: int, workers: int, prefetch: int) -> Iterator[Batch]:
+def _by_grain(make: _Make, first_step: int, workers: int, prefetch: int) -> Generator[Batch]:
     """One element is one batch: Grain costs 70-100 us an element."""
     import grain
     from absl import flags
@@ -116,8 +118,24 @@ def _by_grain(make: _Make, first_step: int, workers: int, prefetch: int) -> Iter
     if workers:
         options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=ahead)
         batches = batches.mp_prefetch(options)
+    stream = _closing(batches)
+    _open_streams.add(stream)
+    return stream
+
+
+def _closing(batches: Any) -> Generator[Batch]:
     iterator = iter(batches)
     try:
         yield from iterator
     finally:
         iterator.close()
+
+
+_open_streams: weakref.WeakSet = weakref.WeakSet()
+
+
+@atexit.register
+def _close_streams() -> None:
+    """Left to the end of the interpreter, Grain's own finaliser prints a traceback."""
+    for stream in list(_open_streams):
+        stream.close()

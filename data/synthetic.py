@@ -1,11 +1,10 @@
 """Data whose truth is known: a Markov source with exact entropy, and clouds of points."""
 
-import hashlib
-
 import numpy as np
 from jaxtyping import Float64, UInt
 
-from data.source import Columns, Dataset, Source, Windows
+from data import cache
+from data.source import Columns, Dataset, Windows
 
 
 def markov(
@@ -43,7 +42,7 @@ def markov(
         unit="token",
         per_record=context,
         unique=len(halves["train"]) * context,
-        fingerprint=_fingerprint(halves["train"].tokens, halves["valid"].tokens),
+        fingerprint=cache.fingerprint({split: half.tokens for split, half in halves.items()}),
         entropy=window_entropy(table, start, context),
     )
 
@@ -118,22 +117,18 @@ def _clouds(centres: np.ndarray, train: int, valid: int, spread: float, rng: np.
     if min(train, valid, classes) < 1:
         raise ValueError(f"train={train}, valid={valid} and the number of classes, {classes}, must be positive")
 
-    def draw(count: int) -> Source:
+    def draw(count: int) -> Columns:
         y = np.arange(count, dtype=np.int32) % classes
         noise = rng.standard_normal((count, centres.shape[1]))
         return Columns(x=(centres[y] + spread * noise).astype(np.float32), y=y)
 
     halves = {"train": draw(train), "valid": draw(valid)}
-    made = [half.columns["x"] for half in halves.values()]
+    contents = {f"{split}.{name}": c for split, half in halves.items() for name, c in half.columns.items()}
     return Dataset(
-        **halves, classes=classes, unit="example", per_record=1, unique=train, fingerprint=_fingerprint(*made)
+        **halves, classes=classes, unit="example", per_record=1, unique=train, fingerprint=cache.fingerprint(contents)
     )
 
 
-def _entropy(p: np.ndarray) -> np.ndarray:
+def _entropy(p: np.ndarray) -> np.ndarray | np.floating:
     """Nats, over the last axis."""
     return -np.sum(p * np.log(np.where(p > 0, p, 1.0)), axis=-1)
-
-
-def _fingerprint(*arrays: np.ndarray) -> str:
-    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]

@@ -91,7 +91,7 @@ def gradients(task: Task, state: TrainState, batch: Batch, key: jax.Array, accum
     return jax.tree.map(lambda g: g / weight, total), model_state, metrics
 
 
-def eval_step(params: Any, model_state: Any, batch: Batch, key: jax.Array, *, task: Task) -> Metrics:
-    """The metrics of one batch with nothing random in the network (dropout off, running statistics fixed)."""
-    _, (_, metrics) = task.loss(params, model_state, batch, key, False)
+def eval_step(params: Any, batch: Batch, model_state: Any, key: jax.Array, index: jax.Array, *, task: Task) -> Metrics:
+    """The metrics of batch number `index` of a split (dropout off, running statistics fixed, samples by `index`)."""
+    _, (_, metrics) = task.loss(params, model_state, batch, jax.random.fold_in(key, index), False)
     return metrics

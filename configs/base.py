@@ -1,0 +1,34 @@
+"""What every experiment has.  A config calls `base()`, then fills in data, model, task and optimizer."""
+
+from ml_collections import ConfigDict
+
+
+def base() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 0
+    config.steps = 1000
+    config.batch_size = 64  # over all hosts and devices
+    config.accumulate = 1  # slices of the batch, one after the other, for one update
+    config.precision = "float32"  # or "bfloat16": what networks compute in; parameters stay float32
+    config.nonfinite = "stop"  # or "skip": what a NaN in loss or gradient does
+    config.ema = 0.0  # decay of the average of parameters that evaluation uses; 0 is off
+    config.log_every = 50
+    config.writers = ("csv", "tensorboard")  # beside metrics.jsonl; "wandb" where it is installed
+
+    config.data = ConfigDict()
+    config.model = ConfigDict()
+    config.task = ConfigDict()
+    config.optim = ConfigDict()
+    config.schedule = ConfigDict({"name": "constant", "warmup": 0})
+
+    config.eval = ConfigDict()
+    config.eval.every = 0  # steps; 0 is only at the end
+    config.eval.batch_size = 256
+    config.eval.patience = 0  # evaluations without a better loss before the run stops; 0 is never
+    config.eval.gap = False  # at the end also score as many training records as there are held-out ones
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every = 1000  # steps; the end is always saved
+    config.checkpoint.keep = 1
+    config.checkpoint.best = False  # also keep the one with the lowest held-out loss
+    return config

@@ -1,0 +1,19 @@
+"""MLP on 8 × 8 digits.
+
+python -m train --config configs/digits_mlp.py --workdir runs/digits_mlp
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 600
+    config.batch_size = 64
+    config.data.update(name="arrays:columns", dataset="isoflop_digits")
+    config.model.update(name="mlp:MLP", classes=10, width=128, layers=2)
+    config.task.update(name="supervised:classify")
+    config.optim.update(name="adamw", learning_rate=1e-3, weight_decay=1e-2)
+    config.schedule.update(name="cosine", warmup=50)
+    config.eval.every = 200
+    return config

@@ -1,0 +1,17 @@
+"""Restricted Boltzmann machine on 8 × 8 digits by contrastive divergence, CD-1.
+
+python -m train --config configs/digits_rbm.py --workdir runs/digits_rbm
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 1000
+    config.batch_size = 64
+    config.data.update(name="arrays:columns", dataset="isoflop_digits")
+    config.model.update(name="rbm:RBM", visible=64, hidden=64)
+    config.task.update(name="rbm:contrastive_divergence", sweeps=1)
+    config.optim.update(name="sgd", learning_rate=0.05, momentum=0.5)
+    return config

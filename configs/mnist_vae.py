@@ -1,0 +1,19 @@
+"""VAE with an 8-dimensional code on MNIST digits.
+
+python -m train --config configs/mnist_vae.py --workdir runs/mnist_vae
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 2000
+    config.batch_size = 64
+    config.data.update(name="arrays:columns", dataset="isoflop_mnist5k")
+    config.model.update(name="vae:VAE", shape=(28, 28, 1), latent=8, width=256)
+    config.task.update(name="reconstruct:elbo")
+    config.optim.update(name="adam", learning_rate=1e-3)
+    config.schedule.update(name="cosine", warmup=100)
+    config.eval.every = 1000
+    return config

@@ -1,0 +1,20 @@
+"""GAN on eight Gaussians around a ring: two players, two optimizers, one scalar.
+
+python -m train --config configs/ring_gan.py --workdir runs/ring_gan
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 4000
+    config.batch_size = 256
+    config.log_every = 200
+    config.data.update(name="synthetic:ring")
+    config.model.generator = {"name": "gan:Generator", "shape": (2,), "width": 128, "layers": 2}
+    config.model.critic = {"name": "gan:Critic", "width": 128, "layers": 2}
+    config.task.update(name="gan:gan", latent=16)
+    config.optim.generator = {"name": "adam", "learning_rate": 5e-4, "b1": 0.5}
+    config.optim.critic = {"name": "adam", "learning_rate": 1e-3, "b1": 0.5}
+    return config

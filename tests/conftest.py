@@ -1,0 +1,23 @@
+"""The tests run stricter than production: no implicit rank promotion, no PRNG key used twice, warnings are errors."""
+
+import os
+import pathlib
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """One compilation cache for all tests and the processes they start."""
+    from train import mesh
+
+    folder = tmp_path_factory.mktemp("xla")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    mesh.set_up()
+    return folder

@@ -1,0 +1,115 @@
+"""What a run will cost, before its first step: parameters, FLOPs, memory, steps and data."""
+
+import copy
+from typing import Any, NamedTuple
+
+import jax
+
+from train import flops
+from train.experiment import Experiment, build_models
+from train.build import build
+
+
+class Budget(NamedTuple):
+    """Counts.  FLOPs are of training (forward and backward) without recomputation; XLA's own are of one step."""
+
+    blocks: list[tuple[str, int, int]]  # name, parameters, of which not embedding
+    params_total: int
+    params_non_embedding: int
+    flops_per_step: float
+    units_per_step: int
+    steps: int
+    state_bytes: int
+    xla_flops: float
+    xla_bytes: int
+
+    @property
+    def units(self) -> int:
+        return self.units_per_step * self.steps
+
+    @property
+    def flops(self) -> float:
+        return self.flops_per_step * self.steps
+
+
+def measure(experiment: Experiment, compiled: Any) -> Budget:
+    config, params = experiment.config, experiment.state.params
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    return Budget(
+        blocks=blocks(params),
+        params_total=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        params_non_embedding=sum(n for _, _, n in blocks(params)),
+        flops_per_step=step_flops(experiment),
+        units_per_step=config.batch_size * experiment.dataset.per_record,
+        steps=config.steps,
+        state_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(experiment.state)),
+        xla_flops=float((cost or {}).get("flops", float("nan"))),
+        xla_bytes=int(memory.argument_size_in_bytes + memory.temp_size_in_bytes) if memory else 0,
+    )
+
+
+def step_flops(experiment: Experiment) -> float:
+    """FLOPs of one step's gradient, counted on the same network without rematerialisation."""
+    config = experiment.config
+    task = experiment.task
+    if config.model.get("remat", "none") != "none":
+        spec = {**copy.deepcopy(config.model.to_dict()), "remat": "none"}
+        task = build("train.tasks", config.task, "task", **build_models(spec, config.precision))
+    state = experiment.state
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    gradient = jax.grad(lambda p, s, b, k: task.loss(p, s, b, k, True)[0])
+    return flops.count(gradient, state.params, state.model_state, experiment.batch, key)
+
+
+def blocks(params: Any) -> list[tuple[str, int, int]]:
+    """Parameters by the second level of the tree.
+
+    Non-embedding leaves out everything under a name with "embed" in it: token and position tables, and an untied
+    output matrix (`unembed`), as in Kaplan et al. 2020, section 2.1.
+    """
+    rows: dict[str, list[int]] = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        names = [p.key for p in path]
+        row = rows.setdefault("/".join(names[:2] if len(names) > 2 else names[:1]), [0, 0])
+        row[0] += leaf.size
+        row[1] += 0 if any("embed" in name for name in names) else leaf.size
+    return [(name, total, inner) for name, (total, inner) in rows.items()]
+
+
+def table(budget: Budget, unit: str) -> str:
+    """For the terminal.  Neighbouring blocks of the same size share a row."""
+    rows = [("block", "parameters", "non-embedding")]
+    for name, total, inner in merged(budget.blocks):
+        rows.append((name, f"{total:,}", f"{inner:,}"))
+    rows.append(("total", f"{budget.params_total:,}", f"{budget.params_non_embedding:,}"))
+    width = max(len(row[0]) for row in rows)
+    lines = [f"  {name:<{width}}  {total:>14}  {inner:>14}" for name, total, inner in rows]
+    ratio = budget.xla_flops / budget.flops_per_step if budget.flops_per_step else float("nan")
+    lines += [
+        f"  {budget.steps:,} steps × {budget.units_per_step:,} {unit}s = {quantity(budget.units)} {unit}s",
+        f"  {quantity(budget.flops_per_step / budget.units_per_step)}FLOP a {unit} × {quantity(budget.units)} "
+        f"= {quantity(budget.flops)}FLOP (matrix products and convolutions; XLA counts {ratio:.2f} × that a step)",
+        f"  {quantity(budget.state_bytes)}B of train state, {quantity(budget.xla_bytes)}B with the step's temporaries",
+    ]
+    return "\n".join(lines)
+
+
+def merged(rows: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    out: list[tuple[str, int, int]] = []
+    names: list[list[str]] = []
+    for name, total, inner in rows:
+        if out and out[-1][1:] == (total, inner):
+            names[-1].append(name)
+        else:
+            out.append((name, total, inner))
+            names.append([name])
+    label = lambda n: n[0] if len(n) == 1 else f"{n[0]} … {n[-1].split('/')[-1]} (each of {len(n)})"
+    return [(label(n), *row[1:]) for n, row in zip(names, out, strict=True)]
+
+
+def quantity(value: float) -> str:
+    """1234567 as '1.23 M': three digits and a prefix, with a space so that a unit can follow."""
+    for scale, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= scale:
+            return f"{value / scale:.3g} {prefix}"
+    return f"{value:.3g} "

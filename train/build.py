@@ -1,0 +1,88 @@
+"""Turns {"name": "gpt:GPT", ...} into an object.  The callee's signature is the schema; there is no other."""
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, Union, get_args, get_origin
+
+from train.errors import UserError, suggest
+
+
+def resolve(package: str, name: str) -> Callable:
+    """`module:symbol` of `package`, or a symbol of `package` itself: resolve("models", "gpt:GPT") is models.gpt.GPT."""
+    module_name, _, symbol = name.rpartition(":")
+    path = f"{package}.{module_name}" if module_name else package
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not path.startswith(error.name):
+            raise
+        parent = importlib.import_module(package)
+        modules = [m.name for m in pkgutil.iter_modules(parent.__path__)]
+        raise UserError(f"name={name!r}: there is no {path}{suggest(module_name, modules)}") from None
+    target = getattr(module, symbol, None)
+    if not callable(target):
+        raise UserError(f"name={name!r}: {path} has no {symbol!r}{suggest(symbol, public(module))}")
+    return target
+
+
+def public(module: types.ModuleType) -> list[str]:
+    """What a config may name in `module`: its own functions and classes, or all of them for a package of a library."""
+    own = lambda f: getattr(f, "__module__", "").split(".")[0] == module.__name__.split(".")[0]
+    names = [n for n, f in vars(module).items() if not n.startswith("_") and callable(f) and own(f)]
+    here = [n for n in names if getattr(vars(module)[n], "__module__", "") == module.__name__]
+    return here or names
+
+
+def build(package: str, spec: Mapping[str, Any], key: str, **given: Any) -> Any:
+    """Calls what `spec["name"]` names with the rest of `spec`, after checking names and types against its signature.
+
+    `key` is where the spec stands in the config, for the error; `given` are arguments that the config does not set.
+    """
+    kwargs = {k: v for k, v in spec.items() if k != "name" and v is not None}
+    if "name" not in spec:
+        raise UserError(f"config.{key} has no `name`; give one, for example config.{key}.name='module:symbol'")
+    target = resolve(package, spec["name"])
+    parameters = {n: p for n, p in inspect.signature(target).parameters.items() if n not in LINEN_FIELDS}
+    allowed = set(parameters) - set(given)
+    for name in kwargs:
+        if name not in allowed:
+            raise UserError(f"config.{key}.{name}: {spec['name']} has no {name!r}{suggest(name, allowed)}")
+        check_type(f"config.{key}.{name}", kwargs[name], parameters[name].annotation)
+    missing = [
+        n
+        for n, p in parameters.items()
+        if p.default is p.empty and n not in {*kwargs, *given} and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]
+    if missing:
+        raise UserError(f"config.{key} needs {', '.join(missing)}: {spec['name']} has no default for it")
+    return target(**plain(kwargs), **given)
+
+
+LINEN_FIELDS = {"parent", "name", "self"}
+
+
+def plain(value: Any) -> Any:
+    """Lists of a config become tuples, which networks can hash."""
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items()}
+    return tuple(plain(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+def check_type(key: str, value: Any, annotation: Any) -> None:
+    """Compares plain values with plain annotations; leaves the rest (arrays, callables, optax's own) alone."""
+    if annotation is inspect.Parameter.empty or isinstance(annotation, str) or annotation is Any:
+        return
+    options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    if not all(option in SCALARS for option in options):
+        return
+    accepted = {a for option in options for a in SCALARS[option]}
+    if type(value) not in accepted:
+        want = " or ".join(o.__name__ for o in options)
+        raise UserError(f"{key}={value!r} is {type(value).__name__}; it takes {want}")
+
+
+SCALARS = {int: (int,), float: (float, int), bool: (bool,), str: (str,), type(None): (type(None),)}

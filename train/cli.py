@@ -1,0 +1,56 @@
+"""What the front doors share: flags, and errors as sentences."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from train.errors import UserError, suggest
+from train.signals import EXIT_INTERRUPTED, Interrupted
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse whose errors are `UserError`s with a suggestion, and which collects `--config.KEY=VALUE`."""
+
+    def error(self, message: str):
+        raise UserError(f"{message}; see --help")
+
+    def parse(self, argv: list[str]) -> argparse.Namespace:
+        overrides, rest = [], []
+        for item in argv:
+            if item.startswith("--config."):
+                overrides.append(item.removeprefix("--config."))
+            elif overrides and "=" not in overrides[-1] and not item.startswith("-"):
+                overrides[-1] += f"={item}"
+            else:
+                rest.append(item)
+        options, unknown = self.parse_known_args(rest)
+        if unknown:
+            known = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+            raise UserError(f"{unknown[0]} is not an option of {self.prog}{suggest(unknown[0].split('=')[0], known)}")
+        options.overrides = overrides
+        return options
+
+
+def parser(prog: str, description: str) -> Parser:
+    made = Parser(prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--traceback", action="store_true", help="show where an error came from")
+    made.allow_abbrev = False
+    return made
+
+
+def report_errors(main: Callable[[list[str]], int | None], argv: list[str]) -> None:
+    """Runs `main` and exits: 0, 2 after a sentence about what went wrong, 75 when stopped with everything saved."""
+    try:
+        sys.exit(main(argv) or 0)
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except (ValueError, OSError) as error:
+        if "--traceback" in argv or not str(error):
+            raise
+        text = str(error) if isinstance(error, UserError) else f"{error} (--traceback shows where)"
+        print(f"error: {text}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)

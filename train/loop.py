@@ -1,0 +1,268 @@
+"""The loop: data → step → metrics, evaluation and checkpoints, in the order one reads it.
+
+Steps are dispatched first and their metrics read one step later, so the device never waits for the host.
+"""
+
+import functools
+import itertools
+import math
+import pathlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from data.pipeline import eval_batches, train_batches
+from data.source import Source
+from train import budget, mesh, record
+from train.checkpoint import Checkpoints
+from train.display import Display
+from train.errors import NonFiniteError
+from train.experiment import Experiment, build_experiment
+from train.metrics import Metrics, compute, merge_on_host
+from train.optim import evaluation_params, learning_rates, peak_rate
+from train.program import Program
+from train.signals import Interrupt
+from train.step import TrainState, eval_step, init_state, train_step
+from train.writer import Writer, read_rows
+
+PROFILED_STEPS = 10
+
+
+def train(config: ConfigDict, workdir: pathlib.Path, display: Display | None = None, profile: int = -1) -> dict[str, Any]:
+    """Trains, or goes on where `workdir` stopped, and returns the run's record.
+
+    `profile` is a step from which a profiler trace of ten steps is taken.  Raises `UserError` for what a user can
+    mend, `Interrupted` after a SIGTERM or Ctrl-C, with everything saved.
+    """
+    display = display or Display()
+    record.open_folder(workdir, config)
+    finished = record.read(workdir)
+    if finished:
+        display.say(f"{workdir} is complete: {record.one_line(finished)}")
+        return finished
+    run = Run(config, workdir, display)
+    with Interrupt() as interrupt:
+        try:
+            return run.train(interrupt, profile)
+        finally:
+            run.close()
+
+
+class Run:
+    """One run's open files, compiled programs and state.  `train` is the loop."""
+
+    def __init__(self, config: ConfigDict, workdir: pathlib.Path, display: Display):
+        self.started = time.monotonic()
+        self.config, self.workdir, self.display = config, workdir, display
+        self.mesh = mesh.make_mesh()
+        mesh.check_batch(self.mesh, config.batch_size // config.accumulate, "batch_size")
+        mesh.check_batch(self.mesh, config.eval.batch_size, "eval.batch_size")
+        self.experiment = experiment = build_experiment(config)
+        record.write_json(workdir / "environment.json", record.environment(mesh.hardware()))
+        self.place = mesh.batch_placer(self.mesh)
+        self.init_key, self.loop_key, self.eval_key = jax.random.split(jax.random.key(config.seed), 3)
+        step = functools.partial(
+            train_step, task=experiment.task, tx=experiment.tx, accumulate=config.accumulate, nonfinite=config.nonfinite
+        )
+        self.step = Program("train step", step, say=display.say, donate=(0,))
+        self.eval = Program("evaluation", functools.partial(eval_step, task=experiment.task), say=display.say)
+        keep = config.checkpoint
+        self.checkpoints = Checkpoints(workdir / "checkpoints", keep_last=keep.keep, best=keep.best, say=display.say)
+        self.pending: list[tuple[int, Metrics]] = []
+        self.writer: Writer | None = None
+
+    def train(self, interrupt: Interrupt, profile: int) -> dict[str, Any]:
+        config, experiment = self.config, self.experiment
+        state, first = self.start()
+        batches = self.batches(first)
+        stopped, held_out = early_stop(self.rows(), config.eval.patience), None
+        self.clock = Clock(first)
+        for step in range(first, config.steps):
+            if stopped:
+                break
+            batch = self.clock.waiting_for(batches)
+            if step == profile:
+                jax.profiler.start_trace(str(self.workdir / "profile"))
+            state, metrics = self.step(state, self.place(batch), self.loop_key, np.float32(experiment.schedule(step)))
+            done = step + 1
+            if step % config.log_every == 0:
+                self.flush()  # the steps before this one, while the device works on it
+            self.pending.append((done, metrics))
+            if step == profile + PROFILED_STEPS - 1 and profile >= 0:
+                jax.block_until_ready(metrics)
+                jax.profiler.stop_trace()
+            if config.eval.every and done % config.eval.every == 0 and done < config.steps:
+                held_out = self.evaluate(state, done)
+                stopped = early_stop(self.rows(), config.eval.patience)
+            if done % config.checkpoint.every == 0 or interrupt.requested:
+                self.save(done, state, held_out)
+            if interrupt.requested:
+                self.checkpoints.wait()
+                raise interrupt.interrupted(done, config.steps, self.workdir)
+        return self.finish(state)
+
+    def start(self) -> tuple[TrainState, int]:
+        """The state to go on from, compiled programs, and the table of what it will cost."""
+        config, experiment = self.config, self.experiment
+        first_batch = next(self.batches(0))
+        init = jax.jit(functools.partial(init_state, experiment.task, experiment.tx))
+        fresh = mesh.replicated(self.mesh, init(self.init_key, self.place(first_batch)))
+        restored = self.checkpoints.restore(fresh)
+        state = fresh if restored is None else restored
+        first = int(state.step)
+        self.writer = Writer(self.workdir, config.writers, first, record.resolved(config))
+        compiled = self.step.compile(state, self.place(first_batch), self.loop_key, np.float32(0))
+        self.budget = budget.measure(experiment, compiled)
+        self.display.say(budget.table(self.budget, experiment.dataset.unit))
+        self.display.say(f"compiled in {self.step.seconds:.1f} s; {'resuming at' if first else 'from'} step {first}")
+        self.display.start(first, config.steps)
+        return state, first
+
+    def batches(self, first_step: int) -> Iterator[dict[str, np.ndarray]]:
+        return train_batches(
+            self.experiment.dataset.train,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            first_step=first_step,
+            host=jax.process_index(),
+            hosts=jax.process_count(),
+        )
+
+    def flush(self) -> None:
+        """Reads the pending metrics, checks every one of them, writes those that are due."""
+        for step, metrics in self.pending:
+            values = compute(metrics)
+            if self.config.nonfinite == "stop" and not all(map(math.isfinite, (values["loss"], values["grad_norm"]))):
+                self.pending.clear()
+                raise self.nonfinite(step, values)
+            if step % self.config.log_every == 0 or step == self.config.steps:
+                self.log(step, values)
+        self.pending.clear()
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        experiment, work = self.experiment, self.budget
+        learning_rate = peak_rate(self.config.optim) * experiment.schedule(step - 1)
+        values = {**values, "lr": learning_rate, f"{experiment.dataset.unit}s": step * work.units_per_step}
+        speed = self.clock.lap(step, work)
+        self.writer.write(step, "train", values)
+        self.writer.write_timing(step, speed)
+        self.display.progress(step, self.config.steps, values, speed, experiment.dataset.unit)
+
+    def nonfinite(self, step: int, values: dict[str, float]) -> NonFiniteError:
+        self.checkpoints.wait()
+        last = self.checkpoints.latest()
+        good = f"the last good checkpoint is step {last} in {self.workdir / 'checkpoints'}" if last else "none was saved"
+        half = {key: rate / 2 for key, rate in learning_rates(self.config.optim).items()}
+        retry = " ".join(f"--config.optim.{key}={rate:g}" for key, rate in half.items())
+        return NonFiniteError(
+            f"step {step}: loss {values['loss']:g}, gradient norm {values['grad_norm']:g}; {good}. "
+            f"Retry in a new --workdir with {retry}, or with --config.nonfinite=skip"
+        )
+
+    def evaluate(self, state: TrainState, step: int, split: str = "valid") -> dict[str, float]:
+        """Exact means over the whole split."""
+        self.flush()
+        dataset = self.experiment.dataset
+        params = evaluation_params(state.params, state.opt_state)
+        parts: list[Metrics] = []
+        batches = eval_batches(
+            dataset.valid if split == "valid" else First(dataset.train, len(dataset.valid)),
+            batch_size=self.config.eval.batch_size,
+            host=jax.process_index(),
+            hosts=jax.process_count(),
+        )
+        for index, batch in enumerate(batches):
+            metrics = self.eval(params, self.place(batch), state.model_state, self.eval_key, np.int32(index))
+            if parts:
+                parts[-1] = jax.device_get(parts[-1])
+            parts.append(metrics)
+        values = merge_on_host(parts)
+        if dataset.bytes_per_unit:
+            values["bits_per_byte"] = values["loss"] / dataset.bytes_per_unit / math.log(2)
+        self.writer.write(step, split, values)
+        if split == "valid":
+            shown = "  ".join(f"{k} {v:.4f}" for k, v in values.items())
+            self.display.say(f"step {step}  held out: {shown}")
+        self.clock.restart(step)
+        return values
+
+    def save(self, step: int, state: TrainState, held_out: dict[str, float] | None) -> None:
+        self.flush()
+        self.checkpoints.save(step, state, held_out["loss"] if held_out else None)
+
+    def finish(self, state: TrainState) -> dict[str, Any]:
+        self.flush()
+        step = int(state.step)
+        values = self.evaluate(state, step)
+        gap = self.evaluate(state, step, "train_split") if self.config.eval.gap else {}
+        self.save(step, state, values)
+        self.checkpoints.wait()
+        row = record.finished(self, step, values, gap, time.monotonic() - self.started)
+        self.close()
+        record.write_json(self.workdir / "record.json", row)
+        self.display.say(f"done: {record.one_line(row)}  in {self.workdir}")
+        return row
+
+    def rows(self) -> list[dict[str, Any]]:
+        return read_rows(self.writer.path) if self.config.eval.patience else []
+
+    def close(self) -> None:
+        """Safe to call twice: at the end, and after any error."""
+        self.display.close()
+        if self.writer:
+            self.writer.close()
+            self.writer = None
+        self.checkpoints.close()
+
+
+class First:
+    """The first `count` records of a source, or all of them where it has fewer."""
+
+    def __init__(self, source: Source, count: int):
+        self.source, self.count = source, min(count, len(source))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def gather(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        return self.source.gather(ids)
+
+
+class Clock:
+    """Wall time between two logged steps, and the part of it that was spent waiting for data."""
+
+    def __init__(self, step: int):
+        self.restart(step)
+
+    def restart(self, step: int) -> None:
+        self.step, self.since, self.waited = step, time.perf_counter(), 0.0
+
+    def waiting_for(self, batches: Iterator[Any]) -> Any:
+        start = time.perf_counter()
+        batch = next(batches)
+        self.waited += time.perf_counter() - start
+        return batch
+
+    def lap(self, step: int, work: budget.Budget) -> dict[str, float]:
+        elapsed, steps = time.perf_counter() - self.since, max(1, step - self.step)
+        speed = {
+            "seconds_per_step": elapsed / steps,
+            "units_per_second": work.units_per_step * steps / elapsed,
+            "flops_per_second": work.flops_per_step * steps / elapsed,
+            "data_wait": self.waited / elapsed,
+        }
+        self.restart(step)
+        return speed
+
+
+def early_stop(rows: list[dict[str, Any]], patience: int) -> bool:
+    """True when the last `patience` evaluations brought no better loss; read off the log, so a resume agrees."""
+    losses = [row["loss"] for row in rows if row["split"] == "valid"]
+    if not patience or len(losses) <= patience:
+        return False
+    best = list(itertools.accumulate(losses, min))
+    return best[-1] >= best[-1 - patience]

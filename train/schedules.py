@@ -1,0 +1,56 @@
+"""Learning-rate schedules as plain functions of the step, on the host.
+
+Each builder takes the length of the run in steps and returns `shape(step) -> float`, which multiplies the optimizer's
+learning rate; `warmup` steps rise linearly to 1 first.  Their values reach the compiled step as an input, so runs that
+differ only here share one program.
+"""
+
+import math
+from collections.abc import Callable
+
+from train.errors import UserError
+
+Schedule = Callable[[int], float]
+
+
+def warmed(shape: Callable[[float], float], steps: int, warmup: int) -> Schedule:
+    """`shape` over the fraction of the run that follows the warmup; step 0 already moves."""
+    if not 0 <= warmup <= steps:
+        raise UserError(f"config.schedule.warmup={warmup} does not fit into config.steps={steps}; use 0 … {steps}")
+
+    def at(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return shape((step - warmup) / max(1, steps - warmup))
+
+    return at
+
+
+def constant(steps: int, warmup: int = 0) -> Schedule:
+    return warmed(lambda t: 1.0, steps, warmup)
+
+
+def cosine(steps: int, warmup: int = 0, floor: float = 0.0) -> Schedule:
+    """Falls to `floor` by half a cosine (Loshchilov & Hutter 2016)."""
+    return warmed(lambda t: floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(t, 1.0))), steps, warmup)
+
+
+def linear(steps: int, warmup: int = 0, floor: float = 0.0) -> Schedule:
+    return warmed(lambda t: 1 - (1 - floor) * min(t, 1.0), steps, warmup)
+
+
+def wsd(steps: int, warmup: int = 0, decay: float = 0.2, floor: float = 0.0) -> Schedule:
+    """Warmup, stable, then linear decay over the last `decay` of the run (Hu et al. 2024, MiniCPM)."""
+    if not 0 < decay <= 1:
+        raise UserError(f"config.schedule.decay={decay} is the fraction of the run that decays; use 0 < decay <= 1")
+    return warmed(lambda t: floor + (1 - floor) * min(1.0, max(0.0, (1 - t) / decay)), steps, warmup)
+
+
+def inverse_sqrt(steps: int, warmup: int) -> Schedule:
+    """1/√step after the warmup (Vaswani et al. 2017), continuous where they meet."""
+    return warmed(lambda t: math.sqrt(max(1, warmup) / (max(1, warmup) + t * (steps - warmup))), steps, warmup)
+
+
+def step(steps: int, at: tuple[float, ...], factor: float = 0.1, warmup: int = 0) -> Schedule:
+    """Multiplies by `factor` at each fraction of the run in `at` (He et al. 2015)."""
+    return warmed(lambda t: factor ** sum(t >= edge for edge in at), steps, warmup)

@@ -1,0 +1,39 @@
+"""SIGTERM (preemption) and Ctrl-C ask the loop to stop; it saves, and the next start goes on."""
+
+import pathlib
+import signal
+import threading
+from typing import Any
+
+from train.errors import UserError
+
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
+
+
+class Interrupted(UserError):
+    """The run was asked to stop, and everything is saved."""
+
+
+class Interrupt:
+    """While it is open, a first SIGTERM or SIGINT only sets `requested`; a second one ends the process as usual."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interrupt":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self.before[number] = signal.signal(number, self.note)
+        return self
+
+    def note(self, number: int, frame: Any) -> None:
+        self.requested = True
+        signal.signal(number, self.before[number])
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def interrupted(self, step: int, steps: int, workdir: pathlib.Path) -> Interrupted:
+        return Interrupted(f"stopped at step {step} of {steps} and saved in {workdir}; the same command goes on")

@@ -1,0 +1,40 @@
+"""Two players, one scalar: each term sees the other player's parameters through stop_gradient."""
+
+import jax
+import jax.numpy as jnp
+from jax.lax import stop_gradient
+
+from models.api import Model
+from train.metrics import mean
+from train.step import Task
+
+
+def gan(generator: Model, critic: Model, latent: int) -> Task:
+    """Non-saturating game (Goodfellow et al. 2014, section 3): the gradient of the sum is both players' own gradients."""
+
+    def init(key, batch):
+        gen_key, critic_key = jax.random.split(key)
+        gen_params, gen_state = generator.init(gen_key, jnp.zeros((1, latent)))
+        critic_params, critic_state = critic.init(critic_key, batch["x"])
+        return {"generator": gen_params, "critic": critic_params}, {"generator": gen_state, "critic": critic_state}
+
+    def loss(params, state, batch, key, train):
+        z_key, gen_key, real_key, fake_key, fooled_key = jax.random.split(key, 5)
+        mask = batch.get("mask", jnp.ones(len(batch["x"])))
+        z = jax.random.normal(z_key, (len(batch["x"]), latent))
+        fake, gen_state = generator.apply(params["generator"], state["generator"], z, key=gen_key, train=train)
+
+        def score(critic_params, critic_state, x, key):
+            return critic.apply(critic_params, critic_state, x, key=key, train=train)
+
+        real_logit, critic_state = score(params["critic"], state["critic"], batch["x"], real_key)
+        fake_logit, critic_state = score(params["critic"], critic_state, stop_gradient(fake), fake_key)
+        fooled_logit, _ = score(stop_gradient(params["critic"]), critic_state, fake, fooled_key)
+        critic_loss = mean(jax.nn.softplus(-real_logit) + jax.nn.softplus(fake_logit), mask)
+        gen_loss = mean(jax.nn.softplus(-fooled_logit), mask)
+        total, weight = critic_loss[0] + gen_loss[0], critic_loss[1]
+        metrics = {"loss": (total, weight), "critic_loss": critic_loss, "generator_loss": gen_loss}
+        state = {"generator": gen_state, "critic": critic_state}
+        return total / jnp.maximum(weight, 1), (state, metrics)
+
+    return Task(init, loss)

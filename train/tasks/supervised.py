@@ -1,0 +1,38 @@
+"""Every task whose loss is a masked mean of cross-entropies: images, tokens, later graph nodes."""
+
+import jax.numpy as jnp
+import optax
+
+from models.api import Model
+from train.metrics import mean
+from train.step import Task
+
+
+def classify(model: Model, label_smoothing: float = 0.0) -> Task:
+    """Cross-entropy of `y` [B], or of every token `y` [B, L], given `x`.  `mask` (as `y`, or [B]) says what counts.
+
+    With smoothing the target is (1 - s) one-hot + s/classes (Szegedy et al. 2015); evaluation never smooths.
+    """
+
+    def init(key, batch):
+        return model.init(key, batch["x"])
+
+    def loss(params, state, batch, key, train):
+        logits, state = model.apply(params, state, batch["x"], key=key, train=train)
+        values = optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"])
+        if train and label_smoothing:
+            uniform = optax.losses.softmax_cross_entropy(logits, jnp.full_like(logits, 1 / logits.shape[-1]))
+            values = (1 - label_smoothing) * values + label_smoothing * uniform
+        correct = (logits.argmax(-1) == batch["y"]).astype(jnp.float32)
+        return masked_mean(values, {"accuracy": correct}, batch, state)
+
+    return Task(init, loss)
+
+
+def masked_mean(values, metrics, batch, state):
+    """The scalar of a supervised task: the mean of `values` over what the mask counts, with its metrics."""
+    mask = batch.get("mask", jnp.ones(len(values)))
+    mask = jnp.broadcast_to(jnp.expand_dims(mask, tuple(range(mask.ndim, values.ndim))), values.shape)
+    total, weight = mean(values, mask)
+    metrics = {name: mean(value, mask) for name, value in metrics.items()}
+    return total / jnp.maximum(weight, 1), (state, {"loss": (total, weight), **metrics})

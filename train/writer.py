@@ -1,0 +1,131 @@
+"""What a run writes down.  metrics.jsonl is the truth: a function of the config alone, no clock in it.
+
+Speed goes into timing.jsonl.  CSV, TensorBoard and W&B are copies for other eyes.
+"""
+
+import csv
+import json
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from train.errors import UserError, suggest
+
+
+class Writer:
+    """Appends rows to `folder`/metrics.jsonl and passes them on to the copies that the config names."""
+
+    def __init__(self, folder: pathlib.Path, copies: Sequence[str], first_step: int, config: dict[str, Any]):
+        self.path = folder / "metrics.jsonl"
+        cut_back(self.path, first_step)
+        cut_back(folder / "timing.jsonl", first_step)
+        self.metrics = open(self.path, "a", buffering=1)  # noqa: SIM115 - open for the length of the run
+        self.timing = open(folder / "timing.jsonl", "a", buffering=1)  # noqa: SIM115
+        self.copies = [open_copy(name, folder, first_step, config) for name in copies]
+
+    def write(self, step: int, split: str, values: dict[str, float]) -> None:
+        self.metrics.write(json.dumps({"step": step, "split": split, **finite(values)}) + "\n")
+        for copy in self.copies:
+            copy.write(step, {f"{split}/{name}": value for name, value in values.items()})
+
+    def write_timing(self, step: int, values: dict[str, float]) -> None:
+        self.timing.write(json.dumps({"step": step, **finite(values)}) + "\n")
+        for copy in self.copies:
+            copy.write(step, {f"speed/{name}": value for name, value in values.items()})
+
+    def close(self) -> None:
+        self.metrics.close()
+        self.timing.close()
+        for copy in self.copies:
+            copy.close()
+
+
+def finite(values: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN: null says that there is no number."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of a JSON-lines file; a last line that a crash cut short is dropped."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def cut_back(path: pathlib.Path, step: int) -> None:
+    """Removes what a run wrote after the step it now goes on from."""
+    if path.exists():
+        kept = [json.dumps(row) + "\n" for row in read_rows(path) if row["step"] <= step]
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text("".join(kept))
+        temporary.replace(path)
+
+
+class Csv:
+    """metrics.csv: one row a step, one column a metric, made from metrics.jsonl when the run ends."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        pass
+
+    def close(self) -> None:
+        table: dict[int, dict[str, Any]] = {}
+        for row in read_rows(self.folder / "metrics.jsonl"):
+            step, split = row.pop("step"), row.pop("split")
+            table.setdefault(step, {"step": step}).update({f"{split}/{k}": v for k, v in row.items()})
+        names = dict.fromkeys(name for row in table.values() for name in row)
+        with open(self.folder / "metrics.csv", "w", newline="") as file:
+            out = csv.DictWriter(file, list(names) or ["step"])
+            out.writeheader()
+            out.writerows(table.values())
+
+
+class TensorBoard:
+    """Event files without TensorFlow.  After a resume TensorBoard forgets what came after that step."""
+
+    def __init__(self, folder: pathlib.Path, first_step: int):
+        from tensorboardX import SummaryWriter
+
+        self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1 if first_step else None)
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self.events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self.events.close()
+
+
+class WandB:
+    """Weights & Biases, where the user has installed it."""
+
+    def __init__(self, folder: pathlib.Path, first_step: int, config: dict[str, Any]):
+        try:
+            import wandb
+        except ImportError:
+            raise UserError("config.writers has 'wandb', which is not installed; run `uv sync --extra wandb`") from None
+        self.run = wandb.init(dir=folder, config=config, id=config["name"], resume="allow", project="isoflop")
+        self.first_step = first_step
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        self.run.log(values, step=step)
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+def open_copy(name: str, folder: pathlib.Path, first_step: int, config: dict[str, Any]) -> Any:
+    if name == "csv":
+        return Csv(folder)
+    if name == "tensorboard":
+        return TensorBoard(folder, first_step)
+    if name == "wandb":
+        return WandB(folder, first_step, {**config, "name": folder.name})
+    raise UserError(f"config.writers has {name!r}{suggest(name, ('csv', 'tensorboard', 'wandb'))}")
