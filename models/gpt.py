@@ -43,7 +43,9 @@ class GPT(nn.Module):
         if self.positions == "rotary" and (self.width // self.heads) % 2:
             raise ValueError(f"rotary positions need an even head width; width/heads is {self.width // self.heads}")
         if length > self.context:
-            raise ValueError(f"{length} tokens exceed the model's context={self.context}; raise context or cut the text")
+            raise ValueError(
+                f"{length} tokens exceed the model's context={self.context}; raise context or cut the text"
+            )
 
     @nn.compact
     def __call__(
@@ -71,7 +73,9 @@ class GPT(nn.Module):
         stack = Stack(self.layers, block, self.stack, self.remat, name="stack")
         x_BLD, layers = stack(x_BLD, None if cache is None else cache["layers"], length, train=train)
         x_BLD = nn.LayerNorm(epsilon=1e-5, use_bias=self.bias, name="norm")(x_BLD)
-        logits_BLV = embed.attend(x_BLD) if self.head == "tied" else nn.Dense(self.vocab, use_bias=False, name="unembed")(x_BLD)
+        logits_BLV = (
+            embed.attend(x_BLD) if self.head == "tied" else nn.Dense(self.vocab, use_bias=False, name="unembed")(x_BLD)
+        )
         return logits_BLV if cache is None else (logits_BLV, {"layers": layers, "length": length + L})
 
     def empty_cache(self, batch: int) -> dict[str, Any]:
@@ -81,8 +85,10 @@ class GPT(nn.Module):
         return {"layers": keys_and_values, "length": jnp.zeros((), jnp.int32)}
 
 
-def generate(model: Any, params: Any, cache: Any, prompt_BL: jax.Array, key: jax.Array, *, tokens: int, temperature: float):
-    """Samples `tokens` more tokens after the prompt, one pass over each: int32 [batch, tokens].  Temperature 0 is argmax."""
+def generate(
+    model: Any, params: Any, cache: Any, prompt_BL: jax.Array, key: jax.Array, *, tokens: int, temperature: float
+):
+    """`tokens` more tokens after the prompt, int32 [batch, tokens], one pass over each.  Temperature 0 is argmax."""
 
     def pick(logits_BV, key):
         if temperature == 0:

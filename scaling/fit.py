@@ -52,12 +52,14 @@ def fit(law: Law, columns: Columns, *, delta: float = 1e-3) -> Fit:
     check(law, columns)
     x, y, units = centre(law, columns)
     starts = np.asarray(law.starts)
-    theta, objective, gradient = solve(law, x, np.tile(y, (len(starts), 1)), np.ones((len(starts), y.size)), starts, delta)
+    theta, objective, gradient = solve(
+        law, x, np.tile(y, (len(starts), 1)), np.ones((len(starts), y.size)), starts, delta
+    )
     best = int(np.nanargmin(objective))
     share = float(np.mean(objective <= objective[best] * 1.01 + 1e-24))
     params = {name: float(value) for name, value in law.natural(theta[best], *units).items()}
     with jax.enable_x64(True):
-        condition = float(jnp.linalg.cond(_hessian(law, x, y, theta[best], delta)))
+        condition = float(np.linalg.cond(_hessian(law, x, y, theta[best], min(delta, 1e3))))
     found = Fit(
         law, columns, delta, params, theta[best], units, float(objective[best]), float(gradient[best]),
         len(starts), share, condition, [],
@@ -120,7 +122,7 @@ def _solve_one(law, x, y, weights, theta, delta):
         return jax.lax.while_loop(unfinished, functools.partial(step, exact=exact), carry)[0]
 
     theta = descend(theta, exact=False, tolerance=1e-4, limit=40)
-    theta = descend(theta, exact=True, tolerance=1e-13, limit=100)
+    theta = descend(theta, exact=True, tolerance=1e-13, limit=300)
     return theta, objective(theta), jnp.linalg.norm(jax.grad(objective)(theta))
 
 

@@ -37,9 +37,7 @@ class Law:
     starts: tuple[tuple[float, ...], ...]  # values of theta to start from
     levels: int  # distinct values every input needs before its exponent is identified
     derived: Mapping[str, Callable[[Params], Any]] = dataclasses.field(default_factory=dict)
-
-
-# Hoffmann et al. 2022 ---------------------------------------------------------------------------------------------
+    optimum: Callable[[Params, Any], dict[str, Any]] | None = None  # (params, C) -> n, d and loss of the best run
 
 
 def chinchilla_loss(p: Params, n: Any, d: Any) -> Any:
@@ -90,6 +88,10 @@ def l_opt(p: Params, c: Any) -> Any:
     return chinchilla_loss(p, n_opt(p, c), d_opt(p, c))
 
 
+def chinchilla_optimum(p: Params, c: Any) -> dict[str, Any]:
+    return {"n": n_opt(p, c), "d": d_opt(p, c), "loss": l_opt(p, c)}
+
+
 def compute_for_loss(p: Params, loss: Any) -> Any:
     """The least C = 6 N D that reaches `loss`: `l_opt` inverted.  Infinite at or below the floor E."""
     scale = p["A"] * np.power(G(p), -p["alpha"]) + p["B"] * np.power(G(p), p["beta"])
@@ -120,4 +122,38 @@ chinchilla = Law(
     starts=_chinchilla_starts(),
     levels=3,
     derived={"a": a, "b": b, "G": G},
+    optimum=chinchilla_optimum,
 )
+
+
+def _kaplan(name: str, symbol: str, equation: str) -> Law:
+    """L = (constant / input)^exponent: one power law without a floor, a straight line in logs."""
+    constant, exponent = f"{symbol}_c", f"alpha_{symbol}"
+
+    def natural(theta, loss_unit, unit):
+        level, alpha = np.moveaxis(np.asarray(theta), -1, 0)
+        with np.errstate(all="ignore"):  # a flat line has no constant
+            return {constant: np.exp(unit + (level + loss_unit) / alpha), exponent: alpha}
+
+    return Law(
+        name=name,
+        equation=f"L({symbol}) = ({symbol}_c / {symbol})^α_{symbol}",
+        source=f"Kaplan et al. 2020, arXiv:2001.08361, equation {equation}",
+        inputs=(symbol.lower(),),
+        params=(constant, exponent),
+        loss=lambda p, x: np.power(p[constant] / x, p[exponent]),
+        log_loss=lambda theta, x: theta[0] - theta[1] * x,
+        natural=natural,
+        starts=((0.0, 0.05), (0.0, 0.3)),
+        levels=2,
+    )
+
+
+# N_c counts non-embedding parameters; the runs are meant to be limited by N alone (1.1) or by D alone (1.2).
+kaplan_n = _kaplan("kaplan_n", "N", "1.1")
+kaplan_d = _kaplan("kaplan_d", "D", "1.2")
+
+LAWS = {law.name: law for law in (chinchilla, kaplan_n, kaplan_d)}
+
+# Exponents of N_opt ~ C^a and D_opt ~ C^b as published: Kaplan et al. 2020 (section 6.1), Hoffmann et al. 2022 (approach 1).
+PUBLISHED = {"Kaplan et al. 2020": {"a": 0.73, "b": 0.27}, "Hoffmann et al. 2022": {"a": 0.50, "b": 0.50}}

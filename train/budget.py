@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 from train import flops
-from train.experiment import Experiment, build_models
-from train.build import build
+from train.experiment import Experiment, build_task
 
 
 class Budget(NamedTuple):
@@ -53,8 +52,9 @@ def step_flops(experiment: Experiment) -> float:
     config = experiment.config
     task = experiment.task
     if config.model.get("remat", "none") != "none":
-        spec = {**copy.deepcopy(config.model.to_dict()), "remat": "none"}
-        task = build("train.tasks", config.task, "task", **build_models(spec, config.precision))
+        config = copy.deepcopy(config)
+        config.model.remat = "none"
+        task = build_task(config, experiment.dataset.classes)
     state = experiment.state
     key = jax.eval_shape(lambda: jax.random.key(0))
     gradient = jax.grad(lambda p, s, b, k: task.loss(p, s, b, k, True)[0])

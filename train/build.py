@@ -37,16 +37,20 @@ def public(module: types.ModuleType) -> list[str]:
     return here or names
 
 
-def build(package: str, spec: Mapping[str, Any], key: str, **given: Any) -> Any:
+def build(
+    package: str, spec: Mapping[str, Any], key: str, offer: Mapping[str, Any] = types.MappingProxyType({}), **given: Any
+) -> Any:
     """Calls what `spec["name"]` names with the rest of `spec`, after checking names and types against its signature.
 
-    `key` is where the spec stands in the config, for the error; `given` are arguments that the config does not set.
+    `key` is where the spec stands in the config, for the error; `given` are arguments that the config does not set,
+    and `offer` those of them that the callee is free not to take.
     """
-    kwargs = {k: v for k, v in spec.items() if k != "name" and v is not None}
+    kwargs = {k: v for k, v in dict(spec).items() if k != "name" and v is not None}
     if "name" not in spec:
         raise UserError(f"config.{key} has no `name`; give one, for example config.{key}.name='module:symbol'")
     target = resolve(package, spec["name"])
     parameters = {n: p for n, p in inspect.signature(target).parameters.items() if n not in LINEN_FIELDS}
+    given |= {name: value for name, value in offer.items() if name in parameters}
     allowed = set(parameters) - set(given)
     for name in kwargs:
         if name not in allowed:

@@ -22,7 +22,8 @@ def load(path: str) -> Any:
         others = [str(p) for p in pages(FOLDER)]
         raise UserError(f"--config {path}: there is no such file{suggest(path, others)}")
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
-    assert spec and spec.loader, file
+    assert spec, file
+    assert spec.loader, file
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -74,7 +75,9 @@ def typed(key: str, value: Any, now: Any, kind: type) -> Any:
     if kind is tuple and not isinstance(parsed, tuple):
         parsed = tuple(parsed) if isinstance(parsed, list) else (parsed,) if parsed != "" else ()
     if type(parsed) is not kind:
-        wanted = {"bool": "True or False", "int": "a whole number", "float": "a number"}.get(kind.__name__, kind.__name__)
+        wanted = {"bool": "True or False", "int": "a whole number", "float": "a number"}.get(
+            kind.__name__, kind.__name__
+        )
         raise UserError(f"{key}={value}: it takes {wanted}, as {now!r}")
     return parsed
 

@@ -1,6 +1,5 @@
 """A config becomes an experiment: data, networks, task, optimizer and schedule, checked before anything is compiled."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -35,19 +34,22 @@ def build_experiment(config: ConfigDict, dataset: Dataset | None = None) -> Expe
     """Builds from plain values; every mistake is a `UserError` that names the key."""
     check_numbers(config)
     schedule = build("train.schedules", config.schedule, "schedule", steps=config.steps)
-    tx = optimizer(config.optim, config.ema)
-    models = build_models(config.model, config.precision)
-    task = build("train.tasks", config.task, "task", **models)
+    tx = optimizer(config.optim.to_dict(), config.ema)
     dataset = dataset or build("data", config.data, "data")
+    task = build_task(config, dataset.classes)
     batch = shapes(batch_at(dataset.train, 0, batch_size=config.batch_size, seed=config.seed))
     state = try_shapes(config, task, tx, batch)
-    if "model" in models:
-        check_classes(models["model"], state, batch, dataset.classes)
     return Experiment(config, dataset, task, tx, schedule, batch, state)
 
 
-def build_models(spec: Mapping[str, Any], precision: str) -> dict[str, Model]:
-    """{"model": one network}, or one for each player where the spec holds several."""
+def build_task(config: ConfigDict, classes: int) -> Task:
+    """The task with its networks; it hears of the data's `classes` where it asks for them."""
+    return build("train.tasks", config.task, "task", offer={"classes": classes}, **build_models(config))
+
+
+def build_models(config: ConfigDict) -> dict[str, Model]:
+    """{"model": one network}, or one for each player where `config.model` holds several."""
+    spec, precision = config.model.to_dict(), config.precision
     if precision not in PRECISIONS:
         raise UserError(f"config.precision={precision!r}{suggest(precision, PRECISIONS)}")
     if "name" in spec:
@@ -86,14 +88,5 @@ def try_shapes(config: ConfigDict, task: Task, tx: Any, batch: Batch) -> TrainSt
         seen = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in batch.items())
         reason = str(error).strip().split("\n")[0]
         raise UserError(
-            f"network {names} and task {config.task.name} cannot work on batches of {config.data.name} ({seen}): {reason}"
+            f"network {names} and task {config.task.name} cannot work on {config.data.name} ({seen}): {reason}"
         ) from error
-
-
-def check_classes(model: Model, state: TrainState, batch: Batch, classes: int) -> None:
-    """A target beyond the network's outputs would be read as a NaN, silently."""
-    if not classes or "y" not in batch:
-        return
-    out, _ = jax.eval_shape(lambda s, x: model.apply(s.params, s.model_state, x), state, batch["x"])
-    if out.shape[:-1] == batch["y"].shape and out.shape[-1] < classes:
-        raise UserError(f"the network has {out.shape[-1]} outputs and the data {classes} classes; give it {classes}")

@@ -11,7 +11,7 @@ import jax
 
 
 def count(fn: Callable, *args: Any) -> float:
-    """FLOPs of `fn(*args)` (arrays or shapes), two for each multiply-add.  A while loop of unknown length counts once."""
+    """FLOPs of `fn(*args)` (arrays or shapes), two a multiply-add.  A while loop of unknown length counts once."""
     return jaxpr_flops(jax.make_jaxpr(fn)(*args).jaxpr)
 
 

@@ -32,19 +32,22 @@ from train.writer import Writer, read_rows
 PROFILED_STEPS = 10
 
 
-def train(config: ConfigDict, workdir: pathlib.Path, display: Display | None = None, profile: int = -1) -> dict[str, Any]:
+def train(
+    config: ConfigDict, workdir: pathlib.Path, display: Display | None = None, profile: int = -1
+) -> dict[str, Any]:
     """Trains, or goes on where `workdir` stopped, and returns the run's record.
 
     `profile` is a step from which a profiler trace of ten steps is taken.  Raises `UserError` for what a user can
     mend, `Interrupted` after a SIGTERM or Ctrl-C, with everything saved.
     """
     display = display or Display()
+    experiment = build_experiment(config)
     record.open_folder(workdir, config)
     finished = record.read(workdir)
     if finished:
         display.say(f"{workdir} is complete: {record.one_line(finished)}")
         return finished
-    run = Run(config, workdir, display)
+    run = Run(experiment, workdir, display)
     with Interrupt() as interrupt:
         try:
             return run.train(interrupt, profile)
@@ -55,13 +58,13 @@ def train(config: ConfigDict, workdir: pathlib.Path, display: Display | None = N
 class Run:
     """One run's open files, compiled programs and state.  `train` is the loop."""
 
-    def __init__(self, config: ConfigDict, workdir: pathlib.Path, display: Display):
+    def __init__(self, experiment: Experiment, workdir: pathlib.Path, display: Display):
         self.started = time.monotonic()
-        self.config, self.workdir, self.display = config, workdir, display
+        self.experiment, self.workdir, self.display = experiment, workdir, display
+        self.config = config = experiment.config
         self.mesh = mesh.make_mesh()
         mesh.check_batch(self.mesh, config.batch_size // config.accumulate, "batch_size")
         mesh.check_batch(self.mesh, config.eval.batch_size, "eval.batch_size")
-        self.experiment = experiment = build_experiment(config)
         record.write_json(workdir / "environment.json", record.environment(mesh.hardware()))
         self.place = mesh.batch_placer(self.mesh)
         self.init_key, self.loop_key, self.eval_key = jax.random.split(jax.random.key(config.seed), 3)
@@ -145,7 +148,7 @@ class Run:
 
     def log(self, step: int, values: dict[str, float]) -> None:
         experiment, work = self.experiment, self.budget
-        learning_rate = peak_rate(self.config.optim) * experiment.schedule(step - 1)
+        learning_rate = peak_rate(self.config.optim.to_dict()) * experiment.schedule(step - 1)
         values = {**values, "lr": learning_rate, f"{experiment.dataset.unit}s": step * work.units_per_step}
         speed = self.clock.lap(step, work)
         self.writer.write(step, "train", values)
@@ -155,8 +158,10 @@ class Run:
     def nonfinite(self, step: int, values: dict[str, float]) -> NonFiniteError:
         self.checkpoints.wait()
         last = self.checkpoints.latest()
-        good = f"the last good checkpoint is step {last} in {self.workdir / 'checkpoints'}" if last else "none was saved"
-        half = {key: rate / 2 for key, rate in learning_rates(self.config.optim).items()}
+        good = (
+            f"the last good checkpoint is step {last} in {self.workdir / 'checkpoints'}" if last else "none was saved"
+        )
+        half = {key: rate / 2 for key, rate in learning_rates(self.config.optim.to_dict()).items()}
         retry = " ".join(f"--config.optim.{key}={rate:g}" for key, rate in half.items())
         return NonFiniteError(
             f"step {step}: loss {values['loss']:g}, gradient norm {values['grad_norm']:g}; {good}. "

@@ -1,4 +1,4 @@
-"""A metric is a (sum, weight) pair, so adding two of them merges two batches exactly: masks, ragged ends, hosts and all."""
+"""A metric is a (sum, weight) pair: adding two of them merges two batches exactly, masks and ragged ends included."""
 
 from typing import Any
 

@@ -103,13 +103,13 @@ def evaluation_params(params: Any, opt_state: optax.OptState) -> Any:
     return opt_state.ema if isinstance(opt_state, Averaged) else params
 
 
-def learning_rates(optim: Any) -> dict[str, float]:
+def learning_rates(optim: Mapping[str, Any]) -> dict[str, float]:
     """Every learning rate of the config by its key below `optim`."""
     if "name" in optim:
-        return {"learning_rate": optim.learning_rate}
-    return {f"{player}.learning_rate": part.learning_rate for player, part in optim.items()}
+        return {"learning_rate": optim["learning_rate"]}
+    return {f"{player}.learning_rate": part["learning_rate"] for player, part in optim.items()}
 
 
-def peak_rate(optim: Any) -> float:
+def peak_rate(optim: Mapping[str, Any]) -> float:
     """The learning rate to log; of several players, the largest."""
     return max(learning_rates(optim).values())

@@ -62,7 +62,9 @@ def compare(before: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path) 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {prefix: tree}
-    return {k: v for name, part in tree.items() for k, v in flatten(part, f"{prefix}.{name}" if prefix else name).items()}
+    return {
+        k: v for name, part in tree.items() for k, v in flatten(part, f"{prefix}.{name}" if prefix else name).items()
+    }
 
 
 def environment(hardware: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +126,7 @@ def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, flo
         "train_loss": gap.get("loss"),
         "bits_per_byte": held_out.get("bits_per_byte"),
         "metrics": finite(held_out),
-        "lr": peak_rate(config.optim),
+        "lr": peak_rate(config.optim.to_dict()),
         "seed": config.seed,
         "schedule": config.schedule.name,
         "wall_seconds": round(seconds, 3),

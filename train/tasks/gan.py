@@ -10,7 +10,7 @@ from train.step import Task
 
 
 def gan(generator: Model, critic: Model, latent: int) -> Task:
-    """Non-saturating game (Goodfellow et al. 2014, section 3): the gradient of the sum is both players' own gradients."""
+    """Non-saturating game (Goodfellow et al. 2014, section 3): the sum's gradient is both players' own gradients."""
 
     def init(key, batch):
         gen_key, critic_key = jax.random.split(key)

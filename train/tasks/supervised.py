@@ -8,9 +8,10 @@ from train.metrics import mean
 from train.step import Task
 
 
-def classify(model: Model, label_smoothing: float = 0.0) -> Task:
+def classify(model: Model, classes: int, label_smoothing: float = 0.0) -> Task:
     """Cross-entropy of `y` [B], or of every token `y` [B, L], given `x`.  `mask` (as `y`, or [B]) says what counts.
 
+    `classes` is the data's: a target beyond the network's outputs would silently become a NaN, so it is refused.
     With smoothing the target is (1 - s) one-hot + s/classes (Szegedy et al. 2015); evaluation never smooths.
     """
 
@@ -19,6 +20,8 @@ def classify(model: Model, label_smoothing: float = 0.0) -> Task:
 
     def loss(params, state, batch, key, train):
         logits, state = model.apply(params, state, batch["x"], key=key, train=train)
+        if logits.shape[-1] < classes:
+            raise ValueError(f"the network has {logits.shape[-1]} outputs and the data {classes} classes")
         values = optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"])
         if train and label_smoothing:
             uniform = optax.losses.softmax_cross_entropy(logits, jnp.full_like(logits, 1 / logits.shape[-1]))

@@ -1,0 +1,187 @@
+"""How far a fit can be trusted: bootstrap intervals of its constants, its optima, and the losses it predicts.
+
+Two ways to resample.  "residual" (the default) keeps every run's N and D and redraws its error from the residuals,
+inflated for the parameters fitted and smoothed by a Gaussian kernel: with delta = 1e-3 the fit is nearly a median
+regression, whose bootstrap is too narrow unless smoothed (De Angelis, Hall & Young 1993).  "pairs" redraws whole runs
+(Besiroglu et al. 2024).
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from scaling.fit import Columns, Fit, centre, fit, solve
+from scaling.laws import Law
+
+Interval = tuple[float, float]
+LEVEL = 0.9
+
+
+class Draws(NamedTuple):
+    """A fit to each of many resamples of the data."""
+
+    fit: Fit
+    method: str
+    params: dict[str, np.ndarray]  # name -> [draws]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.params.values())))
+
+
+def bootstrap(fit: Fit, *, draws: int = 1000, seed: int = 0, method: str = "residual") -> Draws:
+    """Refits `fit` to `draws` resamples of its data, each from the optimum of all the data."""
+    x, y, units = centre(fit.law, fit.columns)
+    rng = np.random.default_rng(seed)
+    targets, weights = np.tile(y, (draws, 1)), np.ones((draws, y.size))
+    if method == "residual":
+        targets = y - fit.residuals + scatter(fit, rng, (draws, y.size))
+    elif method == "pairs":
+        weights = rng.multinomial(y.size, np.full(y.size, 1 / y.size), size=draws).astype(np.float64)
+    else:
+        raise ValueError(f"method {method!r} is not a bootstrap; choose 'residual' or 'pairs'")
+    theta, _, _ = solve(fit.law, x, targets, weights, np.tile(fit.theta, (draws, 1)), fit.delta)
+    return Draws(fit, method, fit.law.natural(theta, *units))
+
+
+def scatter(fit: Fit, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Errors of log loss as new runs would show them.
+
+    Residuals times sqrt(R / (R - P)), since a fit of P parameters to R runs comes closer than the law itself; plus a
+    Gaussian of Silverman's width, scaled back so that the variance stays.
+    """
+    rows, params = fit.residuals.size, len(fit.params)
+    residuals = fit.residuals * np.sqrt(rows / (rows - params))
+    deviation = np.sqrt(np.mean(residuals**2))
+    width = 1.06 * min(deviation, np.ptp(np.quantile(residuals, [0.25, 0.75])) / 1.349) * rows**-0.2
+    drawn = rng.choice(residuals, shape) + width * rng.standard_normal(shape)
+    return drawn / np.hypot(1.0, width / max(deviation, 1e-300))
+
+
+def interval(values: Any, level: float = LEVEL) -> Interval:
+    """The central `level` of `values`: equal tails, so it carries over to any monotone function of them."""
+    low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
+    return float(low), float(high)
+
+
+def constants(draws: Draws, level: float = LEVEL) -> dict[str, Interval]:
+    """Intervals of the law's parameters and of what is derived from them."""
+    values = {**draws.params, **{name: of(draws.params) for name, of in draws.fit.law.derived.items()}}
+    return {name: interval(v, level) for name, v in values.items()}
+
+
+def optimum(draws: Draws, c: float, level: float = LEVEL) -> dict[str, Interval]:
+    """Intervals of N_opt, D_opt and L_opt at C FLOPs: of the law's own curve, without the scatter of a run about it."""
+    return {name: interval(v, level) for name, v in _optimum(draws.fit.law)(draws.params, c).items()}
+
+
+def predict_runs(draws: Draws, n: Any, d: Any, *, seed: int = 1) -> Float[np.ndarray, "draws runs"]:
+    """Losses that runs of N parameters on D tokens may measure.
+
+    What varies: the law's constants (one draw per row) and each run's scatter about the law.  What does not, and no
+    interval from these data can hold: that the law itself may stop being true beyond them.
+    """
+    n, d = np.atleast_1d(n).astype(np.float64), np.atleast_1d(d).astype(np.float64)
+    columns = {"n": n, "d": d}
+    params = {name: v[:, None] for name, v in draws.params.items()}
+    losses = draws.fit.law.loss(params, *(columns[name] for name in draws.fit.law.inputs))
+    return losses * np.exp(scatter(draws.fit, np.random.default_rng(seed), (len(draws), n.size)))
+
+
+def predict_run(draws: Draws, n: float, d: float, level: float = LEVEL) -> Interval:
+    """Predictive interval for the loss of one run."""
+    return interval(predict_runs(draws, n, d), level)
+
+
+def predict_best(draws: Draws, c: float, level: float = LEVEL) -> Interval:
+    """Predictive interval for one run of C FLOPs at the law's optimum: L_opt(C) of each draw, and a run's scatter."""
+    losses = _optimum(draws.fit.law)(draws.params, c)["loss"]
+    return interval(losses * np.exp(scatter(draws.fit, np.random.default_rng(1), losses.shape)), level)
+
+
+class Heldout(NamedTuple):
+    """A forecast of the runs of one budget by the law of the smaller ones."""
+
+    budget: float  # FLOPs, as the runs counted them: 6 N D
+    fit: Fit  # of the runs below the budget
+    predicted: float  # L_opt(budget): the law's best loss
+    interval: Interval  # for the best of the held-out runs: constants, scatter, and the choice of the best of them
+    measured: float  # the best held-out run's loss
+    relative_error: float  # predicted / measured - 1
+    inside: bool
+    level: float
+    optimum: dict[str, Interval]  # N_opt, D_opt and L_opt at the budget
+    runs: list[dict[str, Any]]  # n, d, measured, predicted, interval, relative_error, inside
+
+
+def heldout(
+    law: Law,
+    columns: Columns,
+    budget: float | str = "largest",
+    *,
+    delta: float = 1e-3,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Heldout:
+    """Leaves out the runs of `budget` and all above it, fits the rest, and compares forecast with measurement."""
+    below, out = split(columns, budget)
+    found = fit(law, below, delta=delta)
+    sample = bootstrap(found, draws=draws, seed=seed)
+    c = float(np.exp(np.log(6 * out["n"] * out["d"]).mean()))
+    losses = predict_runs(sample, out["n"], out["d"])
+    predicted, best = float(_optimum(law)(found.params, c)["loss"]), float(out["loss"].min())
+    at_best = interval(losses.min(1), level)
+    runs = []
+    for i, (n, d, measured) in enumerate(zip(out["n"], out["d"], out["loss"], strict=True)):
+        one = float(law.loss(found.params, n, d))
+        low, high = interval(losses[:, i], level)
+        runs.append(
+            {"n": float(n), "d": float(d), "measured": float(measured), "predicted": one, "interval": (low, high),
+             "relative_error": float(one / measured - 1), "inside": bool(low <= measured <= high)}
+        )  # fmt: skip
+    return Heldout(
+        budget=c, fit=found, predicted=predicted, interval=at_best, measured=best, relative_error=predicted / best - 1,
+        inside=at_best[0] <= best <= at_best[1], level=level, optimum=optimum(sample, c, level), runs=runs,
+    )  # fmt: skip
+
+
+def split(columns: Columns, budget: float | str = "largest") -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Runs below `budget`, and the runs of the budget nearest to it."""
+    known = np.unique(columns["budget"])
+    if known.size < 2:
+        raise ValueError("every run has the same budget, so none can be held out; add runs at another budget")
+    at = known[-1] if budget == "largest" else known[np.argmin(np.abs(np.log(known / float(budget))))]
+    pick = lambda mask: {name: np.asarray(v)[mask] for name, v in columns.items()}
+    return pick(columns["budget"] < at), pick(columns["budget"] == at)
+
+
+def backtest(law: Law, columns: Columns, *, delta: float = 1e-3) -> list[dict[str, Any]]:
+    """What each smaller sweep would have forecast: fits the smallest budgets, predicts the best loss of every larger one.
+
+    `relative_error` is predicted / measured - 1; `reach` is the forecast's budget over the largest one fitted.
+    """
+    known, rows = np.unique(columns["budget"]), []
+    for fitted in range(2, known.size):
+        below, _ = split(columns, known[fitted])
+        try:
+            params = fit(law, below, delta=delta).params
+        except ValueError:  # too few of the small runs to identify the law
+            continue
+        for budget in known[fitted:]:
+            _, out = split(columns, budget)
+            c = float(np.exp(np.log(6 * out["n"] * out["d"]).mean()))
+            predicted, measured = float(_optimum(law)(params, c)["loss"]), float(out["loss"].min())
+            rows.append(
+                {"budgets_fitted": fitted, "runs_fitted": below["loss"].size, "budget": c,
+                 "reach": float(budget / known[fitted - 1]), "predicted": predicted, "measured": measured,
+                 "relative_error": predicted / measured - 1}
+            )  # fmt: skip
+    return rows
+
+
+def _optimum(law: Law) -> Any:
+    if law.optimum is None:
+        raise ValueError(f"{law.name} has no compute-optimal run: {law.equation} does not trade n against d")
+    return law.optimum
