@@ -23,7 +23,7 @@ class Fit(NamedTuple):
     """An optimum and how far to trust it."""
 
     law: Law
-    columns: dict[str, np.ndarray]  # what was fitted, float64 [runs]
+    columns: dict[str, np.ndarray]  # as given, float64 [runs]
     delta: float  # of the Huber loss on log L
     params: dict[str, float]  # in the published form
     theta: Float[np.ndarray, " P"]  # as the solver sees them: columns in units of their geometric means
@@ -48,7 +48,7 @@ def fit(law: Law, columns: Columns, *, delta: float = 1e-3) -> Fit:
     Hoffmann et al. 2022 sum the loss over runs.  A mean stops L-BFGS at its starting points; here a step counts as the
     last when it moves no predicted log loss by 1e-13, so the scale of the objective does not matter.
     """
-    columns = {name: np.asarray(columns[name], np.float64) for name in (*law.inputs, "loss")}
+    columns = {name: np.asarray(values, np.float64) for name, values in columns.items()}
     check(law, columns)
     x, y, units = centre(law, columns)
     starts = np.asarray(law.starts)

@@ -25,6 +25,7 @@ class Draws(NamedTuple):
     fit: Fit
     method: str
     params: dict[str, np.ndarray]  # name -> [draws]
+    scale: np.ndarray  # of the errors in each draw: 1 on average
 
     def __len__(self) -> int:
         return len(next(iter(self.params.values())))
@@ -35,28 +36,32 @@ def bootstrap(fit: Fit, *, draws: int = 1000, seed: int = 0, method: str = "resi
     x, y, units = centre(fit.law, fit.columns)
     rng = np.random.default_rng(seed)
     targets, weights = np.tile(y, (draws, 1)), np.ones((draws, y.size))
+    free = y.size - len(fit.params)
+    scale = np.sqrt(free / rng.chisquare(free, draws))
     if method == "residual":
-        targets = y - fit.residuals + scatter(fit, rng, (draws, y.size))
+        targets = y - fit.residuals + scatter(fit, rng, scale, y.size)
     elif method == "pairs":
         weights = rng.multinomial(y.size, np.full(y.size, 1 / y.size), size=draws).astype(np.float64)
     else:
         raise ValueError(f"method {method!r} is not a bootstrap; choose 'residual' or 'pairs'")
     theta, _, _ = solve(fit.law, x, targets, weights, np.tile(fit.theta, (draws, 1)), fit.delta)
-    return Draws(fit, method, fit.law.natural(theta, *units))
+    return Draws(fit, method, fit.law.natural(theta, *units), scale)
 
 
-def scatter(fit: Fit, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Errors of log loss as new runs would show them.
+def scatter(fit: Fit, rng: np.random.Generator, scale: np.ndarray, runs: int) -> Float[np.ndarray, "draws runs"]:
+    """Errors of log loss as new runs would show them, for each draw of `scale`.
 
     Residuals times sqrt(R / (R - P)), since a fit of P parameters to R runs comes closer than the law itself; plus a
-    Gaussian of Silverman's width, scaled back so that the variance stays.
+    Gaussian of Silverman's width, shrunk so that the variance stays.  `scale` holds what R - P residuals leave unknown of
+    that variance: with it, least squares on a linear law gives Student's intervals.
     """
     rows, params = fit.residuals.size, len(fit.params)
     residuals = fit.residuals * np.sqrt(rows / (rows - params))
     deviation = np.sqrt(np.mean(residuals**2))
     width = 1.06 * min(deviation, np.ptp(np.quantile(residuals, [0.25, 0.75])) / 1.349) * rows**-0.2
+    shape = (scale.size, runs)
     drawn = rng.choice(residuals, shape) + width * rng.standard_normal(shape)
-    return drawn / np.hypot(1.0, width / max(deviation, 1e-300))
+    return scale[:, None] * drawn / np.hypot(1.0, width / max(deviation, 1e-300))
 
 
 def interval(values: Any, level: float = LEVEL) -> Interval:
@@ -86,7 +91,7 @@ def predict_runs(draws: Draws, n: Any, d: Any, *, seed: int = 1) -> Float[np.nda
     columns = {"n": n, "d": d}
     params = {name: v[:, None] for name, v in draws.params.items()}
     losses = draws.fit.law.loss(params, *(columns[name] for name in draws.fit.law.inputs))
-    return losses * np.exp(scatter(draws.fit, np.random.default_rng(seed), (len(draws), n.size)))
+    return losses * np.exp(scatter(draws.fit, np.random.default_rng(seed), draws.scale, n.size))
 
 
 def predict_run(draws: Draws, n: float, d: float, level: float = LEVEL) -> Interval:
@@ -97,7 +102,8 @@ def predict_run(draws: Draws, n: float, d: float, level: float = LEVEL) -> Inter
 def predict_best(draws: Draws, c: float, level: float = LEVEL) -> Interval:
     """Predictive interval for one run of C FLOPs at the law's optimum: L_opt(C) of each draw, and a run's scatter."""
     losses = _optimum(draws.fit.law)(draws.params, c)["loss"]
-    return interval(losses * np.exp(scatter(draws.fit, np.random.default_rng(1), losses.shape)), level)
+    errors = scatter(draws.fit, np.random.default_rng(1), draws.scale, 1)[:, 0]
+    return interval(losses * np.exp(errors), level)
 
 
 class Heldout(NamedTuple):
@@ -111,6 +117,7 @@ class Heldout(NamedTuple):
     relative_error: float  # predicted / measured - 1
     inside: bool
     level: float
+    draws: Draws  # of `fit`
     optimum: dict[str, Interval]  # N_opt, D_opt and L_opt at the budget
     runs: list[dict[str, Any]]  # n, d, measured, predicted, interval, relative_error, inside
 
@@ -143,7 +150,7 @@ def heldout(
         )  # fmt: skip
     return Heldout(
         budget=c, fit=found, predicted=predicted, interval=at_best, measured=best, relative_error=predicted / best - 1,
-        inside=at_best[0] <= best <= at_best[1], level=level, optimum=optimum(sample, c, level), runs=runs,
+        inside=at_best[0] <= best <= at_best[1], level=level, draws=sample, optimum=optimum(sample, c, level), runs=runs,
     )  # fmt: skip
 
 

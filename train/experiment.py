@@ -37,7 +37,7 @@ def build_experiment(config: ConfigDict, dataset: Dataset | None = None) -> Expe
     tx = optimizer(config.optim.to_dict(), config.ema)
     dataset = dataset or build("data", config.data, "data")
     task = build_task(config, dataset.classes)
-    batch = shapes(batch_at(dataset.train, 0, batch_size=config.batch_size, seed=config.seed))
+    batch = example(config, dataset)
     state = try_shapes(config, task, tx, batch)
     return Experiment(config, dataset, task, tx, schedule, batch, state)
 
@@ -70,8 +70,10 @@ def check_numbers(config: ConfigDict) -> None:
         raise UserError(f"config.nonfinite={config.nonfinite!r}{suggest(config.nonfinite, ('stop', 'skip'))}")
 
 
-def shapes(tree: Any) -> Any:
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+def example(config: ConfigDict, dataset: Dataset) -> Batch:
+    """Shapes and dtypes of a training batch."""
+    batch = batch_at(dataset.train, 0, batch_size=config.batch_size, seed=config.seed)
+    return {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in batch.items()}
 
 
 def try_shapes(config: ConfigDict, task: Task, tx: Any, batch: Batch) -> TrainState:

@@ -38,8 +38,8 @@ def config_hash(config: ConfigDict) -> str:
 def open_folder(workdir: pathlib.Path, config: ConfigDict) -> None:
     """Makes the folder and writes the config into it, or refuses a folder that holds another experiment."""
     path = workdir / "config.json"
+    make_folder(workdir)
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
             compare(json.loads(path.read_text()), resolved(config), workdir)
         else:
@@ -48,6 +48,13 @@ def open_folder(workdir: pathlib.Path, config: ConfigDict) -> None:
         raise UserError(f"{path} is not readable JSON; use another --workdir, or remove the file") from None
     except OSError as error:
         raise UserError(f"cannot write to {workdir} ({error.strerror}); choose another --workdir") from None
+
+
+def make_folder(folder: pathlib.Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror}); choose another --workdir") from None
 
 
 def compare(before: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path) -> None:

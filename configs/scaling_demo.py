@@ -1,0 +1,37 @@
+"""Twenty-odd GPTs of 4 k to 175 k parameters on presidential messages, at five FLOP budgets: a scaling law in minutes.
+
+python -m scaling demo
+"""
+
+from configs.base import base
+
+WIDTHS = (8, 12, 16, 24, 32, 48, 64, 80)
+
+
+def shape(width):
+    """Overrides of one size.  The learning rate falls with width."""
+    return {"model.width": width, "model.heads": max(1, width // 16), "optim.learning_rate": 0.02}
+
+
+def get_config():
+    config = base()
+    config.batch_size = 16
+    config.log_every = 100
+    config.writers = ()
+    config.data.update(name="text:windows", dataset="isoflop_sotu", context=64, tokenizer="bytes")
+    config.model.update(name="gpt:GPT", vocab=256, layers=2, heads=1, width=16, context=64, positions="rotary")
+    config.task.update(name="supervised:classify")
+    config.optim.update(name="adamw", learning_rate=0.01, b2=0.98, weight_decay=0.01, clip=1.0)
+    config.schedule.update(name="cosine", warmup=50, floor=0.05)
+    config.eval.gap = True
+    return config
+
+
+def sweep():
+    return {
+        "name": "isoflop",
+        "budgets": (2e10, 4.5e10, 1e11, 2.2e11, 5e11),
+        "shapes": {f"w{width}": shape(width) for width in WIDTHS},
+        "points": 5,
+        "tokens_per_param": 35.0,
+    }

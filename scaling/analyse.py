@@ -1,0 +1,94 @@
+"""From rows to a report: one fit, its intervals, its forecast of runs it has not seen, and everything written down."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scaling import records, report
+from scaling.fit import Fit, fit
+from scaling.intervals import LEVEL, Draws, Heldout, Interval, backtest, bootstrap, constants, heldout
+from scaling.laws import LAWS, Law, kaplan_d, kaplan_n
+
+
+class Analysis(NamedTuple):
+    """All that a report says."""
+
+    rows: list[records.Row]
+    dropped: list[dict[str, str]]
+    count: str  # the record field that counted as N
+    columns: dict[str, np.ndarray]
+    fit: Fit  # of every row
+    draws: Draws
+    level: float
+    intervals: dict[str, Interval]
+    heldout: Heldout | None
+    backtest: list[dict[str, Any]]
+    kaplan: dict[str, Fit]  # one-dimensional laws, name -> fit; those the rows allow
+    warnings: list[str]
+
+
+def analyse(
+    rows: Sequence[records.Row],
+    out: str | pathlib.Path | None,
+    heldout_budget: float | str = "largest",
+    *,
+    law: str = "chinchilla",
+    count: str = "params_total",
+    delta: float = 1e-3,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = LEVEL,
+    dropped: Sequence[dict[str, str]] = (),
+) -> Analysis:
+    """Fits `law` to `rows`, forecasts `heldout_budget` from the smaller ones, and writes the report into `out`."""
+    if law not in LAWS:
+        raise ValueError(f"there is no law {law!r}; choose from {sorted(LAWS)}")
+    kept = records.usable(rows, count)
+    if not kept.rows:
+        reasons = "; ".join(f"{d['row']}: {d['reason']}" for d in kept.dropped[:3])
+        raise ValueError(f"none of {len(rows)} rows can be fitted ({reasons or 'no run has finished'})")
+    columns = records.columns(kept.rows, count)
+    found = fit(LAWS[law], columns, delta=delta)
+    sample = bootstrap(found, draws=draws, seed=seed)
+    forecast, past, warnings = None, [], list(found.warnings)
+    if found.law.optimum is not None:
+        try:
+            forecast = heldout(found.law, columns, heldout_budget, delta=delta, draws=draws, seed=seed, level=level)
+            past = backtest(found.law, columns, delta=delta)
+            warnings += [f"without the held-out budget: {sentence}" for sentence in forecast.fit.warnings]
+        except ValueError as error:
+            warnings.append(f"no held-out forecast: {error}")
+    result = Analysis(
+        rows=kept.rows, dropped=[*dropped, *kept.dropped], count=count, columns=columns, fit=found, draws=sample,
+        level=level, intervals=constants(sample, level), heldout=forecast, backtest=past,
+        kaplan=kaplan(kept.rows), warnings=warnings,
+    )  # fmt: skip
+    if out is not None:
+        report.write(out, result)
+    return result
+
+
+def kaplan(rows: Sequence[records.Row]) -> dict[str, Fit]:
+    """L(N) and L(D) on the runs least limited by the other of the two: those no smaller N (or D) did better than.
+
+    N without embeddings, as Kaplan et al. count, where every row has that count.
+    """
+    inner = all(row.get("params_non_embedding") for row in rows)
+    columns = records.columns(rows, "params_non_embedding" if inner else "params_total")
+    fits = {}
+    for law in (kaplan_n, kaplan_d):
+        best = frontier(columns[law.inputs[0]], columns["loss"])
+        try:
+            fits[law.name] = fit(law, {name: v[best] for name, v in columns.items()})
+        except ValueError:  # a sweep with one budget has too short a frontier
+            continue
+    return fits
+
+
+def frontier(x: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """Indices of the runs whose loss no run of smaller or equal `x` reaches, from the smallest `x`."""
+    order = np.lexsort((loss, x))
+    best = np.minimum.accumulate(loss[order])
+    return order[np.r_[True, best[1:] < best[:-1]]]

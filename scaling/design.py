@@ -1,0 +1,114 @@
+"""Which runs to make.  A config's `sweep()` names one of these designs and its arguments; each returns the jobs."""
+
+import functools
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from train.build import build
+from train.configs import override
+from train.errors import UserError
+from train.experiment import build_task, example
+
+
+class Job(NamedTuple):
+    """One run of a sweep: a folder's name, what differs from the config, and how much compute it was planned for."""
+
+    name: str
+    overrides: dict[str, Any]
+    budget: float  # planned FLOPs, 6 N D with N all parameters; 0 where the design plans none
+    flops: float  # 6 N D that it will really do
+
+
+def jobs(module: Any, config: ConfigDict) -> list[Job]:
+    """The jobs of a config file's `sweep()`: {"name": "isoflop", …} is `scaling.design.isoflop(config, …)`."""
+    if not hasattr(module, "sweep"):
+        raise UserError("this config has no sweep(); it returns a design such as {'name': 'grid', 'over': {…}}")
+    return build("scaling.design", {**module.sweep()}, "sweep()", config=config)
+
+
+def grid(config: ConfigDict, over: Mapping[str, Sequence[Any]]) -> list[Job]:
+    """Every combination of the values in `over`, a mapping from config keys to lists."""
+    names = list(over)
+    made = []
+    for values in itertools.product(*over.values()):
+        changes = dict(zip(names, values, strict=True))
+        label = "_".join(
+            f"{k.split('.')[-1]}{v:g}" if isinstance(v, float) else f"{k.split('.')[-1]}{v}" for k, v in changes.items()
+        )
+        made.append(job(config, label, changes))
+    return made
+
+
+def listed(config: ConfigDict, runs: Mapping[str, Mapping[str, Any]]) -> list[Job]:
+    """Exactly these runs: their names and what each changes."""
+    return [job(config, name, changes) for name, changes in runs.items()]
+
+
+def isoflop(
+    config: ConfigDict,
+    budgets: Sequence[float],
+    shapes: Mapping[str, Mapping[str, Any]],
+    points: int = 5,
+    tokens_per_param: float = 20.0,
+) -> list[Job]:
+    """For each budget C, the `points` shapes nearest to the expected optimum, each trained for D = C / 6N tokens.
+
+    Hoffmann et al. 2022, approach 2.  `shapes` are named overrides on real integers; N is counted on the network they
+    build.  The expected optimum is where D/N = `tokens_per_param`: N = √(C / (6 tokens_per_param)).
+    """
+    sizes = {name: parameters(config, changes) for name, changes in shapes.items()}
+    made = []
+    for budget in budgets:
+        expected = math.sqrt(budget / (6 * tokens_per_param))
+        nearest = sorted(sizes, key=lambda name, e=expected: abs(math.log(sizes[name] / e)))[:points]
+        for name in sorted(nearest, key=sizes.__getitem__):
+            steps = round(budget / (6 * sizes[name]) / units(config, shapes[name]))
+            if steps < 1:
+                raise UserError(f"budget {budget:.1e} is less than one step of {name}; raise it or lower the batch")
+            flops = 6.0 * sizes[name] * steps * units(config, shapes[name])
+            made.append(Job(f"{name}_{budget:.2e}", {**shapes[name], "steps": steps}, budget, flops))
+    return made
+
+
+def job(config: ConfigDict, name: str, changes: Mapping[str, Any]) -> Job:
+    """A run that was planned for no particular budget."""
+    steps = with_overrides(config, changes).steps
+    return Job(name, dict(changes), 0.0, 6.0 * parameters(config, changes) * units(config, changes) * steps)
+
+
+def with_overrides(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
+    changed = ConfigDict(config.to_dict())
+    for key, value in changes.items():
+        override(changed, key, value)
+    return changed
+
+
+def units(config: ConfigDict, changes: Mapping[str, Any]) -> int:
+    """Tokens (or examples) of one step."""
+    changed = with_overrides(config, changes)
+    return changed.batch_size * dataset_of(changed).per_record
+
+
+def parameters(config: ConfigDict, changes: Mapping[str, Any]) -> int:
+    """All parameters of the network, counted by tracing its initialisation."""
+    changed = with_overrides(config, changes)
+    dataset = dataset_of(changed)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    params, _ = jax.eval_shape(build_task(changed, dataset.classes).init, key, example(changed, dataset))
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def dataset_of(config: ConfigDict) -> Any:
+    return _dataset(config.data.to_json())
+
+
+@functools.cache
+def _dataset(spec: str) -> Any:
+    import json
+
+    return build("data", json.loads(spec), "data")

@@ -1,0 +1,173 @@
+"""The figures of a fit.  Object-oriented Matplotlib, no global state; ink takes the page's text colour when inlined."""
+
+import io
+import re
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from scaling.fit import Columns, Fit
+from scaling.intervals import LEVEL, Draws, Heldout, scatter
+
+# Okabe & Ito's palette, told apart by every common kind of colour blindness, and readable on white and on near-black.
+LAW, SECOND, HELDOUT = "#0072B2", "#009E73", "#D55E00"
+INK = "#1b1f24"  # of axes and text: `svg` hands it over to the page
+BUDGETS = ("#4A7FB5", "#3FA7A0", "#7DB347", "#C9A227", "#B07AA1", "#8C8C8C")  # smaller to larger, held-out apart
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: selectable, and in the page's font
+    "svg.hashsalt": "isoflop",  # the same figure gives the same file
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.18,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    **{key: INK for key in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")},
+}
+
+
+def figures(columns: Columns, fit: Fit, draws: Draws, heldout: Heldout | None, level: float = LEVEL) -> dict[str, Figure]:
+    """Name -> figure.  Laws that trade N against D get all four, others their residuals."""
+    with rc_context(STYLE):
+        made = {}
+        if fit.law.optimum is not None:
+            made["isoflop"] = isoflop(columns, fit, heldout)
+            made["compute"] = compute(columns, draws, heldout, level)
+            made["optimum"] = optimum(columns, draws, heldout, level)
+        made["residuals"] = residuals(columns, fit, heldout)
+    return made
+
+
+def isoflop(columns: Columns, fit: Fit, heldout: Heldout | None) -> Figure:
+    """Loss against N, one curve per budget (Hoffmann et al. 2022, figure 3): forecast, not fit, where held out."""
+    figure, axes = _canvas("parameters N", "loss (nats per token)")
+    fit = heldout.fit if heldout else fit
+    for budget, colour, held in _budgets(columns, heldout):
+        rows = columns["budget"] == budget
+        n, loss = columns["n"][rows], columns["loss"][rows]
+        c = np.exp(np.log(6 * n * columns["d"][rows]).mean())
+        grid = np.geomspace(n.min() / 1.4, n.max() * 1.4, 100)
+        axes.plot(grid, fit.law.loss(fit.params, grid, c / (6 * grid)), color=colour, ls="--" if held else "-", lw=1.6)
+        axes.plot(n, loss, "o", ms=5, color=colour, label=f"{si(c)} FLOPs" + (" (held out)" if held else ""))
+        best = loss.argmin()
+        axes.plot(n[best], loss[best], "o", ms=11, mfc="none", mec=colour, mew=1.5)
+    axes.legend(title="ring: best run measured", loc="best")
+    return figure
+
+
+def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: float = LEVEL) -> Figure:
+    """The loss that compute buys: L_opt(C), with the band in which one more run at the optimum should fall."""
+    figure, axes = _canvas("compute C = 6 N D (FLOPs)", "loss (nats per token)")
+    draws = heldout.draws if heldout else draws
+    law, c = draws.fit.law, 6 * columns["n"] * columns["d"]
+    grid = np.geomspace(c.min() / 1.5, c.max() * 4, 80)
+    errors = scatter(draws.fit, np.random.default_rng(1), draws.scale, grid.size)
+    losses = np.stack([law.optimum(draws.params, at)["loss"] for at in grid], 1) * np.exp(errors)
+    low, high = np.quantile(losses, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    axes.fill_between(grid, _smooth(low), _smooth(high), color=LAW, alpha=0.16, lw=0, label=f"{level:.0%} for one run")
+    label = "law of the smaller budgets" if heldout else "law"
+    axes.plot(grid, law.optimum(draws.fit.params, grid)["loss"], color=LAW, lw=1.8, label=label)
+    axes.plot(c, columns["loss"], ".", ms=5, color=INK, alpha=0.35)
+    for budget, _, held in _budgets(columns, heldout):
+        rows = np.flatnonzero(columns["budget"] == budget)
+        best = rows[columns["loss"][rows].argmin()]
+        label = "best run, held out" if held else "best run of a budget" if budget == columns["budget"].min() else None
+        axes.plot(c[best], columns["loss"][best], "D", ms=7, color=HELDOUT if held else LAW, label=label)
+    if "E" in draws.fit.params and draws.fit.params["E"] > 0.5 * columns["loss"].min():
+        axes.axhline(draws.fit.params["E"], color=INK, lw=1, ls=":", label="E")
+    axes.legend(loc="best")
+    return figure
+
+
+def optimum(columns: Columns, draws: Draws, heldout: Heldout | None, level: float = LEVEL) -> Figure:
+    """N_opt and D_opt against compute, all runs fitted; points are each budget's best run, which no law has smoothed."""
+    figure, axes = _canvas("compute C = 6 N D (FLOPs)", "count")
+    law, c = draws.fit.law, 6 * columns["n"] * columns["d"]
+    grid = np.geomspace(c.min() / 1.5, c.max() * 4, 40)
+    for name, colour, label in (("n", LAW, "parameters N"), ("d", SECOND, "tokens D")):
+        sample = np.stack([law.optimum(draws.params, at)[name] for at in grid], 1)
+        low, high = np.quantile(sample, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+        axes.fill_between(grid, low, high, color=colour, alpha=0.16, lw=0)
+        axes.plot(grid, law.optimum(draws.fit.params, grid)[name], color=colour, lw=1.8, label=label)
+        for budget, _, held in _budgets(columns, heldout):
+            rows = np.flatnonzero(columns["budget"] == budget)
+            best = rows[columns["loss"][rows].argmin()]
+            axes.plot(c[best], columns[name][best], "D", ms=6, color=colour, mfc="none" if held else colour)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: si(v)))
+    axes.legend(loc="best")
+    return figure
+
+
+def residuals(columns: Columns, fit: Fit, heldout: Heldout | None) -> Figure:
+    """100 log(measured / fitted) against the fitted loss: a law that fits leaves no shape here."""
+    figure, axes = _canvas("loss fitted to all runs (nats per token)", "measured above fitted (%)", log=False)
+    fitted = columns["loss"] / np.exp(fit.residuals)
+    for budget, colour, _ in _budgets(columns, heldout):
+        rows = columns["budget"] == budget
+        axes.plot(fitted[rows], 100 * fit.residuals[rows], "o", ms=5, color=colour, label=f"{si(budget)} FLOPs")
+    axes.axhline(0, color=INK, lw=1)
+    if np.unique(columns["budget"]).size <= 8:
+        axes.legend(loc="best")
+    return figure
+
+
+def svg(figure: Figure, name: str) -> str:
+    """SVG to inline: ids unique in the page by `name`, ink in the page's text colour, as wide as its column."""
+    text = io.StringIO()
+    with rc_context(STYLE):
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
+    body = text.getvalue()
+    body = body[body.index("<svg") :].replace(INK, "currentColor")
+    body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
+    return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"|<svg height="[^"]*" width="[^"]*"', r"<svg \1", body, count=1)
+
+
+def png(figure: Figure, path: Any) -> None:
+    with rc_context(STYLE):
+        FigureCanvasAgg(figure).print_png(str(path))
+
+
+def _canvas(x: str, y: str, log: bool = True) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6.4, 4.2), dpi=160, layout="constrained")
+    axes = figure.add_subplot(xlabel=x, ylabel=y)
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: si(v)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    return figure, axes
+
+
+def _budgets(columns: Columns, heldout: Heldout | None) -> list[tuple[float, str, bool]]:
+    """(budget, colour, held out?) from the smallest."""
+    known = np.unique(columns["budget"])
+    fitted = np.unique(heldout.fit.columns["budget"]) if heldout else known
+    colours = [to_hex(BUDGETS[i * len(BUDGETS) // max(known.size, len(BUDGETS))]) for i in range(known.size)]
+    return [(b, c if b in fitted else HELDOUT, b not in fitted) for b, c in zip(known, colours, strict=True)]
+
+
+def _smooth(edge: np.ndarray) -> np.ndarray:
+    """A band's edge is one quantile per point, each with its own Monte-Carlo error: a cubic in log C takes it out."""
+    x = np.linspace(-1, 1, edge.size)
+    return np.polyval(np.polyfit(x, edge, 3), x)
+
+
+def si(value: float) -> str:
+    """1.2e10 as 12B and 1e18 as 1e18: counts in words, FLOPs as powers."""
+    if value >= 1e13:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
