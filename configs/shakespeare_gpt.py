@@ -11,6 +11,7 @@ def get_config():
     config.steps = 2000
     config.batch_size = 12
     config.log_every = 100
+    config.cpu_devices = 2
     config.data.update(name="text:file", path="input.txt", context=64, tokenizer="chars", offsets="random", valid=0.1)
     config.model.update(name="gpt:GPT", vocab=65, layers=4, heads=4, width=128, context=64, positions="learned")
     config.task.update(name="supervised:classify")

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from models.layers import Dense
+
 Cache = dict[str, jax.Array]  # keys_BTNH, values_BTNH of one layer
 
 
@@ -36,7 +38,7 @@ class Attention(nn.Module):
         self, x_BLD: Float[Array, "b l d"], cache: Cache | None = None, length: Any = 0
     ) -> tuple[Float[Array, "b l d"], Cache | None]:
         B, L, D = x_BLD.shape
-        qkv = nn.Dense(3 * D, use_bias=self.bias, name="qkv")(x_BLD)
+        qkv = Dense(3 * D, use_bias=self.bias, name="qkv")(x_BLD)
         q_BLNH, k_BLNH, v_BLNH = (x.reshape(B, L, self.heads, D // self.heads) for x in jnp.split(qkv, 3, axis=-1))
         if self.rotary:
             position_L = length + jnp.arange(L)
@@ -50,5 +52,5 @@ class Attention(nn.Module):
             cache = {"keys": keys, "values": values}
             seen_LT = jnp.arange(keys.shape[1])[None] <= length + jnp.arange(L)[:, None]
             mixed = jax.nn.dot_product_attention(q_BLNH, keys, values, mask=seen_LT[None, None])
-        out = nn.Dense(D, use_bias=self.bias, kernel_init=self.out_init, name="out")
+        out = Dense(D, use_bias=self.bias, kernel_init=self.out_init, name="out")
         return out(mixed.reshape(B, L, D)), cache

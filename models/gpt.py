@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from models.layers import choose
+from models.layers import Dense, choose
 from models.transformer import Stack
 
 
@@ -74,7 +74,7 @@ class GPT(nn.Module):
         x_BLD, layers = stack(x_BLD, None if cache is None else cache["layers"], length, train=train)
         x_BLD = nn.LayerNorm(epsilon=1e-5, use_bias=self.bias, name="norm")(x_BLD)
         logits_BLV = (
-            embed.attend(x_BLD) if self.head == "tied" else nn.Dense(self.vocab, use_bias=False, name="unembed")(x_BLD)
+            embed.attend(x_BLD) if self.head == "tied" else Dense(self.vocab, use_bias=False, name="unembed")(x_BLD)
         )
         return logits_BLV if cache is None else (logits_BLV, {"layers": layers, "length": length + L})
 

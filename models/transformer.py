@@ -12,7 +12,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from models.attention import Attention
-from models.layers import activation, choose
+from models.layers import Dense, activation, choose
 
 REMAT_POLICIES = {
     "none": None,
@@ -46,8 +46,8 @@ class Block(nn.Module):
         mixed, cache = attention(norm("norm1")(x_BLD), cache, length)
         x_BLD = x_BLD + drop(mixed)
         D = x_BLD.shape[-1]
-        h = nn.Dense(self.ratio * D, use_bias=self.bias, name="up")(norm("norm2")(x_BLD))
-        h = nn.Dense(D, use_bias=self.bias, kernel_init=out_init, name="down")(activation(self.activation)(h))
+        h = Dense(self.ratio * D, use_bias=self.bias, name="up")(norm("norm2")(x_BLD))
+        h = Dense(D, use_bias=self.bias, kernel_init=out_init, name="down")(activation(self.activation)(h))
         return x_BLD + drop(h), cache
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scaling import records, report
 from scaling.fit import Fit, fit
 from scaling.intervals import LEVEL, Draws, Heldout, Interval, backtest, bootstrap, constants, heldout
-from scaling.laws import LAWS, Law, kaplan_d, kaplan_n
+from scaling.laws import LAWS, kaplan_d, kaplan_n
 
 
 class Analysis(NamedTuple):

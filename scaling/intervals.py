@@ -6,7 +6,6 @@ regression, whose bootstrap is too narrow unless smoothed (De Angelis, Hall & Yo
 (Besiroglu et al. 2024).
 """
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -31,11 +31,13 @@ STYLE = {
     "grid.alpha": 0.18,
     "legend.frameon": False,
     "legend.fontsize": 9,
-    **{key: INK for key in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")},
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK),
 }
 
 
-def figures(columns: Columns, fit: Fit, draws: Draws, heldout: Heldout | None, level: float = LEVEL) -> dict[str, Figure]:
+def figures(
+    columns: Columns, fit: Fit, draws: Draws, heldout: Heldout | None, level: float = LEVEL
+) -> dict[str, Figure]:
     """Name -> figure.  Laws that trade N against D get all four, others their residuals."""
     with rc_context(STYLE):
         made = {}
@@ -129,7 +131,9 @@ def svg(figure: Figure, name: str) -> str:
     body = text.getvalue()
     body = body[body.index("<svg") :].replace(INK, "currentColor")
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
-    return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"|<svg height="[^"]*" width="[^"]*"', r"<svg \1", body, count=1)
+    return re.sub(
+        r'<svg ([^>]*?)width="[^"]*" height="[^"]*"|<svg height="[^"]*" width="[^"]*"', r"<svg \1", body, count=1
+    )
 
 
 def png(figure: Figure, path: Any) -> None:

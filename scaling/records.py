@@ -56,7 +56,9 @@ def _texts(path: pathlib.Path) -> list[tuple[str, str]]:
     if not files and (path / "runs.jsonl").exists():
         return _texts(path / "runs.jsonl")
     if not files:
-        raise ValueError(f"{path} holds no record.json, in itself or below, and no runs.jsonl: no run has finished there")
+        raise ValueError(
+            f"{path} holds no record.json, in itself or below, and no runs.jsonl: no run has finished there"
+        )
     return [(str(file), file.read_text()) for file in files]
 
 

@@ -115,7 +115,11 @@ def html(analysis: "Analysis", figures: dict[str, str]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"sig": sig, "si": plot.si, "percent": lambda x, digits=2: f"{x:+.{digits}%}".replace("-", "−")}
+    environment.filters |= {
+        "sig": sig,
+        "si": plot.si,
+        "percent": lambda x, digits=2: f"{x:+.{digits}%}".replace("-", "−"),
+    }
     forecast = " fitted without the held-out budget" if analysis.heldout else ""
     return environment.get_template("report.html.jinja").render(
         a=analysis,

@@ -32,7 +32,7 @@ def main(argv: list[str]) -> None:
     from train import mesh
     from train.loop import train
 
-    mesh.set_up()
+    mesh.set_up(config.cpu_devices)
     train(config, pathlib.Path(options.workdir), profile=options.profile)
 
 

@@ -62,7 +62,7 @@ class Run:
         self.started = time.monotonic()
         self.experiment, self.workdir, self.display = experiment, workdir, display
         self.config = config = experiment.config
-        self.mesh = mesh.make_mesh()
+        self.mesh = mesh.make_mesh(config.cpu_devices)
         mesh.check_batch(self.mesh, config.batch_size // config.accumulate, "batch_size")
         mesh.check_batch(self.mesh, config.eval.batch_size, "eval.batch_size")
         record.write_json(workdir / "environment.json", record.environment(mesh.hardware()))
@@ -71,8 +71,10 @@ class Run:
         step = functools.partial(
             train_step, task=experiment.task, tx=experiment.tx, accumulate=config.accumulate, nonfinite=config.nonfinite
         )
-        self.step = Program("train step", step, say=display.say, donate=(0,))
-        self.eval = Program("evaluation", functools.partial(eval_step, task=experiment.task), say=display.say)
+        score = functools.partial(eval_step, task=experiment.task)
+        options = mesh.compiler_options(self.mesh)
+        self.step = Program("train step", step, say=display.say, donate=(0,), options=options)
+        self.eval = Program("evaluation", score, say=display.say, options=options)
         keep = config.checkpoint
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep_last=keep.keep, best=keep.best, say=display.say)
         self.pending: list[tuple[int, Metrics]] = []

@@ -14,17 +14,35 @@ from train.errors import UserError
 CACHE = pathlib.Path("~/.cache/isoflop/xla").expanduser()
 
 
-def set_up(cache: str | os.PathLike | None = None) -> None:
-    """Turns the persistent compilation cache on: in `cache`, or where JAX_COMPILATION_CACHE_DIR says, or at home."""
+def set_up(cpu_devices: int = 1, cache: str | os.PathLike | None = None) -> None:
+    """Before JAX is first used: how many devices a CPU poses as, and the persistent compilation cache.
+
+    The cache is in `cache`, or where JAX_COMPILATION_CACHE_DIR says, or at home.
+    """
     folder = cache or os.environ.get("JAX_COMPILATION_CACHE_DIR") or CACHE
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if cpu_devices != 1:
+        jax.config.update("jax_num_cpu_devices", cpu_devices)
 
 
-def make_mesh() -> Mesh:
-    """All devices along one axis, `data`.  Auto axes: Flax layers do not carry explicit shardings."""
-    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+def make_mesh(cpu_devices: int = 1) -> Mesh:
+    """All devices along one axis, `data`; of a CPU, `cpu_devices`.  Auto axes: Flax layers carry no shardings."""
+    devices = jax.devices()
+    if devices[0].platform == "cpu" and jax.process_count() == 1:
+        if not 1 <= cpu_devices <= len(devices):
+            raise UserError(f"config.cpu_devices={cpu_devices}, but this process has {len(devices)}; use that many")
+        devices = devices[:cpu_devices]
+    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def compiler_options(mesh: Mesh) -> dict[str, Any]:
+    """What XLA is told for the train step, measured by scripts/bench_step.py."""
+    if mesh.devices.flat[0].platform != "cpu":
+        return {}
+    # Eigen's matrix products beat the library that XLA now prefers; devices that share a CPU take one thread each.
+    return {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_multi_thread_eigen": mesh.devices.size == 1}
 
 
 def check_batch(mesh: Mesh, batch_size: int, key: str) -> None:

@@ -10,8 +10,17 @@ import jax
 class Program:
     """Calls `jax.jit(fn)`, whose argument number `watched` (the batch) may be the only one to change its shapes."""
 
-    def __init__(self, name: str, fn: Callable, *, say: Callable[[str], None], watched: int = 1, donate: tuple = ()):
-        self.name, self.say, self.watched = name, say, watched
+    def __init__(
+        self,
+        name: str,
+        fn: Callable,
+        *,
+        say: Callable[[str], None],
+        watched: int = 1,
+        donate: tuple = (),
+        options: Any = None,
+    ):
+        self.name, self.say, self.watched, self.options = name, say, watched, options
         self.jitted = jax.jit(fn, donate_argnums=donate)
         self.compiled: dict[tuple, Any] = {}
         self.seconds = 0.0
@@ -26,7 +35,7 @@ class Program:
         """Compiles for these arguments (arrays, or their shapes) without running."""
         signature = describe(args[self.watched])
         start = time.perf_counter()
-        program = self.jitted.lower(*args).compile()
+        program = self.jitted.lower(*args).compile(self.options)
         seconds = time.perf_counter() - start
         self.seconds += seconds
         if self.compiled:

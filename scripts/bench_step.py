@@ -1,0 +1,105 @@
+"""Time of the GPT train step beside PyTorch eager, alternating on the same machine.
+
+    uv run python scripts/bench_step.py --torch /path/to/python/with/torch [--rounds 12]
+
+The step is the one of configs/shakespeare_gpt.py (4 layers × 4 heads × 128, context 64, batch 12, vocabulary 65).  Each
+round makes ten steps on either side; the ratio is the median of the rounds' ratios, since machines drift.
+"""
+
+import argparse
+import functools
+import json
+import os
+import pathlib
+import random
+import statistics
+import string
+import subprocess
+import sys
+import tempfile
+import time
+
+SIZES = {"layers": 4, "heads": 4, "width": 128, "context": 64, "batch": 12, "vocab": 65}
+STEPS = 10
+
+
+def main() -> None:
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--torch", metavar="PYTHON", help="a Python with torch; without it only our own step is timed")
+    flags.add_argument("--rounds", type=int, default=12)
+    flags.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = flags.parse_args()
+    if options.serve:
+        return serve()
+    root = pathlib.Path(__file__).parents[1]
+    sizes = [f"--{name}={size}" for name, size in {**SIZES, "threads": os.cpu_count()}.items()]
+    sides = {"isoflop": [sys.executable, __file__, "--serve"]}
+    if options.torch:
+        sides["torch"] = [options.torch, str(root / "scripts" / "torch_gpt.py"), *sizes]
+    start = lambda command: subprocess.Popen(
+        command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    servers = {name: start(command) for name, command in sides.items()}
+    versions = {name: read(server) for name, server in servers.items()}
+    rounds: dict[str, list[float]] = {name: [] for name in servers}
+    for i in range(options.rounds + 1):
+        for name, server in servers.items():
+            server.stdin.write(f"{STEPS}\n")
+            server.stdin.flush()
+            seconds = statistics.median(read(server))
+            if i:  # the first round warms up
+                rounds[name].append(seconds)
+    for name, seconds in rounds.items():
+        best, middle = min(seconds) * 1e3, statistics.median(seconds) * 1e3
+        print(f"{versions[name]:<24} median {middle:6.1f} ms   best round {best:6.1f} ms   {len(seconds)} rounds")
+        servers[name].stdin.close()
+    if options.torch:
+        ratios = [a / b for a, b in zip(rounds["isoflop"], rounds["torch"], strict=True)]
+        print(f"isoflop / torch          median {statistics.median(ratios):.2f}")
+
+
+def read(server):
+    return json.loads(server.stdout.readline())
+
+
+def serve() -> None:
+    """For each number read from stdin, makes as many steps and prints their seconds."""
+    import jax
+    import numpy as np
+
+    from data.pipeline import batch_at
+    from train import mesh
+    from train.configs import config_of, load
+    from train.experiment import build_experiment
+    from train.program import Program
+    from train.step import init_state, train_step
+
+    config = config_of(load("configs/shakespeare_gpt.py"), [])
+    mesh.set_up(config.cpu_devices)
+    with tempfile.TemporaryDirectory() as folder:
+        text = pathlib.Path(folder, "random.txt")
+        config.data.path = str(text)
+        text.write_text("".join(random.Random(0).choices(string.printable[: SIZES["vocab"]], k=100_000)))
+        experiment = build_experiment(config)
+    devices = mesh.make_mesh(config.cpu_devices)
+    place = mesh.batch_placer(devices)
+    read = lambda i: batch_at(experiment.dataset.train, i, batch_size=config.batch_size, seed=config.seed)
+    batches = [place(read(i)) for i in range(STEPS)]
+    step = functools.partial(train_step, task=experiment.task, tx=experiment.tx)
+    program = Program("train step", step, say=print, donate=(0,), options=mesh.compiler_options(devices))
+    state = mesh.replicated(devices, init_state(experiment.task, experiment.tx, jax.random.key(0), batches[0]))
+    key = jax.random.key(1)
+    print(json.dumps(f"isoflop, jax {jax.__version__}"), flush=True)
+    for line in sys.stdin:
+        times = []
+        for i in range(int(line)):
+            start = time.perf_counter()
+            state, metrics = program(state, batches[i % STEPS], key, np.float32(1))
+            jax.block_until_ready(metrics)
+            times.append(time.perf_counter() - start)
+        print(json.dumps(times), flush=True)
+
+
+if __name__ == "__main__":
+    main()
