@@ -18,6 +18,10 @@ def base() -> ConfigDict:
     config.log_every = 50
     config.writers = ("csv", "tensorboard")  # beside metrics.jsonl; "wandb" where it is installed
 
+    config.loader = ConfigDict()  # batches made ahead of the step; no value changes a batch
+    config.loader.prefetch = 0  # this many, on a thread
+    config.loader.workers = 0  # in so many processes
+
     config.data = ConfigDict()
     config.model = ConfigDict()
     config.task = ConfigDict()
@@ -28,7 +32,7 @@ def base() -> ConfigDict:
     config.eval.every = 0  # steps; 0 is only at the end
     config.eval.batch_size = 256
     config.eval.patience = 0  # evaluations without a better loss before the run stops; 0 is never
-    config.eval.gap = False  # at the end also score as many training records as there are held-out ones
+    config.eval.train_records = 0  # how many records of the training split to score too, at the end
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1000  # steps; the end is always saved

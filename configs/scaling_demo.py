@@ -9,8 +9,9 @@ WIDTHS = (8, 12, 16, 24, 32, 48, 64, 80)
 
 
 def shape(width):
-    """Overrides of one size.  The learning rate falls with width."""
-    return {"model.width": width, "model.heads": max(1, width // 16), "optim.learning_rate": 0.02}
+    """Overrides of one size: heads of 16 (or one), and the learning rate by the rule above."""
+    rate = 0.03 * min(1.0, (32 / width) ** 2.5)
+    return {"model.width": width, "model.heads": max(1, width // 16), "optim.learning_rate": float(f"{rate:.2g}")}
 
 
 def get_config():
@@ -23,7 +24,7 @@ def get_config():
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=0.01, b2=0.98, weight_decay=0.01, clip=1.0)
     config.schedule.update(name="cosine", warmup=50, floor=0.05)
-    config.eval.gap = True
+    config.eval.train_records = 2000
     return config
 
 

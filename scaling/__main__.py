@@ -14,6 +14,10 @@ import sys
 
 from train.cli import Parser, parser, report_errors
 
+# Written out, since the modules that hold them import NumPy and JAX and --help should not; a test compares them.
+LAWS = ("chinchilla", "kaplan_n", "kaplan_d")
+COUNTS = ("params_total", "params_non_embedding", "params_active")
+
 
 def main(argv: list[str]) -> None:
     flags = parser("python -m scaling", __doc__ or "")
@@ -49,11 +53,22 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
         "runs", metavar="RUNS", nargs="+", help="work folders of runs or sweeps, or JSON lines of records"
     )
     flags.add_argument("--out", metavar="DIR", required=True, help="where report.html, fit.json and plots go")
+    flags.add_argument("--law", choices=LAWS, default=LAWS[0], help=f"default: {LAWS[0]}")
+    flags.add_argument(
+        "--count", choices=COUNTS, default=COUNTS[0], help=f"the record's field that counts as N; default: {COUNTS[0]}"
+    )
+    flags.add_argument(
+        "--delta",
+        metavar="X",
+        type=float,
+        default=1e-3,
+        help="where the Huber loss on log loss turns linear; inf for least squares; default: 1e-3",
+    )
 
 
 def demo(options: argparse.Namespace) -> None:
     options.config, options.dry_run, options.out = "configs/scaling_demo.py", False, options.workdir
-    options.runs = [options.workdir]
+    options.runs, options.law, options.count, options.delta = [options.workdir], LAWS[0], COUNTS[0], 1e-3
     sweep(options)
     fit(options)
 
@@ -80,9 +95,14 @@ def sweep(options: argparse.Namespace) -> None:
 
 def fit(options: argparse.Namespace) -> None:
     from scaling import records, report
+    from scaling.analyse import analyse
 
-    rows = records.load(options.runs)
-    report.analyse(rows, pathlib.Path(options.out))
+    found = records.load(options.runs)
+    analysis = analyse(
+        found.rows, dropped=found.dropped, law=options.law, count=options.count, delta=options.delta
+    )
+    report.write(options.out, analysis)
+    print(report.summary(analysis, pathlib.Path(options.out)))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """From rows to a report: one fit, its intervals, its forecast of runs it has not seen, and everything written down."""
 
-import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling import records, report
+from scaling import records
 from scaling.fit import Fit, fit
 from scaling.intervals import LEVEL, Draws, Heldout, Interval, backtest, bootstrap, constants, heldout
 from scaling.laws import LAWS, kaplan_d, kaplan_n
@@ -31,7 +30,6 @@ class Analysis(NamedTuple):
 
 def analyse(
     rows: Sequence[records.Row],
-    out: str | pathlib.Path | None,
     heldout_budget: float | str = "largest",
     *,
     law: str = "chinchilla",
@@ -65,8 +63,6 @@ def analyse(
         level=level, intervals=constants(sample, level), heldout=forecast, backtest=past,
         kaplan=kaplan(kept.rows), warnings=warnings,
     )  # fmt: skip
-    if out is not None:
-        report.write(out, result)
     return result
 
 

@@ -5,17 +5,15 @@ import json
 import math
 import pathlib
 import platform
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import numpy as np
 
 from scaling import plot
+from scaling.analyse import Analysis
 from scaling.laws import PUBLISHED
 from scaling.records import COUNTS
-
-if TYPE_CHECKING:
-    from scaling.analyse import Analysis
 
 GREEK = {"alpha": "α", "beta": "β", "alpha_N": "α_N", "alpha_D": "α_D"}
 CAPTIONS = {
@@ -26,7 +24,7 @@ CAPTIONS = {
 }
 
 
-def write(out: str | pathlib.Path, analysis: "Analysis") -> None:
+def write(out: str | pathlib.Path, analysis: Analysis) -> None:
     """report.html (one self-contained file), fit.json, runs.jsonl and plots/*.{svg,png} in `out`."""
     out = pathlib.Path(out)
     (out / "plots").mkdir(parents=True, exist_ok=True)
@@ -42,7 +40,7 @@ def write(out: str | pathlib.Path, analysis: "Analysis") -> None:
     (out / "report.html").write_text(html(analysis, inline), encoding="utf-8")
 
 
-def summary(analysis: "Analysis") -> str:
+def summary(analysis: Analysis, out: pathlib.Path | None = None) -> str:
     """A few lines for the terminal."""
     fit, held = analysis.fit, analysis.heldout
     lines = [f"{fit.law.equation}   {fit.residuals.size} runs, N = {analysis.count}, {analysis.level:.0%} intervals"]
@@ -58,13 +56,13 @@ def summary(analysis: "Analysis") -> str:
     return "\n".join(lines + [f"  ! {sentence}" for sentence in analysis.warnings])
 
 
-def constants(analysis: "Analysis") -> dict[str, float]:
+def constants(analysis: Analysis) -> dict[str, float]:
     """The law's parameters and what follows from them."""
     params = analysis.fit.params
     return {**params, **{name: float(of(params)) for name, of in analysis.fit.law.derived.items()}}
 
 
-def as_json(analysis: "Analysis") -> dict[str, Any]:
+def as_json(analysis: Analysis) -> dict[str, Any]:
     """fit.json: every number at full precision; null where a number is not finite."""
     fit, held = analysis.fit, analysis.heldout
     derived = {name: value for name, value in constants(analysis).items() if name not in fit.params}
@@ -106,7 +104,7 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
     return _finite(plain)
 
 
-def html(analysis: "Analysis", figures: dict[str, str]) -> str:
+def html(analysis: Analysis, figures: dict[str, str]) -> str:
     """The page.  Figures are inlined SVG; nothing is loaded from anywhere."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
@@ -136,7 +134,7 @@ def html(analysis: "Analysis", figures: dict[str, str]) -> str:
     )
 
 
-def run_table(analysis: "Analysis") -> list[dict[str, Any]]:
+def run_table(analysis: Analysis) -> list[dict[str, Any]]:
     """One entry per run, cheapest first: its record, its columns, and what the law leaves of it."""
     columns, residuals = analysis.columns, analysis.fit.residuals
     held = set() if analysis.heldout is None else {run["n"] * run["d"] for run in analysis.heldout.runs}
@@ -158,7 +156,7 @@ def gaps(rows: list[dict[str, Any]]) -> dict[str, float] | None:
     return {"mean": float(np.mean(both)), "worst": max(both), "runs": len(both)} if both else None
 
 
-def executed(analysis: "Analysis") -> tuple[float, float] | None:
+def executed(analysis: Analysis) -> tuple[float, float] | None:
     """Least and most FLOPs executed (attention and head included) per FLOP that 6 N D counts."""
     both = [row.get("flops_train") for row in analysis.rows]
     if not all(both):
@@ -167,7 +165,7 @@ def executed(analysis: "Analysis") -> tuple[float, float] | None:
     return float(ratio.min()), float(ratio.max())
 
 
-def reach(analysis: "Analysis") -> float | None:
+def reach(analysis: Analysis) -> float | None:
     """How far the forecast went: the held-out budget over the largest one fitted."""
     held = analysis.heldout
     return held and float(held.budget / (6 * held.fit.columns["n"] * held.fit.columns["d"]).max())

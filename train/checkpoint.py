@@ -17,17 +17,29 @@ from train.errors import UserError
 class Checkpoints:
     """The last `keep_last` states of a run, and with `best` the one that scored lowest, in `folder`."""
 
-    def __init__(self, folder: pathlib.Path, *, keep_last: int, best: bool, say: Callable[[str], None]):
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        *,
+        keep_last: int,
+        best: bool,
+        say: Callable[[str], None],
+        read_only: bool = False,  # touches nothing, so that it is safe beside a run that writes
+    ):
         logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every phase of every save
         policies: list = [keep.LatestN(keep_last)]
         if best:
             score = lambda metrics: metrics["loss"]
             policies.append(keep.BestN(get_metric_fn=score, reverse=True, n=1, keep_checkpoints_without_metrics=False))
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=keep.AnyPreservationPolicy(policies), cleanup_tmp_directories=True
+            preservation_policy=keep.AnyPreservationPolicy(policies),
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
         )
-        self.folder, self.say, self.best = folder, say, best
-        self.manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        self.folder, self.say, self.best, self.read_only = folder, say, best, read_only
+        self.manager = ocp.CheckpointManager(
+            folder.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
+        )
 
     def save(self, step: int, state: Any, loss: float | None = None) -> None:
         """Starts to write `state` and returns; training goes on.  A step that is already there stays as it is."""
@@ -63,11 +75,14 @@ class Checkpoints:
             )
 
     def set_aside(self, step: int, error: Exception) -> None:
+        reason = str(error).strip().split("\n")[0][:120]
+        if self.read_only:
+            self.say(f"checkpoint {step} cannot be read ({reason}); going back to the one before")
+            return
         place = self.folder.parent / f"damaged_checkpoint_{step}"
         shutil.rmtree(place, ignore_errors=True)
         shutil.move(self.folder / str(step), place)
         self.manager.reload()
-        reason = str(error).strip().split("\n")[0][:120]
         self.say(f"checkpoint {step} cannot be read ({reason}); it is now {place}; going back to the one before")
 
     def latest(self) -> int:

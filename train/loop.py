@@ -8,7 +8,7 @@ import itertools
 import math
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -79,11 +79,12 @@ class Run:
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep_last=keep.keep, best=keep.best, say=display.say)
         self.pending: list[tuple[int, Metrics]] = []
         self.writer: Writer | None = None
+        self.data: Generator | None = None
 
     def train(self, interrupt: Interrupt, profile: int) -> dict[str, Any]:
         config, experiment = self.config, self.experiment
         state, first = self.start()
-        batches = self.batches(first)
+        self.data = batches = self.batches(first, config.loader)
         stopped, held_out = early_stop(self.rows(), config.eval.patience), None
         self.clock = Clock(first)
         for step in range(first, config.steps):
@@ -113,7 +114,7 @@ class Run:
     def start(self) -> tuple[TrainState, int]:
         """The state to go on from, compiled programs, and the table of what it will cost."""
         config, experiment = self.config, self.experiment
-        first_batch = next(self.batches(0))
+        first_batch = next(self.batches(0, {}))
         init = jax.jit(functools.partial(init_state, experiment.task, experiment.tx))
         fresh = mesh.replicated(self.mesh, init(self.init_key, self.place(first_batch)))
         restored = self.checkpoints.restore(fresh)
@@ -127,7 +128,7 @@ class Run:
         self.display.start(first, config.steps)
         return state, first
 
-    def batches(self, first_step: int) -> Iterator[dict[str, np.ndarray]]:
+    def batches(self, first_step: int, loader: Mapping[str, int]) -> Generator[dict[str, np.ndarray]]:
         return train_batches(
             self.experiment.dataset.train,
             batch_size=self.config.batch_size,
@@ -135,6 +136,7 @@ class Run:
             first_step=first_step,
             host=jax.process_index(),
             hosts=jax.process_count(),
+            **loader,
         )
 
     def flush(self) -> None:
@@ -177,7 +179,7 @@ class Run:
         params = evaluation_params(state.params, state.opt_state)
         parts: list[Metrics] = []
         batches = eval_batches(
-            dataset.valid if split == "valid" else First(dataset.train, len(dataset.valid)),
+            dataset.valid if split == "valid" else First(dataset.train, self.config.eval.train_records),
             batch_size=self.config.eval.batch_size,
             host=jax.process_index(),
             hosts=jax.process_count(),
@@ -205,7 +207,7 @@ class Run:
         self.flush()
         step = int(state.step)
         values = self.evaluate(state, step)
-        gap = self.evaluate(state, step, "train_split") if self.config.eval.gap else {}
+        gap = self.evaluate(state, step, "train_split") if self.config.eval.train_records else {}
         self.save(step, state, values)
         self.checkpoints.wait()
         row = record.finished(self, step, values, gap, time.monotonic() - self.started)
@@ -223,6 +225,8 @@ class Run:
         if self.writer:
             self.writer.close()
             self.writer = None
+        if self.data:
+            self.data.close()  # ends the loader's thread and processes
         self.checkpoints.close()
 
 

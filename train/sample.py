@@ -1,0 +1,126 @@
+"""Text from a trained language model.
+
+    python -m train.sample --workdir runs/x --prompt "My fellow citizens," --tokens 200
+
+The network, its tokenizer and its last checkpoint are those of the run.
+"""
+
+import functools
+import json
+import pathlib
+import sys
+from typing import Any
+
+from train.cli import parser, report_errors
+from train.errors import UserError
+
+
+def main(argv: list[str]) -> None:
+    flags = parser("python -m train.sample", __doc__ or "")
+    flags.add_argument("--workdir", metavar="DIR", required=True, help="a run's folder, finished or not")
+    flags.add_argument("--prompt", metavar="TEXT", default="\n", help="what the text begins with; default: a new line")
+    flags.add_argument("--tokens", metavar="N", type=int, default=200, help="how many follow; default: 200")
+    flags.add_argument("--temperature", metavar="T", type=float, default=0.8, help="0 is the likeliest; default: 0.8")
+    flags.add_argument("--seed", metavar="N", type=int, default=0, help="another seed, another text; default: 0")
+    options = flags.parse(argv)
+    if options.overrides:
+        raise UserError(f"--config.{options.overrides[0]}: the config is the run's own; train again to change it")
+    if options.tokens < 1 or options.temperature < 0 or not options.prompt:
+        raise UserError("--tokens takes 1 or more, --temperature 0 or more, and --prompt at least one character")
+    text = sample(
+        pathlib.Path(options.workdir),
+        options.prompt,
+        tokens=options.tokens,
+        temperature=options.temperature,
+        seed=options.seed,
+    )
+    print(options.prompt + text)
+
+
+def sample(workdir: pathlib.Path, prompt: str, *, tokens: int, temperature: float, seed: int) -> str:
+    """`tokens` tokens after `prompt`, as text."""
+    import jax
+
+    from models.api import from_linen
+    from train import mesh
+    from train.build import build
+    from train.experiment import build_experiment
+
+    config = saved_config(workdir)
+    mesh.set_up()
+    experiment = build_experiment(config)
+    network = build("models", config.model.to_dict(), "model") if "name" in config.model else None
+    tokenizer = experiment.dataset.tokenizer
+    if tokenizer is None or not hasattr(network, "empty_cache"):
+        raise UserError(f"{workdir} holds {config.model.get('name', 'a game of networks')}, which writes no text")
+    state = restore(workdir, experiment)
+    ids = continue_text(
+        from_linen(network, config.precision),
+        state,
+        network.empty_cache(1),
+        [int(i) for i in tokenizer.encode(prompt.encode())],
+        jax.random.key(seed),
+        context=config.model.context,
+        tokens=tokens,
+        temperature=temperature,
+    )
+    return tokenizer.decode(ids)
+
+
+def saved_config(workdir: pathlib.Path) -> Any:
+    from ml_collections import ConfigDict
+
+    try:
+        return ConfigDict(json.loads((workdir / "config.json").read_text()))
+    except FileNotFoundError:
+        raise UserError(f"{workdir} has no config.json: name the --workdir of a run") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{workdir / 'config.json'} is not readable JSON ({error})") from None
+
+
+def restore(workdir: pathlib.Path, experiment: Any) -> Any:
+    """The parameters of the last checkpoint; the averaged ones where the run averages."""
+    import jax
+
+    from train import mesh
+    from train.checkpoint import Checkpoints
+    from train.optim import evaluation_params
+    from train.step import init_state
+
+    batch = jax.tree.map(lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype), experiment.batch)
+    init = jax.jit(functools.partial(init_state, experiment.task, experiment.tx))
+    like = mesh.replicated(mesh.make_mesh(), init(jax.random.key(0), batch))
+    checkpoints = Checkpoints(
+        workdir / "checkpoints", keep_last=1, best=False, say=functools.partial(print, file=sys.stderr), read_only=True
+    )
+    try:
+        state = checkpoints.restore(like)
+    finally:
+        checkpoints.close()
+    if state is None:
+        raise UserError(f"{workdir} has no checkpoint yet; config.checkpoint.every says when the first is saved")
+    return evaluation_params(state.params, state.opt_state)
+
+
+def continue_text(
+    model: Any, params: Any, cache: Any, ids: list[int], key: Any, *, context: int, tokens: int, temperature: float
+) -> list[int]:
+    """`tokens` ids after `ids`.  What exceeds the context goes on from the second half of the window before."""
+    import jax
+    import jax.numpy as jnp
+
+    from models.gpt import generate
+
+    program = jax.jit(functools.partial(generate, model), static_argnames=("tokens", "temperature"))
+    written: list[int] = []
+    while len(written) < tokens:
+        window = (ids + written)[-(context - 1) if not written else -(context // 2) :]
+        count = context - len(window)
+        key, part = jax.random.split(key)
+        more = program(params, cache, jnp.asarray([window], jnp.int32), part, tokens=count, temperature=temperature)
+        written += [int(i) for i in more[0]]
+    return written[:tokens]
+
+
+if __name__ == "__main__":
+    report_errors(main, sys.argv[1:])
