@@ -35,6 +35,9 @@ class GPT(nn.Module):
     remat: str = "none"
 
     def check(self, length: int) -> None:
+        for name in ("vocab", "heads", "width", "ratio"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}; use 1 or more")
         if self.width % self.heads:
             near = max(self.heads, round(self.width / self.heads) * self.heads)
             raise ValueError(f"width={self.width} is not divisible by heads={self.heads}; width={near} is")

@@ -96,11 +96,11 @@ def sweep(options: argparse.Namespace) -> None:
 def fit(options: argparse.Namespace) -> None:
     from scaling import records, report
     from scaling.analyse import analyse
+    from train import mesh
 
+    mesh.set_up()
     found = records.load(options.runs)
-    analysis = analyse(
-        found.rows, dropped=found.dropped, law=options.law, count=options.count, delta=options.delta
-    )
+    analysis = analyse(found.rows, dropped=found.dropped, law=options.law, count=options.count, delta=options.delta)
     report.write(options.out, analysis)
     print(report.summary(analysis, pathlib.Path(options.out)))
 

@@ -1,4 +1,4 @@
-"""From rows to a report: one fit, its intervals, its forecast of runs it has not seen, and everything written down."""
+"""From rows to all that a report says: one fit, its intervals, and its forecast of runs it has not seen."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scaling import records
-from scaling.fit import Fit, fit
+from scaling.fit import Columns, Fit, fit
+from scaling.flops import c_6nd
 from scaling.intervals import LEVEL, Draws, Heldout, Interval, backtest, bootstrap, constants, heldout
-from scaling.laws import LAWS, kaplan_d, kaplan_n
+from scaling.laws import LAWS, Law, kaplan_d, kaplan_n
 
 
 class Analysis(NamedTuple):
@@ -40,7 +41,10 @@ def analyse(
     level: float = LEVEL,
     dropped: Sequence[dict[str, str]] = (),
 ) -> Analysis:
-    """Fits `law` to `rows`, forecasts `heldout_budget` from the smaller ones, and writes the report into `out`."""
+    """Fits `law` to `rows`, and forecasts `heldout_budget` from the smaller ones.
+
+    `dropped` are rows that were lost before, for the report; those that cannot be fitted are added to them.
+    """
     if law not in LAWS:
         raise ValueError(f"there is no law {law!r}; choose from {sorted(LAWS)}")
     kept = records.usable(rows, count)
@@ -50,7 +54,7 @@ def analyse(
     columns = records.columns(kept.rows, count)
     found = fit(LAWS[law], columns, delta=delta)
     sample = bootstrap(found, draws=draws, seed=seed)
-    forecast, past, warnings = None, [], list(found.warnings)
+    forecast, past, warnings = None, [], found.warnings + design_warnings(found.law, columns)
     if found.law.optimum is not None:
         try:
             forecast = heldout(found.law, columns, heldout_budget, delta=delta, draws=draws, seed=seed, level=level)
@@ -58,12 +62,49 @@ def analyse(
             warnings += [f"without the held-out budget: {sentence}" for sentence in forecast.fit.warnings]
         except ValueError as error:
             warnings.append(f"no held-out forecast: {error}")
-    result = Analysis(
+    return Analysis(
         rows=kept.rows, dropped=[*dropped, *kept.dropped], count=count, columns=columns, fit=found, draws=sample,
         level=level, intervals=constants(sample, level), heldout=forecast, backtest=past,
         kaplan=kaplan(kept.rows), warnings=warnings,
     )  # fmt: skip
-    return result
+
+
+def design_warnings(law: Law, columns: Columns) -> list[str]:
+    """What these runs cannot tell, whatever the fit says."""
+    found = []
+    for name in law.inputs:
+        values = np.unique(columns[name]).size
+        if values < 5:
+            found.append(
+                f"{name.upper()} takes only {values} values, and its exponent rests on them; five or more would do"
+            )
+    if law.optimum is None:
+        name = law.inputs[0]
+        limited = columns["loss"].size - frontier(columns[name], columns["loss"]).size
+        if limited:
+            found.append(
+                f"{limited} runs did no better than a run of smaller {name.upper()}, so something else limits them, "
+                f"and {law.equation} says nothing of that; fit runs that only {name.upper()} limits"
+            )
+        return found
+    edges, spread = [], 1.0
+    for budget in np.unique(columns["budget"]):
+        rows = columns["budget"] == budget
+        n, loss, c = columns["n"][rows], columns["loss"][rows], c_6nd(columns["n"], columns["d"])[rows]
+        spread = max(spread, c.max() / c.min())
+        if np.unique(n).size > 2 and n[loss.argmin()] in (n.min(), n.max()):
+            edges.append(f"{budget:.2g} (the {'smallest' if n[loss.argmin()] == n.min() else 'largest'})")
+    if edges:
+        found.append(
+            f"the best run is at the edge of its sizes at {', '.join(edges)} FLOPs, so the optimum there is "
+            f"extrapolated; add sizes beyond it"
+        )
+    if spread > 1.2:
+        found.append(
+            f"runs of one budget differ {spread:.2g}-fold in 6 N D with the N that was fitted; forecasts are for their "
+            f"geometric mean"
+        )
+    return found
 
 
 def kaplan(rows: Sequence[records.Row]) -> dict[str, Fit]:
@@ -78,7 +119,7 @@ def kaplan(rows: Sequence[records.Row]) -> dict[str, Fit]:
         best = frontier(columns[law.inputs[0]], columns["loss"])
         try:
             fits[law.name] = fit(law, {name: v[best] for name, v in columns.items()})
-        except ValueError:  # a sweep with one budget has too short a frontier
+        except ValueError:  # too few runs are limited by one of the two alone
             continue
     return fits
 

@@ -48,23 +48,31 @@ def fit(law: Law, columns: Columns, *, delta: float = 1e-3) -> Fit:
     Hoffmann et al. 2022 sum the loss over runs.  A mean stops L-BFGS at its starting points; here a step counts as the
     last when it moves no predicted log loss by 1e-13, so the scale of the objective does not matter.
     """
+    if not delta > 0:
+        raise ValueError(
+            f"delta is {delta:g}; it is a log loss, and positive: 1e-3 as published, inf for least squares"
+        )
     columns = {name: np.asarray(values, np.float64) for name, values in columns.items()}
     check(law, columns)
     x, y, units = centre(law, columns)
     starts = np.asarray(law.starts)
-    theta, objective, gradient = solve(
-        law, x, np.tile(y, (len(starts), 1)), np.ones((len(starts), y.size)), starts, delta
+    found = solve(law, x, np.tile(y, (len(starts), 1)), np.ones((len(starts), y.size)), starts, delta)
+    best = int(np.nanargmin(found.objective))
+    made = Fit(
+        law=law,
+        columns=columns,
+        delta=delta,
+        params={name: float(value) for name, value in law.natural(found.theta[best], *units).items()},
+        theta=found.theta[best],
+        units=units,
+        objective=float(found.objective[best]),
+        gradient_norm=float(found.gradient_norm[best]),
+        starts=len(starts),
+        starts_at_optimum=float(np.mean(found.objective <= found.objective[best] * 1.01 + 1e-24)),
+        hessian_condition=float(np.linalg.cond(found.hessian[best])),
+        warnings=[],
     )
-    best = int(np.nanargmin(objective))
-    share = float(np.mean(objective <= objective[best] * 1.01 + 1e-24))
-    params = {name: float(value) for name, value in law.natural(theta[best], *units).items()}
-    with jax.enable_x64(True):
-        condition = float(np.linalg.cond(_hessian(law, x, y, theta[best], min(delta, 1e3))))
-    found = Fit(
-        law, columns, delta, params, theta[best], units, float(objective[best]), float(gradient[best]),
-        len(starts), share, condition, [],
-    )  # fmt: skip
-    return found._replace(warnings=flags(found))
+    return made._replace(warnings=flags(made))
 
 
 def centre(law: Law, columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,6 +83,15 @@ def centre(law: Law, columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return logs[1:], logs[0], units
 
 
+class Solution(NamedTuple):
+    """One entry per problem."""
+
+    theta: Float[np.ndarray, "B P"]
+    objective: Float[np.ndarray, " B"]
+    gradient_norm: Float[np.ndarray, " B"]
+    hessian: Float[np.ndarray, "B P P"]
+
+
 def solve(
     law: Law,
     x: Float[np.ndarray, "I R"],
@@ -82,20 +99,31 @@ def solve(
     weights: Float[np.ndarray, "B R"],
     theta: Float[np.ndarray, "B P"],
     delta: float,
-) -> tuple[Float[np.ndarray, "B P"], Float[np.ndarray, " B"], Float[np.ndarray, " B"]]:
-    """Solves B problems on the same inputs: theta, objective and gradient norm of each.
+) -> Solution:
+    """Solves B problems on the same inputs, each from its own `theta`.
 
-    Float64 here only: whatever trains in this process keeps its own precision.
+    Float64 and a CPU here only: whatever trains in this process keeps its own precision and devices.  Runs are padded
+    with weight zero, and problems go in chunks of one size, so that one compiled program serves sweeps of every size.
     """
-    with jax.enable_x64(True):
-        theta, objective, gradient = jax.device_get(_solve_all(law, x, y, weights, theta, min(delta, 1e3)))
-    return theta, objective, gradient
+    rows = max(32, 1 << (y.shape[1] - 1).bit_length()) - y.shape[1]
+    x = np.pad(x, ((0, 0), (0, rows)))
+    problems = -len(y) % CHUNK
+    y, weights = (np.pad(v, ((0, problems), (0, rows)), mode="constant") for v in (y, weights))
+    theta = np.pad(theta, ((0, problems), (0, 0)), mode="edge")
+    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        parts = [
+            _solve_chunk(law, x, y[i : i + CHUNK], weights[i : i + CHUNK], theta[i : i + CHUNK], min(delta, 1e3))
+            for i in range(0, len(y), CHUNK)
+        ]
+        return Solution(*(np.concatenate(v)[: len(y) - problems] for v in zip(*jax.device_get(parts), strict=True)))
+
+
+CHUNK = 16  # problems solved together: their temporaries stay in cache, and few wait for the slowest
 
 
 @functools.partial(jax.jit, static_argnames="law")
-def _solve_all(law, x, y, weights, theta, delta):
-    # Sixteen problems at a time: their temporaries stay in cache, and few wait for the slowest.
-    return jax.lax.map(lambda problem: _solve_one(law, x, *problem, delta), (y, weights, theta), batch_size=16)
+def _solve_chunk(law, x, y, weights, theta, delta):
+    return jax.vmap(lambda *problem: _solve_one(law, x, *problem, delta))(y, weights, theta)
 
 
 def _solve_one(law, x, y, weights, theta, delta):
@@ -103,38 +131,41 @@ def _solve_one(law, x, y, weights, theta, delta):
     residual = lambda theta: law.log_loss(theta, *x) - y
     objective = lambda theta: jnp.sum(weights * huber(residual(theta), delta))
 
-    def step(carry, exact):
-        theta, damping, value, _, count = carry
-        r, jacobian = residual(theta), jax.jacfwd(residual)(theta)
+    def derivatives(theta):
+        r, j_RP, h_RPP = residual(theta), jax.jacfwd(residual)(theta), jax.jacfwd(jax.jacfwd(residual))(theta)
+        slope = weights * jnp.clip(r, -delta, delta)
+        inside = weights * (jnp.abs(r) <= delta)
         reweighted = weights * jnp.minimum(1.0, delta / jnp.maximum(jnp.abs(r), 1e-300))
-        hessian = jax.hessian(objective)(theta) if exact else (jacobian.T * reweighted) @ jacobian
-        scale = jnp.diag(weights @ jacobian**2 + 1e-300)
-        change = jnp.linalg.solve(hessian + damping * scale, -jacobian.T @ (reweighted * r))
-        moved = jnp.max(jnp.abs(jacobian @ change))  # of any predicted log loss: no unit, no parametrisation
+        square = lambda weight: j_RP.T @ (weight[:, None] * j_RP)
+        return j_RP, slope @ j_RP, square(inside) + jnp.tensordot(slope, h_RPP, 1), square(reweighted)
+
+    def step(state):
+        theta, value, damping, exact, _, count = state
+        j_RP, gradient, hessian, reweighted = derivatives(theta)
+        scale = jnp.diag(weights @ j_RP**2 + 1e-300)
+        change = jnp.linalg.solve(jnp.where(exact, hessian, reweighted) + damping * scale, -gradient)
+        moved = jnp.max(jnp.abs(j_RP @ change))  # of any predicted log loss: no unit, no parametrisation
         new = objective(theta + change)
         better = new < value
+        last = (jnp.abs(new - value) <= 1e-14 * value) & (moved < 1e-8)  # rounding hides what this step gains
+        moved = jnp.where(last, 0.0, moved)
+        theta, value = jnp.where(better | last, theta + change, theta), jnp.where(better, new, value)
         damping = jnp.where(better, jnp.maximum(damping * 0.2, 1e-14), damping * 5)
-        return jnp.where(better, theta + change, theta), damping, jnp.where(better, new, value), moved, count + 1
+        settled = ~exact & ((moved < 1e-4) | (count >= 40))
+        damping, moved = jnp.where(settled, 1e-2, damping), jnp.where(settled, jnp.inf, moved)
+        return theta, value, damping, exact | settled, moved, count + 1
 
-    def descend(theta, exact, tolerance, limit):
-        unfinished = lambda carry: (carry[3] > tolerance) & (carry[4] < limit)
-        carry = theta, jnp.asarray(1e-2), objective(theta), jnp.asarray(jnp.inf), 0
-        return jax.lax.while_loop(unfinished, functools.partial(step, exact=exact), carry)[0]
-
-    theta = descend(theta, exact=False, tolerance=1e-4, limit=40)
-    theta = descend(theta, exact=True, tolerance=1e-13, limit=300)
-    return theta, objective(theta), jnp.linalg.norm(jax.grad(objective)(theta))
+    unfinished = lambda state: (state[4] > 1e-13) & (state[5] < 340)
+    start = theta, objective(theta), jnp.asarray(1e-2), jnp.asarray(False), jnp.asarray(jnp.inf), 0
+    theta, value, *_ = jax.lax.while_loop(unfinished, step, start)
+    _, gradient, hessian, _ = derivatives(theta)
+    return theta, value, jnp.linalg.norm(gradient), hessian
 
 
 def huber(r: jax.Array, delta: jax.Array) -> jax.Array:
     """r^2 / 2 up to delta, linear beyond (Huber 1964)."""
     size = jnp.abs(r)
     return jnp.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
-
-
-@functools.partial(jax.jit, static_argnames="law")
-def _hessian(law, x, y, theta, delta):
-    return jax.hessian(lambda theta: jnp.sum(huber(law.log_loss(theta, *x) - y, delta)))(theta)
 
 
 def check(law: Law, columns: Columns) -> None:

@@ -14,7 +14,7 @@ PETAFLOP_DAY = 8.64e19  # FLOPs of one petaflop/s-day: 1e15 x 86,400 s
 
 
 class Shape(NamedTuple):
-    """A decoder transformer: attention of the model's width, a two-matrix MLP, pre-norm, one norm after the last block."""
+    """A decoder transformer: attention as wide as the model, a two-matrix MLP, pre-norm, one norm at the end."""
 
     layers: int
     width: int

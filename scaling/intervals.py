@@ -1,9 +1,11 @@
 """How far a fit can be trusted: bootstrap intervals of its constants, its optima, and the losses it predicts.
 
-Two ways to resample.  "residual" (the default) keeps every run's N and D and redraws its error from the residuals,
-inflated for the parameters fitted and smoothed by a Gaussian kernel: with delta = 1e-3 the fit is nearly a median
-regression, whose bootstrap is too narrow unless smoothed (De Angelis, Hall & Young 1993).  "pairs" redraws whole runs
-(Besiroglu et al. 2024).
+Two ways to resample.  "residual" (the default) keeps every run's N and D and redraws its error.  "pairs" redraws whole
+runs (Besiroglu et al. 2024).  With delta = 1e-3 the fit is nearly a median regression, and the plain residual bootstrap
+of one is too narrow for three reasons, each mended in `scatter` or `bootstrap`: residuals are lumpy where the median
+needs their density (so they are smoothed: De Angelis, Hall & Young 1993), the fit passes exactly through as many runs
+as it has parameters (those residuals are left out), and residuals are smaller than errors by a factor that is itself
+uncertain (a first bootstrap measures its distribution).  scripts/check_coverage.py measures what comes of it.
 """
 
 from typing import Any, NamedTuple
@@ -12,10 +14,12 @@ import numpy as np
 from jaxtyping import Float
 
 from scaling.fit import Columns, Fit, centre, fit, solve
+from scaling.flops import c_6nd
 from scaling.laws import Law
 
 Interval = tuple[float, float]
 LEVEL = 0.9
+PILOTS = 200  # refits that measure by how much residuals are smaller than errors
 
 
 class Draws(NamedTuple):
@@ -24,7 +28,7 @@ class Draws(NamedTuple):
     fit: Fit
     method: str
     params: dict[str, np.ndarray]  # name -> [draws]
-    scale: np.ndarray  # of the errors in each draw: 1 on average
+    scale: np.ndarray  # [draws], of the errors over that of the residuals
 
     def __len__(self) -> int:
         return len(next(iter(self.params.values())))
@@ -32,40 +36,46 @@ class Draws(NamedTuple):
 
 def bootstrap(fit: Fit, *, draws: int = 1000, seed: int = 0, method: str = "residual") -> Draws:
     """Refits `fit` to `draws` resamples of its data, each from the optimum of all the data."""
+    if method not in ("residual", "pairs"):
+        raise ValueError(f"method {method!r} is not a bootstrap; choose 'residual' or 'pairs'")
     x, y, units = centre(fit.law, fit.columns)
     rng = np.random.default_rng(seed)
+
+    def refit(targets, weights):
+        theta = solve(fit.law, x, targets, weights, np.tile(fit.theta, (len(targets), 1)), fit.delta).theta
+        return fit.law.natural(theta, *units)
+
+    fitted = y - fit.residuals
+    errors = scatter(fit, rng, np.ones(PILOTS), y.size)
+    pilot = {name: v[:, None] for name, v in refit(fitted + errors, np.ones_like(errors)).items()}
+    left = fitted + units[0] + errors - np.log(fit.law.loss(pilot, *(fit.columns[name] for name in fit.law.inputs)))
+    scale = rng.choice(np.sqrt(np.mean(errors**2)) / np.sqrt(np.mean(left**2, axis=1)), draws)
     targets, weights = np.tile(y, (draws, 1)), np.ones((draws, y.size))
-    free = y.size - len(fit.params)
-    scale = np.sqrt(free / rng.chisquare(free, draws))
     if method == "residual":
-        targets = y - fit.residuals + scatter(fit, rng, scale, y.size)
-    elif method == "pairs":
-        weights = rng.multinomial(y.size, np.full(y.size, 1 / y.size), size=draws).astype(np.float64)
+        targets = fitted + scatter(fit, rng, scale, y.size)
     else:
-        raise ValueError(f"method {method!r} is not a bootstrap; choose 'residual' or 'pairs'")
-    theta, _, _ = solve(fit.law, x, targets, weights, np.tile(fit.theta, (draws, 1)), fit.delta)
-    return Draws(fit, method, fit.law.natural(theta, *units), scale)
+        weights = rng.multinomial(y.size, np.full(y.size, 1 / y.size), size=draws).astype(np.float64)
+    return Draws(fit, method, refit(targets, weights), scale)
 
 
 def scatter(fit: Fit, rng: np.random.Generator, scale: np.ndarray, runs: int) -> Float[np.ndarray, "draws runs"]:
-    """Errors of log loss as new runs would show them, for each draw of `scale`.
+    """Errors of log loss as new runs would show them, for each draw of `scale`: at 1 they are as large as residuals.
 
-    Residuals times sqrt(R / (R - P)), since a fit of P parameters to R runs comes closer than the law itself; plus a
-    Gaussian of Silverman's width, shrunk so that the variance stays.  `scale` holds what R - P residuals leave unknown of
-    that variance: with it, least squares on a linear law gives Student's intervals.
+    Residuals, without those of the runs that the fit passes through, plus a Gaussian of Silverman's width.
     """
-    rows, params = fit.residuals.size, len(fit.params)
-    residuals = fit.residuals * np.sqrt(rows / (rows - params))
-    deviation = np.sqrt(np.mean(residuals**2))
-    width = 1.06 * min(deviation, np.ptp(np.quantile(residuals, [0.25, 0.75])) / 1.349) * rows**-0.2
-    shape = (scale.size, runs)
-    drawn = rng.choice(residuals, shape) + width * rng.standard_normal(shape)
-    return scale[:, None] * drawn / np.hypot(1.0, width / max(deviation, 1e-300))
+    size = np.abs(fit.residuals)
+    pool = fit.residuals[np.argsort(size)[len(fit.params) :]]
+    width = 1.06 * min(np.std(pool), np.ptp(np.quantile(pool, [0.25, 0.75])) / 1.349) * pool.size**-0.2
+    drawn = rng.choice(pool, (scale.size, runs)) + width * rng.standard_normal((scale.size, runs))
+    return scale[:, None] * drawn * np.sqrt(np.mean(size**2) / (np.mean(pool**2) + width**2))
 
 
 def interval(values: Any, level: float = LEVEL) -> Interval:
-    """The central `level` of `values`: equal tails, so it carries over to any monotone function of them."""
-    low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
+    """The central `level` of `values`: equal tails, so it carries over to any monotone function of them.
+
+    Weibull's ranks: the truth is one more draw, which falls below the k-th of B with probability k / (B + 1).
+    """
+    low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], method="weibull")
     return float(low), float(high)
 
 
@@ -91,18 +101,6 @@ def predict_runs(draws: Draws, n: Any, d: Any, *, seed: int = 1) -> Float[np.nda
     params = {name: v[:, None] for name, v in draws.params.items()}
     losses = draws.fit.law.loss(params, *(columns[name] for name in draws.fit.law.inputs))
     return losses * np.exp(scatter(draws.fit, np.random.default_rng(seed), draws.scale, n.size))
-
-
-def predict_run(draws: Draws, n: float, d: float, level: float = LEVEL) -> Interval:
-    """Predictive interval for the loss of one run."""
-    return interval(predict_runs(draws, n, d), level)
-
-
-def predict_best(draws: Draws, c: float, level: float = LEVEL) -> Interval:
-    """Predictive interval for one run of C FLOPs at the law's optimum: L_opt(C) of each draw, and a run's scatter."""
-    losses = _optimum(draws.fit.law)(draws.params, c)["loss"]
-    errors = scatter(draws.fit, np.random.default_rng(1), draws.scale, 1)[:, 0]
-    return interval(losses * np.exp(errors), level)
 
 
 class Heldout(NamedTuple):
@@ -135,7 +133,7 @@ def heldout(
     below, out = split(columns, budget)
     found = fit(law, below, delta=delta)
     sample = bootstrap(found, draws=draws, seed=seed)
-    c = float(np.exp(np.log(6 * out["n"] * out["d"]).mean()))
+    c = _mean_c(out)
     losses = predict_runs(sample, out["n"], out["d"])
     predicted, best = float(_optimum(law)(found.params, c)["loss"]), float(out["loss"].min())
     at_best = interval(losses.min(1), level)
@@ -148,8 +146,9 @@ def heldout(
              "relative_error": float(one / measured - 1), "inside": bool(low <= measured <= high)}
         )  # fmt: skip
     return Heldout(
-        budget=c, fit=found, predicted=predicted, interval=at_best, measured=best, relative_error=predicted / best - 1,
-        inside=at_best[0] <= best <= at_best[1], level=level, draws=sample, optimum=optimum(sample, c, level), runs=runs,
+        budget=c, fit=found, predicted=predicted, interval=at_best, measured=best,
+        relative_error=predicted / best - 1, inside=at_best[0] <= best <= at_best[1], level=level, draws=sample,
+        optimum=optimum(sample, c, level), runs=runs,
     )  # fmt: skip
 
 
@@ -164,7 +163,7 @@ def split(columns: Columns, budget: float | str = "largest") -> tuple[dict[str, 
 
 
 def backtest(law: Law, columns: Columns, *, delta: float = 1e-3) -> list[dict[str, Any]]:
-    """What each smaller sweep would have forecast: fits the smallest budgets, predicts the best loss of every larger one.
+    """What smaller sweeps would have forecast: fits the smallest budgets, predicts the best loss of each larger one.
 
     `relative_error` is predicted / measured - 1; `reach` is the forecast's budget over the largest one fitted.
     """
@@ -177,7 +176,7 @@ def backtest(law: Law, columns: Columns, *, delta: float = 1e-3) -> list[dict[st
             continue
         for budget in known[fitted:]:
             _, out = split(columns, budget)
-            c = float(np.exp(np.log(6 * out["n"] * out["d"]).mean()))
+            c = _mean_c(out)
             predicted, measured = float(_optimum(law)(params, c)["loss"]), float(out["loss"].min())
             rows.append(
                 {"budgets_fitted": fitted, "runs_fitted": below["loss"].size, "budget": c,
@@ -185,6 +184,11 @@ def backtest(law: Law, columns: Columns, *, delta: float = 1e-3) -> list[dict[st
                  "relative_error": predicted / measured - 1}
             )  # fmt: skip
     return rows
+
+
+def _mean_c(columns: Columns) -> float:
+    """Geometric mean of 6 N D, FLOPs."""
+    return float(np.exp(np.log(c_6nd(columns["n"], columns["d"])).mean()))
 
 
 def _optimum(law: Law) -> Any:

@@ -155,5 +155,5 @@ kaplan_d = _kaplan("kaplan_d", "D", "1.2")
 
 LAWS = {law.name: law for law in (chinchilla, kaplan_n, kaplan_d)}
 
-# Exponents of N_opt ~ C^a and D_opt ~ C^b as published: Kaplan et al. 2020 (section 6.1), Hoffmann et al. 2022 (approach 1).
+# N_opt ~ C^a and D_opt ~ C^b as published: Kaplan et al. 2020 (section 6.1), Hoffmann et al. 2022 (approach 1).
 PUBLISHED = {"Kaplan et al. 2020": {"a": 0.73, "b": 0.27}, "Hoffmann et al. 2022": {"a": 0.50, "b": 0.50}}

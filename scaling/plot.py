@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from scaling.fit import Columns, Fit
+from scaling.flops import c_6nd
 from scaling.intervals import LEVEL, Draws, Heldout, scatter
 
 # Okabe & Ito's palette, told apart by every common kind of colour blindness, and readable on white and on near-black.
@@ -25,13 +26,16 @@ STYLE = {
     "svg.hashsalt": "isoflop",  # the same figure gives the same file
     "font.family": "sans-serif",
     "font.size": 10,
+    "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.18,
     "legend.frameon": False,
     "legend.fontsize": 9,
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK),
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK
+    ),
 }
 
 
@@ -56,13 +60,13 @@ def isoflop(columns: Columns, fit: Fit, heldout: Heldout | None) -> Figure:
     for budget, colour, held in _budgets(columns, heldout):
         rows = columns["budget"] == budget
         n, loss = columns["n"][rows], columns["loss"][rows]
-        c = np.exp(np.log(6 * n * columns["d"][rows]).mean())
+        c = np.exp(np.log(c_6nd(n, columns["d"][rows])).mean())
         grid = np.geomspace(n.min() / 1.4, n.max() * 1.4, 100)
         axes.plot(grid, fit.law.loss(fit.params, grid, c / (6 * grid)), color=colour, ls="--" if held else "-", lw=1.6)
-        axes.plot(n, loss, "o", ms=5, color=colour, label=f"{si(c)} FLOPs" + (" (held out)" if held else ""))
+        axes.plot(n, loss, "o", ms=5, color=colour, label=f"{si(c)} FLOPs" + (", held out" if held else ""))
         best = loss.argmin()
         axes.plot(n[best], loss[best], "o", ms=11, mfc="none", mec=colour, mew=1.5)
-    axes.legend(title="ring: best run measured", loc="best")
+    _legend(figure)
     return figure
 
 
@@ -70,7 +74,7 @@ def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: floa
     """The loss that compute buys: L_opt(C), with the band in which one more run at the optimum should fall."""
     figure, axes = _canvas("compute C = 6 N D (FLOPs)", "loss (nats per token)")
     draws = heldout.draws if heldout else draws
-    law, c = draws.fit.law, 6 * columns["n"] * columns["d"]
+    law, c = draws.fit.law, c_6nd(columns["n"], columns["d"])
     grid = np.geomspace(c.min() / 1.5, c.max() * 4, 80)
     errors = scatter(draws.fit, np.random.default_rng(1), draws.scale, grid.size)
     losses = np.stack([law.optimum(draws.params, at)["loss"] for at in grid], 1) * np.exp(errors)
@@ -84,16 +88,14 @@ def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: floa
         best = rows[columns["loss"][rows].argmin()]
         label = "best run, held out" if held else "best run of a budget" if budget == columns["budget"].min() else None
         axes.plot(c[best], columns["loss"][best], "D", ms=7, color=HELDOUT if held else LAW, label=label)
-    if "E" in draws.fit.params and draws.fit.params["E"] > 0.5 * columns["loss"].min():
-        axes.axhline(draws.fit.params["E"], color=INK, lw=1, ls=":", label="E")
-    axes.legend(loc="best")
+    _legend(figure)
     return figure
 
 
 def optimum(columns: Columns, draws: Draws, heldout: Heldout | None, level: float = LEVEL) -> Figure:
-    """N_opt and D_opt against compute, all runs fitted; points are each budget's best run, which no law has smoothed."""
-    figure, axes = _canvas("compute C = 6 N D (FLOPs)", "count")
-    law, c = draws.fit.law, 6 * columns["n"] * columns["d"]
+    """N_opt and D_opt against compute, all runs fitted; points are the best run of each budget, as measured."""
+    figure, axes = _canvas("compute C = 6 N D (FLOPs)", "parameters N, tokens D")
+    law, c = draws.fit.law, c_6nd(columns["n"], columns["d"])
     grid = np.geomspace(c.min() / 1.5, c.max() * 4, 40)
     for name, colour, label in (("n", LAW, "parameters N"), ("d", SECOND, "tokens D")):
         sample = np.stack([law.optimum(draws.params, at)[name] for at in grid], 1)
@@ -106,7 +108,7 @@ def optimum(columns: Columns, draws: Draws, heldout: Heldout | None, level: floa
             axes.plot(c[best], columns[name][best], "D", ms=6, color=colour, mfc="none" if held else colour)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: si(v)))
-    axes.legend(loc="best")
+    _legend(figure)
     return figure
 
 
@@ -119,13 +121,14 @@ def residuals(columns: Columns, fit: Fit, heldout: Heldout | None) -> Figure:
         axes.plot(fitted[rows], 100 * fit.residuals[rows], "o", ms=5, color=colour, label=f"{si(budget)} FLOPs")
     axes.axhline(0, color=INK, lw=1)
     if np.unique(columns["budget"]).size <= 8:
-        axes.legend(loc="best")
+        _legend(figure)
     return figure
 
 
 def svg(figure: Figure, name: str) -> str:
     """SVG to inline: ids unique in the page by `name`, ink in the page's text colour, as wide as its column."""
     text = io.StringIO()
+    figure.set_facecolor("none")  # the page shows through, light or dark
     with rc_context(STYLE):
         FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
     body = text.getvalue()
@@ -137,12 +140,13 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def png(figure: Figure, path: Any) -> None:
+    figure.set_facecolor("white")
     with rc_context(STYLE):
         FigureCanvasAgg(figure).print_png(str(path))
 
 
 def _canvas(x: str, y: str, log: bool = True) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6.4, 4.2), dpi=160, layout="constrained")
+    figure = Figure(figsize=(4.8, 3.9), dpi=200, layout="constrained")  # text stays readable at a phone's width
     axes = figure.add_subplot(xlabel=x, ylabel=y)
     if log:
         axes.set_xscale("log")
@@ -150,6 +154,11 @@ def _canvas(x: str, y: str, log: bool = True) -> tuple[Figure, Axes]:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: si(v)))
         axes.xaxis.set_minor_formatter(NullFormatter())
     return figure, axes
+
+
+def _legend(figure: Figure) -> None:
+    """Below the axes, where it hides no run."""
+    figure.legend(loc="outside lower center", ncols=2, columnspacing=1.2, handlelength=1.6)
 
 
 def _budgets(columns: Columns, heldout: Heldout | None) -> list[tuple[float, str, bool]]:

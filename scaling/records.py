@@ -1,4 +1,4 @@
-"""Reads finished runs as rows, and rows as the columns that laws are fitted to.  Every row left out is listed with why."""
+"""Reads finished runs as rows, and rows as the columns that laws are fitted to.  Rows left out are listed with why."""
 
 import json
 import math
@@ -26,54 +26,61 @@ class Records(NamedTuple):
 
 
 def load(paths: Iterable[str | pathlib.Path]) -> Records:
-    """The records below `paths`: run folders (`record.json`), folders of run folders, or JSON-lines tables.
+    """The records at `paths`: JSON-lines tables, and folders of runs or sweeps at any depth.
 
-    The line that a killed writer left half-written, and a folder whose run has not finished, are listed as dropped.
+    The line that a killed writer left half-written, and a folder whose run has not finished, are listed as dropped; so
+    is a run that two paths reach, since counting it twice would narrow every interval.
     """
-    rows, dropped = [], []
+    rows: dict[Any, Row] = {}
+    dropped: list[dict[str, str]] = []
     for path in map(pathlib.Path, paths):
         if not path.exists():
-            raise ValueError(f"{path} does not exist; give a run folder, a folder of runs, or a runs.jsonl")
-        for where, text in _texts(path):
-            try:
-                row = json.loads(text)
-            except json.JSONDecodeError as error:
-                dropped.append({"row": where, "reason": f"not JSON ({error.msg}): half-written"})
-                continue
-            rows.append(row)
-        if path.is_dir() and not (path / "record.json").exists():
-            unfinished = sorted(p.parent for p in path.glob("*/config.json") if not (p.parent / "record.json").exists())
-            dropped += [{"row": str(p), "reason": "no record.json: the run has not finished"} for p in unfinished]
-    return _without_repeats(rows, dropped)
+            raise ValueError(f"{path} does not exist; give a run's folder, a sweep's folder, or a table of JSON lines")
+        found = _folder(path, dropped) if path.is_dir() else _table(path, dropped)
+        if not found:
+            why = f" ({'; '.join(d['reason'] for d in dropped[:3])})" if dropped else ""
+            raise ValueError(
+                f"{path} holds no finished run{why}; give a folder with a record.json or a runs.jsonl in it"
+            )
+        dropped += [
+            {"row": str(found[key].get("name", path)), "reason": "the same run again"} for key in found.keys() & rows
+        ]
+        rows = found | rows
+    return Records(list(rows.values()), dropped)
 
 
-def _texts(path: pathlib.Path) -> list[tuple[str, str]]:
-    """(where, JSON text) of every record at `path`."""
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return [(f"{path}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
-    files = sorted(path.rglob("record.json"))
-    if not files and (path / "runs.jsonl").exists():
-        return _texts(path / "runs.jsonl")
-    if not files:
-        raise ValueError(
-            f"{path} holds no record.json, in itself or below, and no runs.jsonl: no run has finished there"
-        )
-    return [(str(file), file.read_text()) for file in files]
+def _folder(path: pathlib.Path, dropped: list[dict[str, str]]) -> dict[Any, Row]:
+    """A sweep's table knows the budget its runs were planned for; a sweep that is not finished has records only."""
+    rows: dict[Any, Row] = {}
+    for table in sorted(path.rglob("runs.jsonl")):
+        rows |= _table(table, dropped)
+    for file in sorted(path.rglob("record.json")):
+        rows = _parse(str(file), file.read_text(encoding="utf-8", errors="replace"), dropped) | rows
+    unfinished = [p.parent for p in sorted(path.rglob("config.json")) if not (p.parent / "record.json").exists()]
+    dropped += [{"row": str(p), "reason": "no record.json: the run has not finished"} for p in unfinished]
+    return rows
 
 
-def _without_repeats(rows: list[Row], dropped: list[dict[str, str]]) -> Records:
-    """One run reached by two paths would count twice and narrow every interval."""
-    seen: set[tuple] = set()
-    kept = []
-    for row in rows:
-        key = (row.get("name"), row.get("config_hash"), row.get("seed"), row.get("wall_seconds"))
-        if row.get("config_hash") and key in seen:
-            dropped.append({"row": str(row.get("name", "?")), "reason": "the same run again"})
-            continue
-        seen.add(key)
-        kept.append(row)
-    return Records(kept, dropped)
+def _table(path: pathlib.Path, dropped: list[dict[str, str]]) -> dict[Any, Row]:
+    rows: dict[Any, Row] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        if line.strip():
+            rows |= _parse(f"{path}:{number}", line, dropped)
+    return rows
+
+
+def _parse(where: str, text: str, dropped: list[dict[str, str]]) -> dict[Any, Row]:
+    """{what identifies the run: its record}, or nothing and one more entry in `dropped`."""
+    try:
+        row = json.loads(text)
+    except json.JSONDecodeError as error:
+        dropped.append({"row": where, "reason": f"half-written or not JSON ({error.msg})"})
+        return {}
+    if not isinstance(row, dict):
+        dropped.append({"row": where, "reason": "not a record: no JSON object"})
+        return {}
+    made_here = row.get("config_hash")  # rows of another origin have nothing that identifies them but their place
+    return {(row.get("name"), made_here, row.get("seed"), row.get("wall_seconds")) if made_here else where: row}
 
 
 def usable(rows: Sequence[Row], count: str = "params_total") -> Records:
@@ -92,17 +99,16 @@ def usable(rows: Sequence[Row], count: str = "params_total") -> Records:
     return Records(kept, dropped)
 
 
-def columns(rows: Sequence[Row], count: str = "params_total", flops: str = "flops_6nd") -> dict[str, np.ndarray]:
-    """n, d, c, loss and budget of usable rows, float64 [rows].
+def columns(rows: Sequence[Row], count: str = "params_total") -> dict[str, np.ndarray]:
+    """n, d, loss and budget of usable rows, float64 [rows].
 
-    c is the field `flops`, or 6 N D with N = `count` for "flops_6nd", so that C = 6 N D holds for the N that is fitted.
-    budget is the row's nominal FLOPs where every row has one; otherwise c, with neighbours within 20 % sharing one.
+    budget is the FLOPs a row was planned for where every row says so; otherwise 6 n d, with neighbours within 20 %
+    sharing one.
     """
     read = lambda name: np.array([float(row[name]) for row in rows], np.float64)
-    n, d, loss = read(count), read("tokens_seen"), read("loss")
-    c = c_6nd(n, d) if flops == "flops_6nd" else read(flops)
-    budget = read("budget") if all(row.get("budget") for row in rows) else budgets(c)
-    return {"n": n, "d": d, "c": c, "loss": loss, "budget": budget}
+    n, d = read(count), read("tokens_seen")
+    budget = read("budget") if all(row.get("budget") for row in rows) else budgets(c_6nd(n, d))
+    return {"n": n, "d": d, "loss": read("loss"), "budget": budget}
 
 
 def budgets(c: np.ndarray, gap: float = 1.2) -> np.ndarray:

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pathlib
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -91,12 +92,21 @@ def stop(pool: futures.ProcessPoolExecutor) -> None:
 
 def start_worker(cores: Any, workers: int) -> None:
     """Gives each worker its share of the cores: small networks run faster on one thread each than on all of them."""
+    threading.Thread(target=die_with_parent, daemon=True).start()
     available = sorted(os.sched_getaffinity(0))
     index, share = cores.get(), max(1, len(available) // workers)
     os.sched_setaffinity(0, {available[(index * share + i) % len(available)] for i in range(share)})
     from train import mesh
 
     mesh.set_up()
+
+
+def die_with_parent() -> None:
+    """A worker whose sweep was killed would train on in folders that the next sweep takes over."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
 
 
 def run_one(path: str, overrides: dict[str, Any], workdir: str) -> dict[str, Any]:

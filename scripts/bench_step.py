@@ -1,6 +1,6 @@
 """Time of the GPT train step beside PyTorch eager, alternating on the same machine.
 
-    uv run python scripts/bench_step.py --torch /path/to/python/with/torch [--rounds 12]
+    uv run python -m scripts.bench_step --torch /path/to/python/with/torch [--rounds 12]
 
 The step is the one of configs/shakespeare_gpt.py (4 layers × 4 heads × 128, context 64, batch 12, vocabulary 65).  Each
 round makes ten steps on either side; the ratio is the median of the rounds' ratios, since machines drift.

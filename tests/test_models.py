@@ -3,17 +3,20 @@
 Shapes: B batch, L length, D width, V vocabulary or visible units, H hidden units, S states.
 """
 
+import functools
 import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from models.api import from_linen
 from models.attention import Attention, rotate
 from models.gan import Critic, Generator
 from models.gpt import GPT, generate
+from models.layers import Dense, gelu
 from models.lenet import LeNet5
 from models.mlp import MLP
 from models.rbm import RBM, log_partition
@@ -42,7 +45,7 @@ def sizes(module, *inputs):
 def make(module, *inputs, seed=0, scale=1.0):
     """A network with every parameter moved off its initial value, so that no zero hides a fault."""
     model = from_linen(module)
-    params, state = model.init(jax.random.key(seed), *inputs)
+    params, state = jax.jit(model.init)(jax.random.key(seed), *inputs)
     noise = np.random.default_rng(seed)
     params = jax.tree.map(lambda p: p + scale * 0.1 * noise.standard_normal(p.shape).astype(np.float32), params)
     return model, params, state
@@ -135,20 +138,17 @@ def test_scan_is_the_unrolled_stack(gpts):
 
 
 @pytest.mark.parametrize("stack", ["unrolled", "scan"])
-def test_rematerialisation_changes_nothing(gpts, stack):
-    _, params = gpts[stack]
+def test_rematerialisation_changes_nothing(stack):
+    params = make(GPT(**TINY), text())[1]
+    params = params if stack == "unrolled" else stacked(params)
 
     def value_and_gradient(remat):
         model = from_linen(GPT(**TINY, stack=stack, remat=remat))
-        positioned = params if "position_embed" in params else {**params, "position_embed": {"embedding": PLACES}}
-        return jax.jit(jax.value_and_grad(lambda p: (model.apply(p, {}, text())[0] ** 2).mean()))(positioned)
+        return jax.jit(jax.value_and_grad(lambda p: (model.apply(p, {}, text())[0] ** 2).mean()))(params)
 
     plain = value_and_gradient("none")
     for remat in ("full", "dots"):
         close(plain, value_and_gradient(remat), 1e-6)
-
-
-PLACES = jnp.zeros((CONTEXT, TINY["width"]))
 
 
 @pytest.mark.parametrize("stack", ["unrolled", "scan"])
@@ -166,16 +166,19 @@ def test_cache_gives_the_logits_of_the_whole_text(gpts, stack):
     close(jnp.concatenate(parts, axis=1), whole)
 
 
+def write(model):
+    return jax.jit(functools.partial(generate, model), static_argnames=("tokens", "temperature"))
+
+
 def test_greedy_generation_is_argmax_without_a_cache(gpts):
     model, params = gpts["unrolled"]
     prompt = text(4, 3)
-    made = generate(
-        model, params, GPT(**TINY).empty_cache(B), prompt, jax.random.key(0), tokens=CONTEXT - 3, temperature=0.0
-    )
-    known = np.asarray(prompt)
-    while known.shape[1] < CONTEXT:
-        logits, _ = model.apply(params, {}, jnp.asarray(known))
-        known = np.concatenate([known, np.asarray(logits[:, -1:].argmax(-1))], axis=1)
+    cache, key = GPT(**TINY).empty_cache(B), jax.random.key(0)
+    made = write(model)(params, cache, prompt, key, tokens=CONTEXT - 3, temperature=0.0)
+    apply, known = jax.jit(model.apply), jnp.zeros((B, CONTEXT), jnp.int32).at[:, :3].set(prompt)
+    for t in range(3, CONTEXT):  # what stands at t and after cannot matter: no logit depends on a later token
+        logits, _ = apply(params, {}, known)
+        known = known.at[:, t].set(logits[:, t - 1].argmax(-1))
     np.testing.assert_array_equal(made, known[:, 3:])
 
 
@@ -184,7 +187,7 @@ def test_sampled_tokens_follow_the_softmax():
     model, params, _ = make(GPT(**TINY), text(), scale=5.0)
     prompt, temperature, draws = jnp.tile(text(5, 3, batch=1), (2000, 1)), 1.5, 2000
     cache = GPT(**TINY).empty_cache(draws)
-    made = generate(model, params, cache, prompt, jax.random.key(1), tokens=1, temperature=temperature)
+    made = write(model)(params, cache, prompt, jax.random.key(1), tokens=1, temperature=temperature)
     logits, _ = model.apply(params, {}, prompt[:1])
     expected = jax.nn.softmax(logits[0, -1] / temperature)
     counted = np.bincount(np.asarray(made[:, 0]), minlength=VOCAB) / draws
@@ -196,6 +199,31 @@ def test_text_longer_than_the_context_is_refused():
     model, params, _ = make(GPT(**TINY), text())
     with pytest.raises(ValueError, match="9 tokens exceed the model's context=8"):
         model.apply(params, {}, text(length=CONTEXT + 1))
+
+
+# Parts.
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5), (2, 3, 4, 5)])
+def test_flattened_dense_is_dense(shape):
+    """Values, and gradients by the input, the weights and the bias."""
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    x, weight, params = draw(*shape), draw(*shape[:-1], 7), {"kernel": draw(5, 7), "bias": draw(7)}
+
+    def value_and_gradient(layer):
+        scalar = lambda params, x: (weight * jnp.sin(layer.apply({"params": params}, x))).sum()
+        return jax.jit(jax.value_and_grad(scalar, (0, 1)))(params, x)
+
+    close(value_and_gradient(Dense(7)), value_and_gradient(nn.Dense(7)))
+
+
+def test_gelu_is_the_exact_one():
+    """Values and derivatives, in the bulk and far in both tails."""
+    x = jnp.concatenate([jnp.linspace(-12, 12, 2001), jnp.asarray([-1e4, 1e4])])
+    exact = functools.partial(jax.nn.gelu, approximate=False)
+    close(jax.jit(gelu)(x), jax.jit(exact)(x), 1e-6)
+    close(jax.jit(jax.vmap(jax.grad(gelu)))(x), jax.jit(jax.vmap(jax.grad(exact)))(x), 1e-6)
 
 
 # Attention.
@@ -211,9 +239,9 @@ def test_attention_is_the_formula():
     heads, width = 2, 8
     x = np.random.default_rng(0).standard_normal((B, L, width)).astype(np.float32)
     layer = Attention(heads, bias=True)
-    params = layer.init(jax.random.key(0), x)["params"]
+    params = jax.jit(layer.init)(jax.random.key(0), jnp.asarray(x))["params"]
     params = jax.tree.map(lambda p: p + 0.1, params)
-    out, _ = layer.apply({"params": params}, x)
+    out, _ = jax.jit(layer.apply)({"params": params}, jnp.asarray(x))
     q, k, v = np.split(x @ np.asarray(params["qkv"]["kernel"]) + np.asarray(params["qkv"]["bias"]), 3, axis=-1)
     mixed = np.zeros_like(x)
     for b, t, n in itertools.product(range(B), range(L), range(heads)):
@@ -227,7 +255,7 @@ def test_block_is_pre_norm():
     """With both branches' outputs at zero a block is the identity; that is what pre-norm means."""
     x = jnp.asarray(np.random.default_rng(0).standard_normal((B, L, 8)), jnp.float32)
     block = Block(heads=2, layers=1)
-    params = block.init(jax.random.key(0), x, None, 0, False)["params"]
+    params = jax.jit(lambda key: block.init(key, x, None, 0, False))(jax.random.key(0))["params"]
     params["attention"]["out"]["kernel"] *= 0
     params["down"]["kernel"] *= 0
     np.testing.assert_array_equal(block.apply({"params": params}, x, None, 0, False)[0], x)
@@ -275,7 +303,7 @@ def test_bfloat16_is_near_and_stays_inside(network):
         model = from_linen(module, precision)
         fresh = jax.eval_shape(model.init, jax.eval_shape(lambda: jax.random.key(0)), x)
         assert {leaf.dtype for leaf in jax.tree.leaves(fresh)} == {jnp.dtype("float32")}
-        outputs[precision], _ = model.apply(params, state, x, key=jax.random.key(1))
+        outputs[precision], _ = jax.jit(model.apply)(params, state, x, key=jax.random.key(1))
     assert {leaf.dtype for leaf in jax.tree.leaves(outputs)} == {jnp.dtype("float32")}
     if isinstance(module, VAE):  # the noise of its code is another one in bfloat16: compare the code alone
         outputs = {precision: output[1:] for precision, output in outputs.items()}
@@ -291,7 +319,8 @@ def test_training_alone_changes_state_and_draws_dropout(network):
     model = from_linen(module)
     outputs = {}
     for train in (False, True):
-        (a, after), (b, _) = (model.apply(params, state, x, key=jax.random.key(k), train=train) for k in (1, 2))
+        apply = jax.jit(functools.partial(model.apply, train=train))
+        (a, after), (b, _) = (apply(params, state, x, key=jax.random.key(k)) for k in (1, 2))
         outputs[train] = bool((a == b).all())
         same = jax.tree.map(lambda p, q: bool((p == q).all()), state, after)
         assert all(jax.tree.leaves(same)) != (train and bool(state)), "running statistics move in training, only there"
@@ -302,7 +331,7 @@ def test_training_alone_changes_state_and_draws_dropout(network):
 def test_running_statistics_are_averages_of_the_batches():
     """0.9 of the old and 0.1 of the batch's own mean and variance, of the stem of a residual network."""
     model, params, state = make(ResNet(5, blocks=1, width=4), pixels(8))
-    _, after = model.apply(params, state, pixels(8), train=True)
+    _, after = jax.jit(functools.partial(model.apply, train=True))(params, state, pixels(8))
     out = jax.lax.conv_general_dilated(
         pixels(8), params["stem"]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
@@ -352,7 +381,7 @@ def energies(params):
 
 def test_free_energy_sums_over_the_hidden_states(machine):
     model, params, _ = machine
-    free, _ = model.apply(params, {}, states(VISIBLE))
+    free, _ = model.apply(params, {}, jnp.asarray(states(VISIBLE)))
     close(free, -np.log(np.exp(-energies(params)).sum(1)))
 
 

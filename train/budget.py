@@ -107,7 +107,7 @@ def merged(rows: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
     return [(label(n), *row[1:]) for n, row in zip(names, out, strict=True)]
 
 
-def quantity(value: float) -> str:
+def quantity(value: float | int) -> str:
     """1234567 as '1.23 M': three digits and a prefix, with a space so that a unit can follow."""
     for scale, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= scale:

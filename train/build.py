@@ -11,22 +11,28 @@ from typing import Any, Union, get_args, get_origin
 from train.errors import UserError, suggest
 
 
-def resolve(package: str, name: str) -> Callable:
+def resolve(package: str, name: str, key: str = "") -> Callable:
     """`module:symbol` of `package`, or a symbol of `package` itself: resolve("models", "gpt:GPT") is models.gpt.GPT."""
     module_name, _, symbol = name.rpartition(":")
     path = f"{package}.{module_name}" if module_name else package
+    said = f"config.{key}.name={name!r}" if key else f"name={name!r}"
     try:
         module = importlib.import_module(path)
     except ModuleNotFoundError as error:
         if error.name is None or not path.startswith(error.name):
             raise
         parent = importlib.import_module(package)
-        modules = [m.name for m in pkgutil.iter_modules(parent.__path__)]
-        raise UserError(f"name={name!r}: there is no {path}{suggest(module_name, modules)}") from None
+        raise UserError(f"{said}: there is no {path}{suggest(module_name, modules(parent))}") from None
     target = getattr(module, symbol, None)
-    if not callable(target):
-        raise UserError(f"name={name!r}: {path} has no {symbol!r}{suggest(symbol, public(module))}")
-    return target
+    if callable(target):
+        return target
+    if not module_name and not public(module):
+        raise UserError(f"{said} is half a name; write module:symbol, with a module of {', '.join(modules(module))}")
+    raise UserError(f"{said}: {path} has no {symbol!r}{suggest(symbol, public(module))}")
+
+
+def modules(package: types.ModuleType) -> list[str]:
+    return [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
 
 
 def public(module: types.ModuleType) -> list[str]:
@@ -48,7 +54,7 @@ def build(
     kwargs = {k: v for k, v in dict(spec).items() if k != "name" and v is not None}
     if "name" not in spec:
         raise UserError(f"config.{key} has no `name`; give one, for example config.{key}.name='module:symbol'")
-    target = resolve(package, spec["name"])
+    target = resolve(package, spec["name"], key)
     parameters = {n: p for n, p in inspect.signature(target).parameters.items() if n not in LINEN_FIELDS}
     given |= {name: value for name, value in offer.items() if name in parameters}
     allowed = set(parameters) - set(given)

@@ -1,13 +1,21 @@
 """Checkpoints: asynchronous and atomic (Orbax), strict about what they hold, tolerant of what a crash left behind."""
 
+import contextlib
+import functools
+import itertools
 import logging
+import os
 import pathlib
+import re
 import shutil
-from collections.abc import Callable
+import sys
+import zlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
@@ -26,7 +34,7 @@ class Checkpoints:
         say: Callable[[str], None],
         read_only: bool = False,  # touches nothing, so that it is safe beside a run that writes
     ):
-        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every phase of every save
+        hush()
         policies: list = [keep.LatestN(keep_last)]
         if best:
             score = lambda metrics: metrics["loss"]
@@ -48,19 +56,31 @@ class Checkpoints:
         # The next step reuses the memory of the state it is given, so what is written must be a copy.
         copy = jax.tree.map(jnp.copy, state)
         metrics = {"loss": loss} if self.best and loss is not None else None
-        self.manager.save(step, args=ocp.args.StandardSave(copy), metrics=metrics)
+        with os_errors(self.folder):
+            self.manager.save(
+                step, args=ocp.args.StandardSave(copy), metrics=metrics, custom_metadata={"crc32": checksum(copy)}
+            )
 
     def restore(self, like: Any) -> Any | None:
         """The latest state that can be read, placed as `like` is, or None.  A damaged one is set aside, and said."""
-        for step in sorted(self.manager.all_steps(), reverse=True):
+        steps = sorted(self.manager.all_steps(), reverse=True)
+        for step, before in itertools.pairwise([*steps, None]):
             try:
                 self.compare(step, like)
-                return self.manager.restore(step, args=ocp.args.StandardRestore(like))
+                state = self.manager.restore(step, args=ocp.args.StandardRestore(like))
+                self.verify(step, state)
+                return state
             except UserError:
                 raise
             except Exception as error:
-                self.set_aside(step, error)
+                self.set_aside(step, error, f"going back to step {before}" if before else "there is none before it")
         return None
+
+    def verify(self, step: int, state: Any) -> None:
+        """Refuses numbers that are not those that were saved: the storage format has no checksums of its own."""
+        saved = (self.manager.metadata(step).custom_metadata or {}).get("crc32")
+        if saved not in (None, checksum(state)):
+            raise ValueError("its numbers are not those that were saved")
 
     def compare(self, step: int, like: Any) -> None:
         """Refuses a checkpoint of another tree of arrays, and says how the two differ."""
@@ -74,26 +94,63 @@ class Checkpoints:
                 "Use another --workdir, or the code and config that wrote it"
             )
 
-    def set_aside(self, step: int, error: Exception) -> None:
+    def set_aside(self, step: int, error: Exception, then: str) -> None:
         reason = str(error).strip().split("\n")[0][:120]
         if self.read_only:
-            self.say(f"checkpoint {step} cannot be read ({reason}); going back to the one before")
+            self.say(f"checkpoint {step} cannot be read ({reason}); {then}")
             return
         place = self.folder.parent / f"damaged_checkpoint_{step}"
         shutil.rmtree(place, ignore_errors=True)
         shutil.move(self.folder / str(step), place)
         self.manager.reload()
-        self.say(f"checkpoint {step} cannot be read ({reason}); it is now {place}; going back to the one before")
+        self.say(f"checkpoint {step} cannot be read ({reason}); it is now {place}; {then}")
 
     def latest(self) -> int:
         """The last step that is wholly on disk; 0 where none is."""
         return self.manager.latest_step() or 0
 
     def wait(self) -> None:
-        self.manager.wait_until_finished()
+        with os_errors(self.folder):
+            self.manager.wait_until_finished()
 
     def close(self) -> None:
-        self.manager.close()
+        with os_errors(self.folder):
+            self.manager.close()
+
+
+def checksum(tree: Any) -> int:
+    """CRC-32 of every leaf's bytes."""
+    total = 0
+    for leaf in jax.tree.leaves(tree):
+        total = zlib.crc32(np.asarray(leaf.addressable_data(0)).reshape(-1).view(np.uint8), total)
+    return total
+
+
+@contextlib.contextmanager
+def os_errors(folder: pathlib.Path) -> Iterator[None]:
+    """A disk's errors as Python's own: TensorStore hides their number in a ValueError of four lines."""
+    try:
+        yield
+    except ValueError as error:
+        number = re.search(r"os_error_code='(\d+)'", str(error))
+        if not number:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(folder)) from error
+
+
+@functools.cache  # once a process
+def hush() -> None:
+    """Orbax tells of every phase of every save, and tells again, with tracebacks, of the errors that it raises."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    before = sys.unraisablehook
+
+    def unless_orbax(unraisable: Any) -> None:
+        source = getattr(getattr(unraisable.object, "cr_code", None), "co_filename", "")
+        if "orbax" not in source and str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = unless_orbax
 
 
 def leaves(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -1,6 +1,7 @@
 """What the front doors share: flags, and errors as sentences."""
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable
 
@@ -16,10 +17,10 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, argv: list[str]) -> argparse.Namespace:
         overrides, rest = [], []
-        for item in argv:
+        for before, item in itertools.pairwise(["", *argv]):
             if item.startswith("--config."):
                 overrides.append(item.removeprefix("--config."))
-            elif overrides and "=" not in overrides[-1] and not item.startswith("-"):
+            elif before.startswith("--config.") and "=" not in before and not item.startswith("-"):
                 overrides[-1] += f"={item}"
             else:
                 rest.append(item)

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from train.errors import UserError, suggest
 
 FOLDER = pathlib.Path("configs")
+BASE = str(pathlib.Path(__file__).parents[1] / "configs" / "base.py")
 
 
 def load(path: str) -> Any:
@@ -22,27 +23,45 @@ def load(path: str) -> Any:
         others = [str(p) for p in pages(FOLDER)]
         raise UserError(f"--config {path}: there is no such file{suggest(path, others)}")
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
-    assert spec, file
-    assert spec.loader, file
+    if spec is None or spec.loader is None:
+        raise UserError(f"--config {path} is no Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         raise UserError(f"--config {path} fails when loaded: {type(error).__name__}: {error}") from error
-    if not hasattr(module, "get_config"):
-        raise UserError(f"--config {path} has no get_config(); see configs/base.py for what one holds")
     return module
 
 
 def config_of(module: Any, overrides: list[str]) -> ConfigDict:
     """`get_config()` with `key=value` strings applied, locked."""
-    config = module.get_config()
+    config = checked(module)
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals:
             raise UserError(f"--config.{key} has no value; write --config.{key}=VALUE")
         override(config, key, text)
     return config.lock()
+
+
+def checked(module: Any) -> ConfigDict:
+    """What `get_config()` of a config file returns, if it has all that every experiment has."""
+    path = module.__file__
+    if not hasattr(module, "get_config"):
+        raise UserError(f"--config {path} has no get_config(); see configs/base.py for what one holds")
+    try:
+        config = module.get_config()
+    except Exception as error:
+        reason = str(error).strip("\"'").replace("\\n", "; ").replace("\n", "; ")
+        raise UserError(f"--config {path}: get_config() fails with {type(error).__name__}: {reason}") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"--config {path}: get_config() returns {type(config).__name__}; return the ConfigDict of base()"
+        )
+    missing = sorted(set(load(BASE).base()) - set(config))
+    if missing:
+        raise UserError(f"--config {path} lacks {', '.join(missing)}; begin get_config() with configs/base.py's base()")
+    return config
 
 
 def override(config: ConfigDict, key: str, value: Any) -> None:

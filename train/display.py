@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from train.budget import quantity
+from train.writer import Values
 
 
 class Display:
@@ -39,7 +40,7 @@ class Display:
         else:
             print(line, flush=True)
 
-    def progress(self, step: int, steps: int, values: dict[str, float], speed: dict[str, float], unit: str) -> None:
+    def progress(self, step: int, steps: int, values: Values, speed: Values, unit: str) -> None:
         """Values of the last logged step, and the speed since the one before."""
         rate = f"{quantity(speed['units_per_second'])}{unit}s/s  {quantity(speed['flops_per_second'])}FLOP/s"
         shown = "  ".join(f"{k} {v:.4g}" for k, v in values.items() if k in ("loss", "accuracy", "skipped"))

@@ -1,5 +1,7 @@
 """A config becomes an experiment: data, networks, task, optimizer and schedule, checked before anything is compiled."""
 
+import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +15,13 @@ from train.build import build
 from train.errors import UserError, suggest
 from train.optim import optimizer
 from train.schedules import Schedule
-from train.step import Batch, Task, TrainState, init_state
+from train.step import Task, TrainState, init_state
 
+Shapes = dict[str, jax.ShapeDtypeStruct]  # of a batch
 PRECISIONS = ("float32", "bfloat16")
+LEAST = {"steps": 1, "batch_size": 1, "accumulate": 1, "log_every": 1, "cpu_devices": 1}
+LEAST |= {"eval.batch_size": 1, "eval.every": 0, "eval.patience": 0, "eval.train_records": 0}
+LEAST |= {"checkpoint.every": 1, "checkpoint.keep": 1, "loader.prefetch": 0, "loader.workers": 0}
 
 
 class Experiment(NamedTuple):
@@ -26,16 +32,17 @@ class Experiment(NamedTuple):
     task: Task
     tx: optax.GradientTransformationExtraArgs
     schedule: Schedule
-    batch: Batch
+    batch: Shapes
     state: TrainState
 
 
 def build_experiment(config: ConfigDict, dataset: Dataset | None = None) -> Experiment:
     """Builds from plain values; every mistake is a `UserError` that names the key."""
     check_numbers(config)
-    schedule = build("train.schedules", config.schedule, "schedule", steps=config.steps)
+    schedule = build("train.schedules", config.schedule.to_dict(), "schedule", steps=config.steps)
     tx = optimizer(config.optim.to_dict(), config.ema)
-    dataset = dataset or build("data", config.data, "data")
+    dataset = dataset or build("data", config.data.to_dict(), "data")
+    check_records(config, dataset)
     task = build_task(config, dataset.classes)
     batch = example(config, dataset)
     state = try_shapes(config, task, tx, batch)
@@ -44,7 +51,7 @@ def build_experiment(config: ConfigDict, dataset: Dataset | None = None) -> Expe
 
 def build_task(config: ConfigDict, classes: int) -> Task:
     """The task with its networks; it hears of the data's `classes` where it asks for them."""
-    return build("train.tasks", config.task, "task", offer={"classes": classes}, **build_models(config))
+    return build("train.tasks", config.task.to_dict(), "task", offer={"classes": classes}, **build_models(config))
 
 
 def build_models(config: ConfigDict) -> dict[str, Model]:
@@ -53,14 +60,29 @@ def build_models(config: ConfigDict) -> dict[str, Model]:
     if precision not in PRECISIONS:
         raise UserError(f"config.precision={precision!r}{suggest(precision, PRECISIONS)}")
     if "name" in spec:
-        return {"model": from_linen(build("models", spec, "model"), precision)}
-    return {player: from_linen(build("models", part, f"model.{player}"), precision) for player, part in spec.items()}
+        return {"model": network(spec, "model", precision)}
+    if not spec or not all(isinstance(part, Mapping) for part in spec.values()):
+        raise UserError(f"config.model needs one network (config.model.name), or one a player; it has {sorted(spec)}")
+    return {player: network(part, f"model.{player}", precision) for player, part in spec.items()}
+
+
+def network(spec: Mapping[str, Any], key: str, precision: str) -> Model:
+    built = build("models", spec, key)
+    for name, value in spec.items():
+        if type(value) is int and value < 0:  # a negative number of layers would silently build none
+            raise UserError(f"config.{key}.{name}={value} is less than nothing; use 1 or more")
+        if name == "dropout" and not 0 <= value < 1:
+            raise UserError(f"config.{key}.dropout={value} is a probability; use 0 (off) or more, and less than 1")
+    return from_linen(built, precision)
 
 
 def check_numbers(config: ConfigDict) -> None:
-    for key in ("steps", "batch_size", "accumulate", "log_every"):
-        if config[key] < 1:
-            raise UserError(f"config.{key}={config[key]}; use 1 or more")
+    for key, least in LEAST.items():
+        value = functools.reduce(lambda section, name: section[name], key.split("."), config)
+        if value < least:
+            raise UserError(f"config.{key}={value}; use {least} or more")
+    if not -(2**63) <= config.seed < 2**63:
+        raise UserError(f"config.seed={config.seed} does not fit into 64 bits; use a smaller number")
     if config.batch_size % config.accumulate:
         raise UserError(
             f"config.batch_size={config.batch_size} is not divisible by config.accumulate={config.accumulate}; "
@@ -70,13 +92,24 @@ def check_numbers(config: ConfigDict) -> None:
         raise UserError(f"config.nonfinite={config.nonfinite!r}{suggest(config.nonfinite, ('stop', 'skip'))}")
 
 
-def example(config: ConfigDict, dataset: Dataset) -> Batch:
+def check_records(config: ConfigDict, dataset: Dataset) -> None:
+    records = len(dataset.train)
+    if config.batch_size > records:
+        raise UserError(
+            f"config.batch_size={config.batch_size} is larger than the {records} records of the training split; "
+            f"use at most {records}, or more data"
+        )
+    if not len(dataset.valid):
+        raise UserError(f"config.data: {config.data.name} holds nothing out to score the run by; give it a valid split")
+
+
+def example(config: ConfigDict, dataset: Dataset) -> Shapes:
     """Shapes and dtypes of a training batch."""
     batch = batch_at(dataset.train, 0, batch_size=config.batch_size, seed=config.seed)
     return {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in batch.items()}
 
 
-def try_shapes(config: ConfigDict, task: Task, tx: Any, batch: Batch) -> TrainState:
+def try_shapes(config: ConfigDict, task: Task, tx: Any, batch: Shapes) -> TrainState:
     """The shapes of the train state, found by tracing network and loss; what cannot work is said in a sentence."""
     try:
         key = jax.eval_shape(lambda: jax.random.key(0))
@@ -85,7 +118,7 @@ def try_shapes(config: ConfigDict, task: Task, tx: Any, batch: Batch) -> TrainSt
         return state
     except UserError:
         raise
-    except (ValueError, TypeError, KeyError, AssertionError, AttributeError) as error:
+    except Exception as error:  # whatever the network's code raises: it worked on other numbers and other data
         names = config.model.get("name") or ", ".join(part.name for part in config.model.values())
         seen = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in batch.items())
         reason = str(error).strip().split("\n")[0]

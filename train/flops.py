@@ -16,7 +16,7 @@ def count(fn: Callable, *args: Any) -> float:
 
 
 def jaxpr_flops(jaxpr: Any) -> float:
-    return sum(equation_flops(equation) for equation in jaxpr.eqns)
+    return sum((equation_flops(equation) for equation in jaxpr.eqns), 0.0)
 
 
 def equation_flops(equation: Any) -> float:
@@ -32,5 +32,6 @@ def equation_flops(equation: Any) -> float:
         return 2.0 * equation.outvars[0].aval.size * kernel / math.prod(params["lhs_dilation"])
     if name == "cond":
         return max(jaxpr_flops(branch.jaxpr) for branch in params["branches"])
-    inner = sum(jaxpr_flops(getattr(j, "jaxpr", j)) for j in params.values() if hasattr(getattr(j, "jaxpr", j), "eqns"))
+    bodies = (getattr(body, "jaxpr", body) for body in params.values())
+    inner = sum((jaxpr_flops(body) for body in bodies if hasattr(body, "eqns")), 0.0)
     return inner * (params["length"] if name == "scan" else 1)

@@ -3,6 +3,8 @@
 Steps are dispatched first and their metrics read one step later, so the device never waits for the host.
 """
 
+import contextlib
+import errno
 import functools
 import itertools
 import math
@@ -13,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from data.pipeline import eval_batches, train_batches
@@ -20,16 +23,17 @@ from data.source import Source
 from train import budget, mesh, record
 from train.checkpoint import Checkpoints
 from train.display import Display
-from train.errors import NonFiniteError
+from train.errors import NonFiniteError, UserError
 from train.experiment import Experiment, build_experiment
 from train.metrics import Metrics, compute, merge_on_host
 from train.optim import evaluation_params, learning_rates, peak_rate
 from train.program import Program
 from train.signals import Interrupt
 from train.step import TrainState, eval_step, init_state, train_step
-from train.writer import Writer, read_rows
+from train.writer import Writer, check_copies, read_rows
 
 PROFILED_STEPS = 10
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def train(
@@ -42,29 +46,35 @@ def train(
     """
     display = display or Display()
     experiment = build_experiment(config)
-    record.open_folder(workdir, config)
+    devices = mesh.make_mesh(config.cpu_devices)
+    mesh.check_batch(devices, config.batch_size, "batch_size", config.accumulate)
+    mesh.check_batch(devices, config.eval.batch_size, "eval.batch_size")
+    check_copies(config.writers)
+    record.open_folder(workdir, config)  # only now: what is refused above leaves no folder that holds its config
     finished = record.read(workdir)
     if finished:
         display.say(f"{workdir} is complete: {record.one_line(finished)}")
         return finished
-    run = Run(experiment, workdir, display)
-    with Interrupt() as interrupt:
-        try:
+    try:
+        with Interrupt() as interrupt, contextlib.closing(Run(experiment, devices, workdir, display)) as run:
             return run.train(interrupt, profile)
-        finally:
-            run.close()
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise UserError(
+            f"cannot write to {workdir} ({error.strerror}); make room there, and the same command goes on from the "
+            "last whole checkpoint"
+        ) from error
 
 
 class Run:
     """One run's open files, compiled programs and state.  `train` is the loop."""
 
-    def __init__(self, experiment: Experiment, workdir: pathlib.Path, display: Display):
+    def __init__(self, experiment: Experiment, devices: Mesh, workdir: pathlib.Path, display: Display):
         self.started = time.monotonic()
         self.experiment, self.workdir, self.display = experiment, workdir, display
         self.config = config = experiment.config
-        self.mesh = mesh.make_mesh(config.cpu_devices)
-        mesh.check_batch(self.mesh, config.batch_size // config.accumulate, "batch_size")
-        mesh.check_batch(self.mesh, config.eval.batch_size, "eval.batch_size")
+        self.mesh = devices
         record.write_json(workdir / "environment.json", record.environment(mesh.hardware()))
         self.place = mesh.batch_placer(self.mesh)
         self.init_key, self.loop_key, self.eval_key = jax.random.split(jax.random.key(config.seed), 3)
@@ -84,8 +94,8 @@ class Run:
     def train(self, interrupt: Interrupt, profile: int) -> dict[str, Any]:
         config, experiment = self.config, self.experiment
         state, first = self.start()
-        self.data = batches = self.batches(first, config.loader)
-        stopped, held_out = early_stop(self.rows(), config.eval.patience), None
+        self.data = batches = self.batches(first, config.loader.to_dict())
+        stopped = early_stop(self.rows(), config.eval.patience)
         self.clock = Clock(first)
         for step in range(first, config.steps):
             if stopped:
@@ -101,10 +111,12 @@ class Run:
             if step == profile + PROFILED_STEPS - 1 and profile >= 0:
                 jax.block_until_ready(metrics)
                 jax.profiler.stop_trace()
-            if config.eval.every and done % config.eval.every == 0 and done < config.steps:
+            held_out, last = None, done == config.steps  # the last step is scored and saved by `finish`
+            if config.eval.every and done % config.eval.every == 0 and not last:
                 held_out = self.evaluate(state, done)
                 stopped = early_stop(self.rows(), config.eval.patience)
-            if done % config.checkpoint.every == 0 or interrupt.requested:
+            due = done % config.checkpoint.every == 0 or (held_out and config.checkpoint.best)
+            if (due and not last) or interrupt.requested:
                 self.save(done, state, held_out)
             if interrupt.requested:
                 self.checkpoints.wait()

@@ -1,5 +1,6 @@
 """The only file that knows devices: how many there are, where arrays live, and how XLA is set up."""
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Callable
@@ -23,8 +24,9 @@ def set_up(cpu_devices: int = 1, cache: str | os.PathLike | None = None) -> None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    if cpu_devices != 1:
-        jax.config.update("jax_num_cpu_devices", cpu_devices)
+    with contextlib.suppress(RuntimeError):  # JAX is in use already; `make_mesh` says how many devices there are
+        if cpu_devices > 1:
+            jax.config.update("jax_num_cpu_devices", cpu_devices)
 
 
 def make_mesh(cpu_devices: int = 1) -> Mesh:
@@ -32,7 +34,9 @@ def make_mesh(cpu_devices: int = 1) -> Mesh:
     devices = jax.devices()
     if devices[0].platform == "cpu" and jax.process_count() == 1:
         if not 1 <= cpu_devices <= len(devices):
-            raise UserError(f"config.cpu_devices={cpu_devices}, but this process has {len(devices)}; use that many")
+            raise UserError(
+                f"config.cpu_devices={cpu_devices}, but this process has {len(devices)}; use 1 … {len(devices)}"
+            )
         devices = devices[:cpu_devices]
     return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
 
@@ -45,12 +49,14 @@ def compiler_options(mesh: Mesh) -> dict[str, Any]:
     return {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_multi_thread_eigen": mesh.devices.size == 1}
 
 
-def check_batch(mesh: Mesh, batch_size: int, key: str) -> None:
+def check_batch(mesh: Mesh, batch_size: int, key: str, accumulate: int = 1) -> None:
     devices = mesh.devices.size
-    if batch_size % devices:
-        near = sorted({batch_size // devices * devices or devices, (batch_size // devices + 1) * devices})
+    parts = devices * accumulate
+    if batch_size % parts:
+        near = sorted({batch_size // parts * parts or parts, (batch_size // parts + 1) * parts})
         choices = " or ".join(map(str, near))
-        raise UserError(f"config.{key}={batch_size} is not divisible by {devices} devices; use {choices}")
+        slices = f" × config.accumulate={accumulate}" if accumulate > 1 else ""
+        raise UserError(f"config.{key}={batch_size} is not divisible by {devices} devices{slices}; use {choices}")
 
 
 def replicated(mesh: Mesh, tree: Any) -> Any:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Metrics = dict[str, tuple[jax.Array, jax.Array]]
+Metrics = dict[str, tuple[Any, Any]]  # arrays of the device, or numbers of the host
 
 
 def mean(values: Any, weight: Any = None) -> tuple[jax.Array, jax.Array]:

@@ -1,6 +1,8 @@
 """Optimizers by their optax name, with the parts that belong to no optimizer: rate, clipping, decay mask, averaging."""
 
+import functools
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -36,13 +38,18 @@ def one(spec: Mapping[str, Any], key: str) -> optax.GradientTransformationExtraA
     clip, decay = kwargs.pop("clip", None), kwargs.pop("decay", "matrices")
     if "learning_rate" not in kwargs:
         raise UserError(f"config.{key} has no learning_rate; set config.{key}.learning_rate")
+    name = kwargs.get("name", "")
+    if name not in optimizers():
+        raise UserError(f"config.{key}.name={name!r} is no optimizer of optax{suggest(name, optimizers())}")
     choices = {"matrices": decay_matrices, "all": None}
     if decay not in choices:
         raise UserError(f"config.{key}.decay={decay!r}{suggest(decay, choices)}")
     if clip is not None and not clip > 0:
         raise UserError(f"config.{key}.clip={clip} is a norm; use a number above 0, or leave it unset")
     peak = kwargs["learning_rate"]
-    given = {"mask": choices[decay]} if kwargs.get("weight_decay") and takes_mask(kwargs["name"]) else {}
+    if not (isinstance(peak, int | float) and 0 <= peak < math.inf):
+        raise UserError(f"config.{key}.learning_rate={peak} is a step's length; use a finite number, 0 or more")
+    given = decay_mask(name, choices[decay])
     make = lambda learning_rate: build("optax", {**kwargs, "learning_rate": learning_rate}, key, **given)
     base = make(peak)  # also checks the arguments, before anything is compiled
 
@@ -55,8 +62,17 @@ def one(spec: Mapping[str, Any], key: str) -> optax.GradientTransformationExtraA
     return optax.chain(optax.clip_by_global_norm(clip), tx) if clip else tx
 
 
-def takes_mask(name: str) -> bool:
-    return "mask" in inspect.signature(resolve("optax", name)).parameters
+@functools.cache
+def optimizers() -> list[str]:
+    """What a config may name: the functions of optax that take a learning rate."""
+    functions = {n: f for n, f in vars(optax).items() if inspect.isfunction(f) and not n.startswith(("_", "scale_by"))}
+    return [name for name, f in functions.items() if "learning_rate" in inspect.signature(f).parameters]
+
+
+def decay_mask(name: str, mask: Any) -> dict[str, Any]:
+    """The argument by which optax's `name` hears what decays: some decay without being asked to."""
+    takes = inspect.signature(resolve("optax", name)).parameters
+    return {argument: mask for argument in ("mask", "weight_decay_mask") if mask and argument in takes}
 
 
 def decay_matrices(params: Any) -> Any:

@@ -53,10 +53,10 @@ def sample(workdir: pathlib.Path, prompt: str, *, tokens: int, temperature: floa
     tokenizer = experiment.dataset.tokenizer
     if tokenizer is None or not hasattr(network, "empty_cache"):
         raise UserError(f"{workdir} holds {config.model.get('name', 'a game of networks')}, which writes no text")
-    state = restore(workdir, experiment)
+    params, _ = restore(workdir, experiment)
     ids = continue_text(
         from_linen(network, config.precision),
-        state,
+        params,
         network.empty_cache(1),
         [int(i) for i in tokenizer.encode(prompt.encode())],
         jax.random.key(seed),
@@ -78,8 +78,8 @@ def saved_config(workdir: pathlib.Path) -> Any:
         raise UserError(f"{workdir / 'config.json'} is not readable JSON ({error})") from None
 
 
-def restore(workdir: pathlib.Path, experiment: Any) -> Any:
-    """The parameters of the last checkpoint; the averaged ones where the run averages."""
+def restore(workdir: pathlib.Path, experiment: Any) -> tuple[Any, Any]:
+    """Parameters (the averaged ones where the run averages) and model state of the last checkpoint."""
     import jax
 
     from train import mesh
@@ -99,7 +99,7 @@ def restore(workdir: pathlib.Path, experiment: Any) -> Any:
         checkpoints.close()
     if state is None:
         raise UserError(f"{workdir} has no checkpoint yet; config.checkpoint.every says when the first is saved")
-    return evaluation_params(state.params, state.opt_state)
+    return evaluation_params(state.params, state.opt_state), state.model_state
 
 
 def continue_text(

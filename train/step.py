@@ -26,7 +26,7 @@ class Task(NamedTuple):
 
 @struct.dataclass
 class TrainState:
-    step: jax.Array
+    step: Any  # int32 []; Any, since trees of shapes and of shardings have this form too
     params: Any
     model_state: Any
     opt_state: optax.OptState

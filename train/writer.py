@@ -4,13 +4,17 @@ Speed goes into timing.jsonl.  CSV, TensorBoard and W&B are copies for other eye
 """
 
 import csv
+import importlib.util
 import json
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from train.errors import UserError, suggest
+
+Values = Mapping[str, float | int]
+COPIES = {"csv": "csv", "tensorboard": "tensorboardX", "wandb": "wandb"}  # name → the package it needs
 
 
 class Writer:
@@ -20,16 +24,20 @@ class Writer:
         self.path = folder / "metrics.jsonl"
         cut_back(self.path, first_step)
         cut_back(folder / "timing.jsonl", first_step)
+        self.last = {row["split"]: row["step"] for row in read_rows(self.path)}
         self.metrics = open(self.path, "a", buffering=1)  # noqa: SIM115 - open for the length of the run
         self.timing = open(folder / "timing.jsonl", "a", buffering=1)  # noqa: SIM115
         self.copies = [open_copy(name, folder, first_step, config) for name in copies]
 
-    def write(self, step: int, split: str, values: dict[str, float]) -> None:
+    def write(self, step: int, split: str, values: Values) -> None:
+        if step <= self.last.get(split, -1):
+            return  # a run that stopped early, or was killed after its last evaluation, scores the same state again
+        self.last[split] = step
         self.metrics.write(json.dumps({"step": step, "split": split, **finite(values)}) + "\n")
         for copy in self.copies:
             copy.write(step, {f"{split}/{name}": value for name, value in values.items()})
 
-    def write_timing(self, step: int, values: dict[str, float]) -> None:
+    def write_timing(self, step: int, values: Values) -> None:
         self.timing.write(json.dumps({"step": step, **finite(values)}) + "\n")
         for copy in self.copies:
             copy.write(step, {f"speed/{name}": value for name, value in values.items()})
@@ -41,7 +49,7 @@ class Writer:
             copy.close()
 
 
-def finite(values: dict[str, float]) -> dict[str, float | None]:
+def finite(values: Values) -> dict[str, float | None]:
     """JSON has no NaN: null says that there is no number."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
@@ -72,7 +80,7 @@ class Csv:
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
 
-    def write(self, step: int, values: dict[str, float]) -> None:
+    def write(self, step: int, values: Values) -> None:
         pass
 
     def close(self) -> None:
@@ -95,7 +103,7 @@ class TensorBoard:
 
         self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1 if first_step else None)
 
-    def write(self, step: int, values: dict[str, float]) -> None:
+    def write(self, step: int, values: Values) -> None:
         for name, value in values.items():
             self.events.add_scalar(name, value, step)
 
@@ -107,18 +115,24 @@ class WandB:
     """Weights & Biases, where the user has installed it."""
 
     def __init__(self, folder: pathlib.Path, first_step: int, config: dict[str, Any]):
-        try:
-            import wandb
-        except ImportError:
-            raise UserError("config.writers has 'wandb', which is not installed; run `uv sync --extra wandb`") from None
+        import wandb
+
         self.run = wandb.init(dir=folder, config=config, id=config["name"], resume="allow", project="isoflop")
         self.first_step = first_step
 
-    def write(self, step: int, values: dict[str, float]) -> None:
+    def write(self, step: int, values: Values) -> None:
         self.run.log(values, step=step)
 
     def close(self) -> None:
         self.run.finish()
+
+
+def check_copies(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in COPIES:
+            raise UserError(f"config.writers has {name!r}{suggest(name, COPIES)}")
+        if importlib.util.find_spec(COPIES[name]) is None:
+            raise UserError(f"config.writers has {name!r}, which is not installed; run `uv sync --extra {name}`")
 
 
 def open_copy(name: str, folder: pathlib.Path, first_step: int, config: dict[str, Any]) -> Any:
@@ -126,6 +140,4 @@ def open_copy(name: str, folder: pathlib.Path, first_step: int, config: dict[str
         return Csv(folder)
     if name == "tensorboard":
         return TensorBoard(folder, first_step)
-    if name == "wandb":
-        return WandB(folder, first_step, {**config, "name": folder.name})
-    raise UserError(f"config.writers has {name!r}{suggest(name, ('csv', 'tensorboard', 'wandb'))}")
+    return WandB(folder, first_step, {**config, "name": folder.name})

@@ -1,0 +1,49 @@
+"""Accuracy of a trained image classifier on the original MNIST files, such as the 10,000 test images.
+
+    uv run python -m scripts.score_idx --workdir runs/mnist_lenet --images t10k-images-idx3-ubyte.gz \
+        --labels t10k-labels-idx1-ubyte.gz
+"""
+
+import argparse
+import gzip
+import pathlib
+
+import jax
+import numpy as np
+
+from data.pipeline import eval_batches
+from data.source import Columns
+from train.experiment import build_experiment
+from train.metrics import merge_on_host
+from train.sample import restore, saved_config
+from train.step import eval_step
+
+
+def main() -> None:
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("workdir", "images", "labels"):
+        flags.add_argument(f"--{name}", type=pathlib.Path, required=True)
+    options = flags.parse_args()
+    experiment = build_experiment(saved_config(options.workdir))
+    params, model_state = restore(options.workdir, experiment)
+    images, labels = read_idx(options.images)[..., None], read_idx(options.labels).astype(np.int32)
+    score = jax.jit(eval_step, static_argnames="task")
+    key = jax.random.key(0)
+    batches = eval_batches(Columns(x=images, y=labels), batch_size=500)
+    parts = [score(params, b, model_state, key, np.int32(i), task=experiment.task) for i, b in enumerate(batches)]
+    shown = "  ".join(f"{name} {value:.4f}" for name, value in merge_on_host(parts).items())
+    print(f"{options.workdir} on {len(labels):,} images: {shown}")
+
+
+def read_idx(path: pathlib.Path) -> np.ndarray:
+    """The IDX format of LeCun's files: two zero bytes, type 8 (uint8), the number of axes, big-endian sizes, values."""
+    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    axes = raw[3]
+    if raw[:3] != b"\0\0\x08":
+        raise SystemExit(f"{path} is not an IDX file of bytes")
+    shape = np.frombuffer(raw, ">i4", axes, offset=4)
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Who may import whom, read off the source; and what no committed file may hold."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = {"configs", "models", "data", "train", "scaling", "tests", "scripts"}
+STANDARD = set(sys.stdlib_module_names)
+TOOLS = {"numpy", "jaxtyping"}
+DATA_TOOLS = TOOLS | {"grain", "tensorflow_datasets", "PIL", "tokenizers", "absl"}
+TRAIN_TOOLS = TOOLS | {"jax", "flax", "optax", "orbax", "ml_collections", "rich", "tensorboardX", "wandb"}
+SCALING_TOOLS = TOOLS | {"jax", "ml_collections", "jinja2", "markupsafe", "matplotlib", "scipy"}
+MAY_IMPORT = {
+    "configs": {"configs", "ml_collections"},
+    "models": {"models", "jax", "flax", "jaxtyping"},
+    "data": {"data", *DATA_TOOLS},
+    "train": {"train", "models", "data", *TRAIN_TOOLS},
+    "scaling": {"scaling", "train", "models", "data", *SCALING_TOOLS},
+}
+DEVICE_CALLS = r"jax\.(local_)?device(s|_count)\b|(?<!\w)Mesh\(|NamedSharding|PartitionSpec|AxisType|jax\.make_mesh"
+
+
+def files(folder):
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def tree(file):
+    return ast.parse(file.read_text())
+
+
+def imports(file):
+    """Top-level names of every module that `file` imports, anywhere in it."""
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            yield node.module.split(".")[0]
+
+
+def committed():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    return [ROOT / name for name in listed if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_imports_point_one_way(folder):
+    allowed = MAY_IMPORT[folder] if folder == "configs" else MAY_IMPORT[folder] | STANDARD
+    assert files(folder)
+    wrong = {f"{file.relative_to(ROOT)}: {name}" for file in files(folder) for name in imports(file)} - {
+        f"{file.relative_to(ROOT)}: {name}" for file in files(folder) for name in allowed
+    }
+    assert not wrong, f"{folder}/ may import {sorted(MAY_IMPORT[folder] & OURS)} and its libraries only"
+
+
+def test_only_models_know_the_library_that_builds_networks():
+    inside = {file for file in files("models") if "flax" in set(imports(file))}
+    assert ROOT / "models" / "api.py" in inside
+    outside = [file for folder in ("train", "scaling", "data", "configs") for file in files(folder)]
+    assert not [
+        f for f in outside if re.search(r"flax import linen|flax\.linen|flax import nnx|flax\.nnx", f.read_text())
+    ]
+
+
+def test_only_the_mesh_knows_devices():
+    """Laws are fitted on the CPU in float64 wherever networks train: the one other place that asks for a device."""
+    everywhere = [file for folder in MAY_IMPORT for file in files(folder)]
+    knowing = {str(f.relative_to(ROOT)) for f in everywhere if re.search(DEVICE_CALLS, f.read_text())}
+    assert knowing == {"train/mesh.py", "scaling/fit.py"}
+    assert len(re.findall(DEVICE_CALLS, (ROOT / "scaling/fit.py").read_text())) == 1
+
+
+def test_there_is_one_train_step():
+    found = [
+        str(file.relative_to(ROOT))
+        for folder in ("train", "models", "data", "scaling", "scripts")
+        for file in files(folder)
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Attribute) and node.attr == "value_and_grad" and ast.unparse(node.value) == "jax"
+    ]
+    assert found == ["train/step.py"]
+    steps = [
+        f for folder in ("train", "scaling") for f in files(folder) if "apply_updates(state.params" in f.read_text()
+    ]
+    assert steps == [ROOT / "train" / "step.py"]
+
+
+def test_config_pages_are_data():
+    """A page defines get_config (and sweep), says what it is and how it is run, and is imported by no code."""
+    for page in files("configs"):
+        if page.stem == "base":
+            continue
+        doc = ast.get_docstring(tree(page)) or ""
+        assert re.search(rf"python -m (train|scaling).*{page.stem}|python -m scaling demo", doc), f"{page}: no command"
+    importing = [
+        f for folder in ("models", "data", "train", "scaling") for f in files(folder) if "configs" in imports(f)
+    ]
+    assert not importing
+
+
+def test_committed_files_name_no_machine():
+    """No home folders, work folders, private package registries or host names."""
+    machine = re.compile(
+        r"(?<![\w.~])/(home|root|Users|work|mnt|private)/\w"  # an absolute path of somebody's machine
+        r"|https?://(?!localhost)[\w.-]*(artifact|nexus|jfrog|mirror|proxy|internal|corp)[\w.-]*"
+        r"|(index-url|extra-index-url|registry)\s*=\s*\S*https?://(?!pypi\.org)"
+        r"|\b(10|192\.168|172\.(1[6-9]|2\d|3[01]))(\.\d{1,3}){2,3}\b:\d+"
+    )
+    found = []
+    for file in committed():
+        try:
+            text = file.read_text()
+        except UnicodeDecodeError:
+            continue
+        found += [f"{file.relative_to(ROOT)}: {hit.group()}" for hit in machine.finditer(text)]
+    assert len(committed()) > 50
+    assert not found

@@ -1,0 +1,286 @@
+"""A run that was killed, stopped or damaged ends bit for bit where the undisturbed run ends."""
+
+import functools
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from train import configs
+from train.checkpoint import describe_difference
+from train.display import Display
+from train.errors import UserError
+from train.loop import train
+from train.signals import EXIT_INTERRUPTED, Interrupted
+
+ROOT = Path(__file__).parents[1]
+STEPS, EVERY = 60, 7
+COMMON = {"steps": STEPS, "batch_size": 8, "log_every": 1, "eval.every": 20, "eval.batch_size": 64, "ema": 0.5}
+COMMON |= {"checkpoint.every": EVERY, "checkpoint.keep": 3, "writers": ("csv",), "accumulate": 2}
+MARKOV = {"data.train_tokens": 4000, "data.valid_tokens": 400, "schedule.warmup": 5}
+DIGITS = {"data.dataset": "isoflop_digits", "schedule.warmup": 5}
+NETWORKS = {
+    "gpt": ("markov_gpt", {**MARKOV, "model.layers": 1, "model.width": 16, "model.dropout": 0.1}),
+    "resnet": ("mnist_resnet", {**DIGITS, "model.width": 2}),
+    "vae": ("mnist_vae", {**DIGITS, "model.shape": (8, 8, 1), "model.width": 16}),
+    "gan": ("ring_gan", {"model.generator.width": 8, "model.critic.width": 8, "data.train": 512, "data.valid": 64}),
+    "rbm": ("digits_rbm", {"model.hidden": 8}),
+}
+
+
+def page(network):
+    return f"configs/{NETWORKS[network][0]}.py"
+
+
+def overrides(network, **changes):
+    return [f"{key}={value}" for key, value in {**COMMON, **NETWORKS[network][1], **changes}.items()]
+
+
+def start(network, workdir, **changes):
+    """The run as a process of its own."""
+    flags = [f"--config.{item}" for item in overrides(network, **changes)]
+    command = [sys.executable, "-m", "train", "--config", page(network), "--workdir", str(workdir), *flags]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait(process, code=0):
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == code, errors
+    return output, errors
+
+
+def run(network, workdir, display=None, **changes):
+    """The run in this process."""
+    return train(configs.config_of(configs.load(page(network)), overrides(network, **changes)), workdir, display)
+
+
+def last_step(workdir):
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=0)
+
+
+def send(process, number, workdir, step):
+    """Sends a signal as soon as the log shows `step`."""
+    while process.poll() is None and last_step(workdir) < step:
+        time.sleep(0.001)
+    assert process.poll() is None, process.communicate()[1]
+    process.send_signal(number)
+
+
+def steps_saved(workdir):
+    return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdecimal())
+
+
+def arrays(workdir):
+    """Every array of the newest checkpoint by its place: parameters, model state, optimizer state, step."""
+    with ocp.StandardCheckpointer() as reader:
+        tree = reader.restore((workdir / "checkpoints" / str(steps_saved(workdir)[-1]) / "default").absolute())
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def assert_equal_runs(a, b):
+    left, right = arrays(a), arrays(b)
+    assert left.keys() == right.keys()
+    assert len(left) > 5
+    for name, value in left.items():
+        assert value.tobytes() == right[name].tobytes(), f"{name} differs"
+    for file in ("metrics.jsonl", "metrics.csv", "config.json"):
+        assert (a / file).read_bytes() == (b / file).read_bytes(), f"{file} differs"
+    records = [json.loads((folder / "record.json").read_text()) for folder in (a, b)]
+    for changing in ("name", "wall_seconds", "compile_seconds"):
+        assert all(record.pop(changing) is not None for record in records)
+    assert records[0] == records[1]
+
+
+class Listening(Display):
+    """Keeps what a run says, and asks it to stop when it logs step `stop_at`."""
+
+    def __init__(self, stop_at=0):
+        super().__init__()
+        self.said, self.stop_at = [], stop_at
+
+    def say(self, line):
+        self.said.append(line)
+
+    def progress(self, step, *_):
+        if step == self.stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """network → (undisturbed folder, folder of a run that SIGKILL ended at a random step)."""
+
+    @functools.cache
+    def make(network):
+        folder = tmp_path_factory.mktemp(network)
+        undisturbed, victim = start(network, folder / "whole"), start(network, folder / "killed")
+        send(victim, signal.SIGKILL, folder / "killed", random.randint(3 * EVERY + 1, STEPS - 20))
+        victim.communicate()
+        wait(undisturbed)
+        assert victim.returncode == -signal.SIGKILL
+        assert not (folder / "killed" / "record.json").exists()
+        return folder / "whole", folder / "killed"
+
+    return make
+
+
+@pytest.fixture
+def unfinished(killed, tmp_path):
+    """A copy of the killed GPT run to do harm to, with at least two whole checkpoints, and the undisturbed one."""
+    whole, victim = killed("gpt")
+    copy = shutil.copytree(victim, tmp_path / "killed")
+    assert len(steps_saved(copy)) >= 2
+    return whole, copy
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_sigkill_then_again_is_bitwise_the_undisturbed_run(killed, network, tmp_path):
+    whole, victim = killed(network)
+    copy = shutil.copytree(victim, tmp_path / "again")
+    output, _ = wait(start(network, copy))
+    assert "resuming at step" in output
+    assert_equal_runs(whole, copy)
+
+
+def test_sigterm_saves_exits_75_and_goes_on_bitwise(killed, tmp_path):
+    process = start("gpt", tmp_path)
+    send(process, signal.SIGTERM, tmp_path, 10)
+    _, errors = wait(process, EXIT_INTERRUPTED)
+    saved = steps_saved(tmp_path)[-1]
+    assert f"stopped at step {saved} of {STEPS}" in errors
+    assert "the same command goes on" in errors
+    assert "Traceback" not in errors
+    output, _ = wait(start("gpt", tmp_path))
+    assert f"resuming at step {saved}" in output
+    assert_equal_runs(killed("gpt")[0], tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "a bit flipped", "deleted"])
+def test_damaged_newest_checkpoint_falls_back_to_the_one_before(unfinished, damage):
+    whole, copy = unfinished
+    *_, before, newest = steps_saved(copy)
+    folder = copy / "checkpoints" / str(newest)
+    if damage == "deleted":
+        shutil.rmtree(folder)
+    else:
+        largest = max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+        contents = bytearray(largest.read_bytes())
+        contents[len(contents) // 2] ^= 1
+        largest.write_bytes(contents if damage == "a bit flipped" else contents[: len(contents) // 2])
+    run("gpt", copy, heard := Listening())
+    said = "\n".join(heard.said)
+    assert f"resuming at step {before}" in said
+    if damage != "deleted":
+        assert f"checkpoint {newest} cannot be read" in said
+        assert f"going back to step {before}" in said
+        assert (copy / f"damaged_checkpoint_{newest}").is_dir()
+    assert_equal_runs(whole, copy)
+
+
+def test_without_any_readable_checkpoint_the_run_begins_again(unfinished):
+    whole, copy = unfinished
+    for step in steps_saved(copy):
+        (copy / "checkpoints" / str(step) / "default" / "_METADATA").write_text("{")
+    run("gpt", copy, heard := Listening())
+    assert "there is none before it" in "\n".join(heard.said)
+    assert_equal_runs(whole, copy)
+
+
+def test_metrics_are_cut_back_to_the_restored_step(unfinished):
+    whole, copy = unfinished
+    with open(copy / "metrics.jsonl", "a") as file:
+        file.write(json.dumps({"step": STEPS - 1, "split": "train", "loss": -1.0}) + '\n{"step": 3, "spl')
+    run("gpt", copy, Listening())
+    assert_equal_runs(whole, copy)
+
+
+def test_killed_between_the_last_save_and_the_record(killed, tmp_path):
+    whole = killed("gpt")[0]
+    copy = shutil.copytree(whole, tmp_path / "copy")
+    (copy / "record.json").unlink()
+    run("gpt", copy, Listening())
+    assert_equal_runs(whole, copy)
+
+
+def test_a_damaged_compilation_cache_is_only_slower(killed, tmp_path, monkeypatch):
+    """A process killed while it writes the cache leaves half an entry."""
+    cache = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "xla")
+    for entry in cache.glob("*-cache"):
+        entry.write_bytes(entry.read_bytes()[: entry.stat().st_size // 2])
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(cache))
+    wait(start("rbm", tmp_path / "run"))
+    assert_equal_runs(killed("rbm")[0], tmp_path / "run")
+
+
+@pytest.mark.parametrize("changes", [{"model.width": 24}, {"model.layers": 2}, {"optim.name": "sgd"}])
+def test_checkpoint_of_another_network_is_refused_in_words(unfinished, changes):
+    _, copy = unfinished
+    (copy / "config.json").unlink()  # else the folder itself is refused first
+    changes |= {"optim": None} if "optim.name" in changes else {}
+    before = {p: p.read_bytes() for p in sorted(copy.rglob("*")) if p.is_file()}
+    config = configs.config_of(configs.load(page("gpt")), overrides("gpt"))
+    with config.unlocked():
+        if "optim" in changes:
+            config.optim = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}
+        else:
+            config.model.update({key.removeprefix("model."): value for key, value in changes.items()})
+    with pytest.raises(UserError, match="holds another train state: ") as refused:
+        train(config, copy, Listening())
+    words = {
+        "model.width": "shapes differ: ",
+        "model.layers": "it lacks ",
+        "optim.name": "it also has ",
+    }
+    assert words[next(iter(changes))] in str(refused.value)
+    assert "Use another --workdir" in str(refused.value)
+    assert all(path.read_bytes() == contents for path, contents in before.items() if path.name != "environment.json")
+
+
+def test_tree_difference_in_words():
+    stored = {
+        "params/a": ((2, 3), "float32"),
+        "params/b": ((2,), "float32"),
+        **{f"x{i}": ((), "int32") for i in range(5)},
+    }
+    wanted = {"params/a": ((2, 4), "float32"), "params/c": ((2,), "float32")}
+    assert describe_difference(stored, wanted) == (
+        "it lacks params/c; it also has params/b, x0, x1 and 3 more; shapes differ: params/a (2, 3) against (2, 4)"
+    )
+    assert describe_difference(stored, stored) == ""
+
+
+def test_early_stopping_agrees_after_a_resume(tmp_path):
+    """A learning rate of 0 never improves, so patience runs out; stopped before, between and after evaluations."""
+    changes = {"optim.learning_rate": 0.0, "eval.every": 4, "eval.patience": 2}
+    run("gpt", tmp_path / "whole", Listening(), **changes)
+    stopped = last_step(tmp_path / "whole")
+    assert stopped == 12
+    for stop_at in (3, 6, 11):
+        folder = tmp_path / str(stop_at)
+        with pytest.raises(Interrupted):
+            run("gpt", folder, Listening(stop_at), **changes)
+        run("gpt", folder, Listening(), **changes)
+        assert_equal_runs(tmp_path / "whole", folder)
+
+
+def test_the_best_checkpoint_is_the_one_of_the_lowest_held_out_loss(tmp_path):
+    """Evaluations and checkpoints fall on different steps, and the run is stopped between two of them."""
+    changes = {"optim.learning_rate": 0.3, "eval.every": 5, "checkpoint.best": True, "checkpoint.keep": 1}
+    with pytest.raises(Interrupted):
+        run("gpt", tmp_path, Listening(stop_at=18), **changes)
+    run("gpt", tmp_path, Listening(), **changes)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    held_out = {row["loss"]: row["step"] for row in rows if row["split"] == "valid"}
+    assert steps_saved(tmp_path) == sorted({held_out[min(held_out)], STEPS})

@@ -1,0 +1,287 @@
+"""The one train step: a pure function whose accumulated gradient is that of the whole batch.  Evaluation is exact."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data.pipeline import eval_batches
+from data.source import Columns, Windows
+from models.api import from_linen
+from models.gpt import GPT
+from models.mlp import MLP
+from models.resnet import ResNet
+from train.metrics import compute, mean, merge_on_host
+from train.optim import evaluation_params, optimizer
+from train.step import Task, eval_step, gradients, init_state, train_step
+from train.tasks.supervised import classify
+
+K, L, B = 5, 6, 12
+RATE = np.float32(1)
+
+
+def draw(seed=0):
+    return np.random.default_rng(seed)
+
+
+def close(a, b, tolerance=1e-5):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
+
+
+def same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def images(size=B, seed=0):
+    x = draw(seed).standard_normal((size, 3)).astype(np.float32)
+    return {"x": jnp.asarray(x), "y": jnp.asarray(draw(seed + 1).integers(0, K, size), jnp.int32)}
+
+
+def text(seed=0):
+    tokens = jnp.asarray(draw(seed).integers(0, K, (B, L + 1)), jnp.int32)
+    return {"x": tokens[:, :-1], "y": tokens[:, 1:]}
+
+
+def mlp(**options):
+    return classify(from_linen(MLP(K, width=8, layers=1, **options)), K)
+
+
+def gpt(**options):
+    return classify(from_linen(GPT(K, layers=1, heads=2, width=8, context=L, **options)), K)
+
+
+def begin(task, tx, batch, seed=0):
+    return jax.jit(functools.partial(init_state, task, tx))(jax.random.key(seed), batch)
+
+
+def stepping(task, tx, **options):
+    step = jax.jit(functools.partial(train_step, task=task, tx=tx, **options))
+    return lambda state, batch, rate=RATE, seed=1: step(state, batch, jax.random.key(seed), rate)
+
+
+# Accumulation.
+
+RAGGED = np.asarray([1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0, 0], np.float32)  # slices of 3 are 1, 0 and so on: all unequal
+
+
+@pytest.mark.parametrize("slices", [2, 3, 4])
+@pytest.mark.parametrize("masked", ["nothing", "rows", "tokens"])
+def test_accumulated_gradient_is_the_whole_batchs(slices, masked):
+    """Weighted by what each slice counts, not by slices: their masks are unequal, and one counts nothing at all."""
+    task, batch = (gpt(), text()) if masked != "rows" else (mlp(), images())
+    if masked == "rows":
+        batch["mask"] = jnp.asarray(RAGGED)
+    if masked == "tokens":
+        mask = (np.arange(L)[None] < draw(3).integers(1, L + 1, B)[:, None]).astype(np.float32)
+        mask[0::slices] = 0  # the rows of the first slice
+        batch["mask"] = jnp.asarray(mask)
+    state = begin(task, optimizer({"name": "sgd", "learning_rate": 0.1}), batch)
+    whole, _, expected = jax.jit(functools.partial(gradients, task, accumulate=1))(state, batch, jax.random.key(1))
+    parts, _, metrics = jax.jit(functools.partial(gradients, task, accumulate=slices))(state, batch, jax.random.key(1))
+    if masked != "nothing":
+        weights = np.asarray(batch["mask"]).reshape(-1, slices, *batch["mask"].shape[1:]).swapaxes(0, 1)
+        assert len({float(w.sum()) for w in weights}) > 1, "the check needs slices that count differently"
+    close(parts, whole)
+    close(metrics, expected)
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(whole)) > 1e-2
+
+
+def test_accumulated_step_is_the_whole_batchs():
+    task, tx = mlp(), optimizer({"name": "adamw", "learning_rate": 0.01, "clip": 0.1})
+    batch = {**images(), "mask": jnp.asarray(RAGGED)}
+    state = begin(task, tx, batch)
+    one, _ = stepping(task, tx)(state, batch)
+    four, _ = stepping(task, tx, accumulate=4)(state, batch)
+    close(four.params, one.params)
+    close(four.opt_state, one.opt_state)
+
+
+def test_accumulated_slices_draw_their_own_dropout():
+    """Two equal halves of a batch, with dropout, are not dropped alike."""
+    noise = Task(
+        lambda key, batch: ({"w": jnp.zeros(())}, {}),
+        lambda params, state, batch, key, train: (
+            params["w"],
+            (state, {"loss": mean(params["w"]), "drawn": mean(jax.random.normal(key) ** 2)}),
+        ),
+    )
+    tx = optimizer({"name": "sgd", "learning_rate": 0.1})
+    batch = {"x": jnp.zeros((2, 1))}
+    _, metrics = stepping(noise, tx, accumulate=2)(begin(noise, tx, batch), batch)
+    base = jax.random.fold_in(jax.random.key(1), 0)
+    expected = sum(float(jax.random.normal(key)) ** 2 for key in jax.random.split(base))
+    assert float(metrics["drawn"][0]) == pytest.approx(expected, rel=1e-6)
+
+
+# Steps that are not finite.
+
+
+def poisoned(kind):
+    """(task, good batch, bad batch): a NaN in the data, or a gradient that is infinite where the loss is finite."""
+    if kind == "data":
+        x = draw().standard_normal((B, 8, 8, 1)).astype(np.float32)
+        task, good = classify(from_linen(ResNet(K, blocks=1, width=4)), K), {**images(), "x": jnp.asarray(x)}
+        return task, good, {**good, "x": good["x"].at[0].set(jnp.nan)}
+
+    def loss(params, state, batch, key, train):
+        value = jnp.sqrt(params["w"] * batch["x"]).sum()
+        return value, (state, {"loss": mean(value)})
+
+    task = Task(lambda key, batch: ({"w": jnp.ones(2)}, {"seen": jnp.zeros(2)}), loss)
+    return task, {"x": jnp.ones(2)}, {"x": jnp.asarray([1.0, 0.0])}
+
+
+@pytest.mark.parametrize("kind", ["data", "gradient"])
+def test_skipped_step_changes_nothing_but_the_step(kind):
+    task, good, bad = poisoned(kind)
+    tx = optimizer({"name": "adamw", "learning_rate": 0.01}, ema=0.9)
+    step = stepping(task, tx, nonfinite="skip")
+    before, metrics = step(begin(task, tx, good), good)
+    assert float(metrics["skipped"][0]) == 0
+    after, metrics = step(before, bad)
+    assert float(metrics["skipped"][0]) == 1
+    assert not np.isfinite(float(metrics["grad_norm"][0]))
+    assert np.isfinite(float(metrics["loss"][0])) == (kind == "gradient")
+    assert int(after.step) == int(before.step) + 1
+    same(after.replace(step=before.step), before)
+    moved, _ = step(after, good)
+    assert all((a != b).any() for a, b in zip(*map(jax.tree.leaves, (moved.params, after.params)), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["data", "gradient"])
+def test_finite_steps_are_the_same_with_and_without_skipping(kind):
+    task, good, bad = poisoned(kind)
+    tx = optimizer({"name": "adamw", "learning_rate": 0.01})
+    state = begin(task, tx, good)
+    (skips, _), (stops, _) = (stepping(task, tx, nonfinite=policy)(state, good) for policy in ("skip", "stop"))
+    close(skips, stops, 1e-6)
+    poison, _ = stepping(task, tx, nonfinite="stop")(state, bad)
+    assert not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(poison.params)), "the check needs a poison"
+
+
+# A pure function of state, batch and key.
+
+
+def test_step_is_pure():
+    """Same inputs, same outputs, bit for bit; another key, step or batch, others."""
+    task, tx = mlp(dropout=0.5), optimizer({"name": "adamw", "learning_rate": 0.01})
+    state, step = begin(task, tx, images()), stepping(mlp(dropout=0.5), tx)
+    kept = jax.tree.map(np.array, state)
+    first = step(state, images())
+    same(step(state, images()), first)
+    same(state, kept)
+    others = {
+        "key": step(state, images(), seed=2),
+        "step": step(state.replace(step=state.step + 1), images()),
+        "batch": step(state, images(seed=9)),
+        "rate": step(state, images(), np.float32(0.5)),
+    }
+    for what, (new, _) in others.items():
+        assert (new.params["hidden_0"]["kernel"] != first[0].params["hidden_0"]["kernel"]).any(), what
+
+
+def test_key_of_a_step_is_folded_from_its_number():
+    """So that a resumed run draws what the first would have, and no key is kept."""
+
+    def loss(params, state, batch, key, train):
+        return params["w"], (state, {"loss": mean(params["w"]), "drawn": mean(jax.random.normal(key))})
+
+    task, tx = Task(lambda key, batch: ({"w": jnp.zeros(())}, {}), loss), optimizer({"name": "sgd", "learning_rate": 1})
+    state, step = begin(task, tx, {}), stepping(task, tx)
+    for number in range(3):
+        state, metrics = step(state, {})
+        expected = jax.random.normal(jax.random.fold_in(jax.random.key(1), number))
+        assert float(metrics["drawn"][0]) == pytest.approx(float(expected), rel=1e-6)
+    assert int(state.step) == 3
+
+
+def test_gradient_norm_is_before_clipping():
+    task, tx = mlp(), optimizer({"name": "sgd", "learning_rate": 1.0, "clip": 1e-3})
+    state = begin(task, tx, images())
+    grads, _, _ = jax.jit(functools.partial(gradients, task, accumulate=1))(state, images(), jax.random.key(1))
+    new, metrics = stepping(task, tx)(state, images())
+    norm = lambda tree: np.sqrt(sum(float((leaf**2).sum()) for leaf in jax.tree.leaves(tree)))
+    assert float(metrics["grad_norm"][0]) == pytest.approx(norm(grads), rel=1e-5)
+    assert norm(jax.tree.map(jnp.subtract, new.params, state.params)) == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.8])
+def test_evaluation_sees_the_average(ema):
+    """avg ← d avg + (1 - d) params after every step, from the initial parameters on; without it the parameters."""
+    task, tx = mlp(), optimizer({"name": "sgd", "learning_rate": 0.5}, ema)
+    state, step = begin(task, tx, images()), stepping(task, tx)
+    average = state.params
+    for _ in range(4):
+        state, _ = step(state, images())
+        average = jax.tree.map(lambda a, p: ema * a + (1 - ema) * p, average, state.params)
+    judged = evaluation_params(state.params, state.opt_state)
+    close(judged, average, 1e-6)
+    assert (jnp.abs(judged["logits"]["kernel"] - state.params["logits"]["kernel"]).max() > 1e-3) == bool(ema)
+
+
+# Metrics and evaluation.
+
+
+def test_metrics_merge_by_addition():
+    """However a split is cut into batches, the mean is the one over all of it."""
+    rng = draw()
+    values, weights = rng.standard_normal(1000).astype(np.float32), (rng.random(1000) > 0.3).astype(np.float32)
+    expected = np.average(values.astype(np.float64), weights=weights)
+    assert compute({"m": mean(values, weights)})["m"] == pytest.approx(expected, rel=1e-5)
+    for pieces in (1, 7, 100):
+        cuts = np.sort(rng.choice(np.arange(1, 1000), pieces - 1, replace=False))
+        parts = [{"m": mean(v, w)} for v, w in zip(np.split(values, cuts), np.split(weights, cuts), strict=True)]
+        assert merge_on_host(parts)["m"] == pytest.approx(expected, rel=1e-5)
+    assert np.isnan(compute({"m": mean(values, 0.0)})["m"])
+
+
+def test_host_sums_do_not_lose_small_batches():
+    """In float32 a sum of 2²⁴ would swallow every further 1."""
+    parts = [{"m": (np.float32(2**24), np.float32(2**24))}] + [{"m": (np.float32(1), np.float32(0))}] * 1000
+    assert merge_on_host(parts)["m"] == (2**24 + 1000) / 2**24
+
+
+def nats(logits, y):
+    """-log softmax at the target, float64."""
+    logits = np.asarray(logits, np.float64)
+    picked = np.take_along_axis(logits, np.asarray(y)[..., None], -1)[..., 0]
+    return np.log(np.exp(logits).sum(-1)) - picked
+
+
+def evaluate(task, params, source, batch_size):
+    score = jax.jit(functools.partial(eval_step, task=task))
+    parts = [
+        score(params, jax.tree.map(jnp.asarray, batch), {}, jax.random.key(2), np.int32(index))
+        for index, batch in enumerate(eval_batches(source, batch_size=batch_size))
+    ]
+    return merge_on_host(parts), sum(float(part["loss"][1]) for part in parts)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 23, 32])
+def test_evaluation_is_exact_over_the_split(batch_size):
+    """23 records: the last batch is filled up, and what fills it counts nothing.  Dropout is off."""
+    data, model = images(23), from_linen(MLP(K, width=8, layers=1, dropout=0.5))
+    source = Columns(**jax.tree.map(np.asarray, data))
+    params, _ = jax.jit(model.init)(jax.random.key(0), data["x"])
+    found, weight = evaluate(classify(model, K), params, source, batch_size)
+    logits, _ = model.apply(params, {}, data["x"])
+    assert weight == 23
+    assert found["loss"] == pytest.approx(nats(logits, data["y"]).mean(), rel=1e-5)
+    assert found["accuracy"] == pytest.approx(np.mean(np.asarray(logits.argmax(-1)) == data["y"]))
+
+
+def test_every_held_out_token_counts_once():
+    """A stream that its windows do not divide: all tokens but the first are predicted, in their own window."""
+    stream = draw().integers(0, K, 4 * L + 4).astype(np.uint8)
+    model = from_linen(GPT(K, layers=1, heads=2, width=8, context=L))
+    params, _ = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, L), jnp.int32))
+    found, weight = evaluate(classify(model, K), params, Windows(stream, L, L, last="pad"), batch_size=3)
+    expected = []
+    for first in range(0, len(stream) - 1, L):
+        piece = stream[first : first + L + 1].astype(np.int32)
+        logits, _ = model.apply(params, {}, jnp.asarray(piece[None, :-1]))
+        expected += nats(logits[0], piece[1:]).tolist()
+    assert weight == len(stream) - 1 == len(expected)
+    assert found["loss"] == pytest.approx(np.mean(expected), rel=1e-5)

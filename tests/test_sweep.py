@@ -1,0 +1,205 @@
+"""Designs on real integer shapes, and sweeps that lose no run: made once, gone on with, tried again, reported."""
+
+import json
+import math
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from scaling import design, flops
+from scaling.sweep import Outcome, check, sweep
+from train import configs
+from train.errors import UserError
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGE = """
+from configs.digits_mlp import get_config as digits
+
+
+def get_config():
+    config = digits()
+    config.steps, config.batch_size, config.log_every, config.writers = 6, 16, 2, ()
+    config.eval.every = config.schedule.warmup = 0
+    config.model.update(width=8, layers=1)
+    return config
+"""
+
+
+@pytest.fixture
+def page(tmp_path):
+    """A config that trains in a moment."""
+    path = tmp_path / "tiny.py"
+    path.write_text(PAGE)
+    return str(path)
+
+
+def config_of(path):
+    return configs.config_of(configs.load(str(path)), [])
+
+
+def mlp_parameters(width, layers):
+    """64 pixels, `layers` hidden layers, 10 classes, biases."""
+    return 65 * width + (layers - 1) * (width + 1) * width + (width + 1) * 10
+
+
+def test_isoflop_spends_each_budget_on_the_shapes_nearest_to_the_optimum(page):
+    shapes = {f"w{w}": {"model.width": w} for w in (4, 8, 16, 32, 64, 128)}
+    sizes = {name: mlp_parameters(changes["model.width"], 1) for name, changes in shapes.items()}
+    budgets = (1e8, 1e9)
+    jobs = design.isoflop(config_of(page), budgets, shapes, points=3, tokens_per_param=20.0)
+    assert len(jobs) == len({job.name for job in jobs}) == 6
+    for job in jobs:
+        n, examples = sizes[job.name.split("_")[0]], 16
+        assert type(job.overrides["steps"]) is int
+        assert job.flops == 6.0 * n * examples * job.overrides["steps"]
+        assert abs(job.flops - job.budget) <= 0.5 * 6 * n * examples  # the nearest whole number of steps
+    for budget in budgets:
+        chosen = {job.name.split("_")[0] for job in jobs if job.budget == budget}
+        expected = math.sqrt(budget / (6 * 20))
+        assert chosen == set(sorted(sizes, key=lambda name: abs(math.log(sizes[name] / expected)))[:3])
+
+
+def test_isoflop_of_the_demo_counts_what_the_formula_counts():
+    module = configs.load(str(ROOT / "configs/scaling_demo.py"))
+    config = config_of(ROOT / "configs/scaling_demo.py")
+    jobs = design.jobs(module, config)
+    assert len(jobs) == len(module.sweep()["budgets"]) * module.sweep()["points"]
+    for job in jobs:
+        changed = design.with_overrides(config, job.overrides)
+        shape = {name: changed.model[name] for name in ("layers", "width", "context", "vocab", "positions")}
+        tokens = changed.batch_size * changed.data.context * changed.steps
+        assert job.flops == flops.c_6nd(flops.count(shape).params_total, tokens)
+        assert job.flops == pytest.approx(job.budget, rel=0.01)
+
+
+def test_a_budget_below_one_step_is_refused(page):
+    with pytest.raises(UserError, match="less than one step of w64; raise it or lower the batch"):
+        design.isoflop(config_of(page), (1e3,), {"w64": {"model.width": 64}})
+
+
+def test_grid_is_every_combination(page):
+    over = {"model.width": (4, 8), "optim.learning_rate": (1e-3, 1e-2, 1e-1)}
+    jobs = design.grid(config_of(page), over)
+    assert [job.name for job in jobs][:2] == ["width4_learning_rate0.001", "width4_learning_rate0.01"]
+    assert {tuple(job.overrides.values()) for job in jobs} == {(w, lr) for w in (4, 8) for lr in (1e-3, 1e-2, 1e-1)}
+    assert all(job.flops == 6.0 * mlp_parameters(job.overrides["model.width"], 1) * 16 * 6 for job in jobs)
+
+
+def test_listed_is_exactly_the_list(page):
+    runs = {"long": {"steps": 12}, "wide": {"model.width": 16}}
+    jobs = design.listed(config_of(page), runs)
+    assert {job.name: job.overrides for job in jobs} == runs
+    assert [job.flops for job in jobs] == [6.0 * mlp_parameters(8, 1) * 16 * 12, 6.0 * mlp_parameters(16, 1) * 16 * 6]
+
+
+def test_a_config_without_a_sweep_is_told_what_one_is(page):
+    with pytest.raises(UserError, match=r"no sweep\(\); it returns a design"):
+        design.jobs(configs.load(page), config_of(page))
+
+
+def made(workdir, name):
+    return json.loads((workdir / "runs" / name / "record.json").read_text())
+
+
+def test_two_runs_on_two_processes_and_a_second_launch_makes_only_what_is_missing(page, tmp_path):
+    jobs = design.listed(config_of(page), {"one": {"seed": 1}, "two": {"model.width": 16}})
+    said: list[str] = []
+    outcome = sweep(page, jobs, tmp_path, workers=2, say=said.append)
+    assert outcome.failed == {}
+    assert [row["name"] for row in outcome.rows] == ["one", "two"]
+    assert [row["params_total"] for row in outcome.rows] == [mlp_parameters(8, 1), mlp_parameters(16, 1)]
+    assert [row["flops_6nd"] for row in outcome.rows] == [job.flops for job in jobs]
+    table = [json.loads(line) for line in (tmp_path / "runs.jsonl").read_text().splitlines()]
+    assert table == outcome.rows
+
+    kept = made(tmp_path, "one")
+    (tmp_path / "runs/two/record.json").unlink()
+    said.clear()
+    again = sweep(page, jobs, tmp_path, workers=2, say=said.append)
+    assert said[0] == "1 of 2 runs are done already"
+    assert len(said) == 2
+    assert said[1].startswith("[ 2/2] two")
+    assert made(tmp_path, "one") == kept
+    assert again.rows[1]["loss"] == outcome.rows[1]["loss"]  # from its last checkpoint
+
+    said.clear()
+    assert sweep(page, jobs, tmp_path, workers=2, say=said.append).rows == again.rows
+    assert said == ["2 of 2 runs are done already"]
+
+
+def test_a_failing_run_is_tried_again_and_reported(page, tmp_path):
+    jobs = design.listed(config_of(page), {"good": {}, "bad": {"optim.learning_rate": math.inf}})
+    said: list[str] = []
+    outcome = sweep(page, jobs, tmp_path, workers=2, say=said.append)
+    assert [row["name"] for row in outcome.rows] == ["good"]
+    assert list(outcome.failed) == ["bad"]
+    assert "gradient norm" in outcome.failed["bad"]
+    assert sum(line.startswith("failed: bad") for line in said) == 2
+    assert "trying 1 failed runs once more: bad" in said
+    assert len((tmp_path / "runs.jsonl").read_text().splitlines()) == 1
+    with pytest.raises(UserError, match=r"1 runs failed .*the same command tries them again"):
+        check(outcome, tmp_path)
+    check(Outcome(outcome.rows, {}), tmp_path)
+
+
+def test_a_process_that_dies_costs_no_run(page, tmp_path):
+    """The first worker to build the config is gone without a word, as when the kernel runs out of memory."""
+    path = pathlib.Path(page)
+    marker = tmp_path / "died"
+    path.write_text(
+        PAGE.replace(
+            "    config = digits()",
+            "    import os, pathlib, multiprocessing\n"
+            f"    marker = pathlib.Path({str(marker)!r})\n"
+            "    if multiprocessing.parent_process() and not marker.exists():\n"
+            "        marker.touch()\n"
+            "        os._exit(9)\n"
+            "    config = digits()",
+        )
+    )
+    jobs = design.listed(config_of(page), {"one": {"seed": 1}, "two": {"seed": 2}})
+    said: list[str] = []
+    outcome = sweep(page, jobs, tmp_path, workers=1, say=said.append)
+    assert marker.exists()
+    assert outcome.failed == {}
+    assert [row["name"] for row in outcome.rows] == ["one", "two"]
+    assert any(line.startswith("trying 2 failed runs once more") for line in said)
+
+
+def test_an_interrupted_sweep_goes_on(page, tmp_path):
+    """SIGTERM to the front door: runs save and stop, exit code 75; the same command finishes them."""
+    path = pathlib.Path(page)
+    sweep_of = "\n\ndef sweep():\n    return {'name': 'listed', 'runs': {'one': {'seed': 1}, 'two': {'seed': 2}}}\n"
+    path.write_text(PAGE.replace("= 6, 16, 2, ()", "= 10_000, 16, 200, ()") + sweep_of)
+    work = tmp_path / "work"
+    command = [sys.executable, "-m", "scaling", "sweep", "--config", page, "--workdir", str(work), "--workers", "2"]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    metrics = [work / "runs" / name / "metrics.jsonl" for name in ("one", "two")]
+    while not all(m.exists() and m.stat().st_size for m in metrics):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, "no run has started"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 75, said
+    assert "the same command goes on" in said
+    assert not list(work.glob("runs/*/record.json"))
+    steps_saved = lambda name: [
+        int(p.name) for p in (work / "runs" / name / "checkpoints").iterdir() if p.name.isdigit()
+    ]
+    saved = [max(steps_saved(name)) for name in ("one", "two")]
+    assert all(0 < step < 10_000 for step in saved)
+
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
+    rows = [json.loads(line) for line in (work / "runs.jsonl").read_text().splitlines()]
+    assert [row["steps"] for row in rows] == [10_000, 10_000]
+    for name, step in zip(("one", "two"), saved, strict=True):
+        steps = [json.loads(line)["step"] for line in (work / "runs" / name / "metrics.jsonl").read_text().splitlines()]
+        assert min(s for s in steps if s > step) <= step + 200  # it went on from there
