@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -136,6 +137,7 @@ def contents(folder):
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
+    jax.devices()  # JAX is in use, so that no mistake of these can change how many devices it has
 
 
 @pytest.fixture(scope="module")
@@ -230,10 +232,14 @@ runpy.run_module("train", run_name="__main__", alter_sys=True)
 @pytest.mark.parametrize(("limit", "every"), [(8_000, 5), (3_000, 100)], ids=["a checkpoint", "a line of the log"])
 def test_full_disk(limit, every, finished, tmp_path):
     """As far as one can fill a disk without one: no file may grow beyond `limit`.  With room, the run is completed."""
-    argv = flags({**MARKOV, "steps": 40, "checkpoint.every": every}) + ["--workdir", str(tmp_path / "run")]
-    run = lambda *command: subprocess.run(
-        [sys.executable, *command, *argv], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    argv = [*flags({**MARKOV, "steps": 40, "checkpoint.every": every}), "--workdir", str(tmp_path / "run")]
+    cache = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "xla")  # its entries are cut short, too
+
+    def run(*command):
+        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONWARNINGS": "ignore"}
+        command = [sys.executable, *command, *argv]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
     done = run("-c", FULL, str(limit))
     assert done.returncode == 2, done.stderr
     assert_one_sentence(done.stderr, f"cannot write to {tmp_path / 'run'} (File too large)", "make room", "goes on")
