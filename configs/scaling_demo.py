@@ -4,7 +4,7 @@ python -m scaling demo
 
 Two layers, two heads, context 64, bytes.  The learning rate was measured (scaling_demo_rate.py: held-out loss at five
 rates each, 350 to 1,000 steps): 0.032 was best at widths 8, 16 and 32, 0.008 at 48, 0.004 or less at 80, and a factor 2
-beside the best costs 1 to 3 %.  The rule is 0.025 up to width 32, then falling as width^-2.5.
+beside the best costs 1 to 3 %.  The rule is 0.025 up to width 32, then falling as width^-2.
 """
 
 from configs.base import base
@@ -14,7 +14,7 @@ WIDTHS = (8, 12, 16, 24, 32, 48, 64, 80)
 
 def shape(width):
     """Overrides of one size: its width, and the learning rate by the rule above."""
-    rate = 0.025 * min(1.0, (32 / width) ** 2.5)
+    rate = 0.025 * min(1.0, (32 / width) ** 2)
     return {"model.width": width, "optim.learning_rate": float(f"{rate:.2g}")}
 
 

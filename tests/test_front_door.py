@@ -41,7 +41,7 @@ def page(tmp_path_factory):
     path.write_text(
         '"""MLP on blobs."""\n\nfrom configs.base import base\n\n\ndef get_config():\n    config = base()\n'
         "    config.data.update(name='synthetic:blobs')\n    config.model.update(name='mlp:MLP', classes=4, width=8)\n"
-        "    config.task.update(name='supervised:classify')\n    config.optim.update(name='adamw', learning_rate=0.05)\n"
+        "    config.task.update(name='supervised:classify')\n    config.optim.update(name='adamw', learning_rate=0.1)\n"
         "    config.steps, config.batch_size, config.log_every, config.eval.every = 24, 16, 4, 8\n    return config\n"
     )
     return str(path)

@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from data.pipeline import eval_batches
 from data.source import Columns, Windows
 from models.api import from_linen
 from models.gpt import GPT
+from models.layers import batch_norm
 from models.mlp import MLP
-from models.resnet import ResNet
 from train.metrics import compute, mean, merge_on_host
 from train.optim import evaluation_params, optimizer
 from train.step import Task, eval_step, gradients, init_state, train_step
@@ -66,9 +67,10 @@ def stepping(task, tx, **options):
 RAGGED = np.asarray([1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0, 0], np.float32)  # slices of 3 are 1, 0 and so on: all unequal
 
 
-@pytest.mark.parametrize("slices", [2, 3, 4])
-@pytest.mark.parametrize("masked", ["nothing", "rows", "tokens"])
-def test_accumulated_gradient_is_the_whole_batchs(slices, masked):
+@pytest.mark.parametrize(
+    ("masked", "slices"), [("nothing", 3), ("rows", 2), ("rows", 3), ("rows", 4), ("tokens", 2), ("tokens", 3)]
+)
+def test_accumulated_gradient_is_the_whole_batchs(masked, slices):
     """Weighted by what each slice counts, not by slices: their masks are unequal, and one counts nothing at all."""
     task, batch = (gpt(), text()) if masked != "rows" else (mlp(), images())
     if masked == "rows":
@@ -118,11 +120,18 @@ def test_accumulated_slices_draw_their_own_dropout():
 # Steps that are not finite.
 
 
+class Normed(nn.Module):
+    """With running statistics, which a NaN would stay in."""
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        return nn.Dense(K)(batch_norm(train, "norm")(x))
+
+
 def poisoned(kind):
     """(task, good batch, bad batch): a NaN in the data, or a gradient that is infinite where the loss is finite."""
     if kind == "data":
-        x = draw().standard_normal((B, 8, 8, 1)).astype(np.float32)
-        task, good = classify(from_linen(ResNet(K, blocks=1, width=4)), K), {**images(), "x": jnp.asarray(x)}
+        task, good = classify(from_linen(Normed()), K), images()
         return task, good, {**good, "x": good["x"].at[0].set(jnp.nan)}
 
     def loss(params, state, batch, key, train):
@@ -230,7 +239,7 @@ def test_metrics_merge_by_addition():
     values, weights = rng.standard_normal(1000).astype(np.float32), (rng.random(1000) > 0.3).astype(np.float32)
     expected = np.average(values.astype(np.float64), weights=weights)
     assert compute({"m": mean(values, weights)})["m"] == pytest.approx(expected, rel=1e-5)
-    for pieces in (1, 7, 100):
+    for pieces in (1, 7, 20):
         cuts = np.sort(rng.choice(np.arange(1, 1000), pieces - 1, replace=False))
         parts = [{"m": mean(v, w)} for v, w in zip(np.split(values, cuts), np.split(weights, cuts), strict=True)]
         assert merge_on_host(parts)["m"] == pytest.approx(expected, rel=1e-5)

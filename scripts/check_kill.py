@@ -1,0 +1,98 @@
+"""Kills training at random moments and checks that it ends, bit for bit, where the undisturbed run ends.
+
+    uv run python scripts/check_kill.py [--kills 10] [--seed 0] [NETWORK ...]
+
+Each network is a config page with 200 steps, a checkpoint every 10 and every step logged.  It runs once undisturbed,
+and once with `kill -9` at random steps: each time a little after the log shows the step, so that kills fall into
+steps, checkpoints and evaluations alike.  Then the last checkpoint's arrays (parameters, model state, optimizer state)
+and metrics.jsonl of the two are compared.  Exits with 1 where they differ.
+"""
+
+import argparse
+import json
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parents[1]
+STEPS = 200
+PAGES = {"gpt": "markov_gpt", "resnet": "mnist_resnet", "vae": "mnist_vae", "gan": "ring_gan", "rbm": "digits_rbm"}
+COMMON = {"steps": STEPS, "log_every": 1, "checkpoint.every": 10, "eval.every": 45, "schedule.warmup": 20}
+
+
+def main() -> int:
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("networks", metavar="NETWORK", nargs="*", help=f"of {', '.join(PAGES)}; default: all")
+    flags.add_argument("--kills", type=int, default=10)
+    flags.add_argument("--seed", type=int, default=0)
+    options = flags.parse_args()
+    equal = []
+    print(f"{'network':<8} {'kills':>5}  {'equal':<5} {'seconds':>7}  killed at step (of {STEPS})")
+    for network in options.networks or PAGES:
+        with tempfile.TemporaryDirectory() as folder:
+            since = time.monotonic()
+            steps, same = check(network, pathlib.Path(folder), options.kills, random.Random(options.seed))
+            equal.append(same and len(steps) == options.kills)
+            seconds = time.monotonic() - since
+            print(f"{network:<8} {len(steps):>5}  {'yes' if same else 'NO':<5} {seconds:>7.0f}  {steps}", flush=True)
+    return 0 if all(equal) else 1
+
+
+def check(network: str, folder: pathlib.Path, kills: int, rng: random.Random) -> tuple[list[int], bool]:
+    """The steps at which the run was killed, and whether it ended as the undisturbed one."""
+    whole, victim = folder / "whole", folder / "victim"
+    finish(start(network, whole))
+    steps = []
+    for target in sorted(rng.sample(range(1, STEPS - 2 * kills), kills)):
+        target = max(target, last_step(victim) + 1)  # beyond what an earlier start has logged
+        process = start(network, victim)
+        while process.poll() is None and last_step(victim) < target:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.02))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if process.returncode == -signal.SIGKILL:
+            steps.append(last_step(victim))
+    finish(start(network, victim))
+    log = "metrics.jsonl"
+    return steps, (whole / log).read_bytes() == (victim / log).read_bytes() and same_arrays(whole, victim)
+
+
+def start(network: str, workdir: pathlib.Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "train", "--config", f"configs/{PAGES[network]}.py", "--workdir", str(workdir)]
+    command += [f"--config.{key}={value}" for key, value in COMMON.items()]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen) -> None:
+    _, errors = process.communicate()
+    if process.returncode:
+        sys.exit(f"training failed: {errors}")
+
+
+def last_step(workdir: pathlib.Path) -> int:
+    log = workdir / "metrics.jsonl"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=0)
+
+
+def same_arrays(a: pathlib.Path, b: pathlib.Path) -> bool:
+    import jax
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer() as reader:
+        left, right = (reader.restore((path / "checkpoints" / str(STEPS) / "default").absolute()) for path in (a, b))
+    if jax.tree.structure(left) != jax.tree.structure(right):
+        return False
+    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+    return all(np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in pairs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
