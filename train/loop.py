@@ -127,7 +127,8 @@ class Run:
         """The state to go on from, compiled programs, and the table of what it will cost."""
         config, experiment = self.config, self.experiment
         first_batch = next(self.batches(0, {}))
-        init = jax.jit(functools.partial(init_state, experiment.task, experiment.tx))
+        init = functools.partial(init_state, experiment.task, experiment.tx)
+        init = jax.jit(init, compiler_options=mesh.init_options(self.mesh))
         fresh = mesh.replicated(self.mesh, init(self.init_key, self.place(first_batch)))
         restored = self.checkpoints.restore(fresh)
         state = fresh if restored is None else restored

@@ -49,6 +49,11 @@ def compiler_options(mesh: Mesh) -> dict[str, Any]:
     return {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_multi_thread_eigen": mesh.devices.size == 1}
 
 
+def init_options(mesh: Mesh) -> dict[str, Any]:
+    """For what runs once: on a CPU, LLVM's full optimisation takes seconds for each random draw."""
+    return {"xla_backend_optimization_level": 0} if mesh.devices.flat[0].platform == "cpu" else {}
+
+
 def check_batch(mesh: Mesh, batch_size: int, key: str, accumulate: int = 1) -> None:
     devices = mesh.devices.size
     parts = devices * accumulate

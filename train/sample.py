@@ -88,8 +88,10 @@ def restore(workdir: pathlib.Path, experiment: Any) -> tuple[Any, Any]:
     from train.step import init_state
 
     batch = jax.tree.map(lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype), experiment.batch)
-    init = jax.jit(functools.partial(init_state, experiment.task, experiment.tx))
-    like = mesh.replicated(mesh.make_mesh(), init(jax.random.key(0), batch))
+    devices = mesh.make_mesh()
+    init = functools.partial(init_state, experiment.task, experiment.tx)
+    init = jax.jit(init, compiler_options=mesh.init_options(devices))
+    like = mesh.replicated(devices, init(jax.random.key(0), batch))
     checkpoints = Checkpoints(
         workdir / "checkpoints", keep_last=1, best=False, say=functools.partial(print, file=sys.stderr), read_only=True
     )
