@@ -25,12 +25,13 @@ from train.signals import EXIT_INTERRUPTED, Interrupted
 
 ROOT = Path(__file__).parents[1]
 STEPS, EVERY = 60, 7
-COMMON = {"steps": STEPS, "batch_size": 8, "log_every": 1, "eval.every": 20, "eval.batch_size": 64, "ema": 0.5}
-COMMON |= {"checkpoint.every": EVERY, "checkpoint.keep": 3, "writers": ("csv",), "accumulate": 2}
+COMMON = {"steps": STEPS, "batch_size": 8, "log_every": 1, "eval.every": 20, "eval.batch_size": 64}
+COMMON |= {"checkpoint.every": EVERY, "checkpoint.keep": 3, "writers": ("csv",)}
 MARKOV = {"data.train_tokens": 4000, "data.valid_tokens": 400, "schedule.warmup": 5}
+EXTRAS = {"ema": 0.5, "accumulate": 2}
 DIGITS = {"data.dataset": "isoflop_digits", "schedule.warmup": 5}
 NETWORKS = {
-    "gpt": ("markov_gpt", {**MARKOV, "model.layers": 1, "model.width": 16, "model.dropout": 0.1}),
+    "gpt": ("markov_gpt", {**MARKOV, "model.layers": 1, "model.width": 16, "model.dropout": 0.1, **EXTRAS}),
     "resnet": ("mnist_resnet", {**DIGITS, "model.width": 2}),
     "vae": ("mnist_vae", {**DIGITS, "model.shape": (8, 8, 1), "model.width": 16}),
     "gan": ("ring_gan", {"model.generator.width": 8, "model.critic.width": 8, "data.train": 512, "data.valid": 64}),
