@@ -86,8 +86,8 @@ def table(budget: Budget, unit: str) -> str:
     lines = [f"  {name:<{width}}  {total:>14}  {inner:>14}" for name, total, inner in rows]
     ratio = budget.xla_flops / budget.flops_per_step if budget.flops_per_step else float("nan")
     lines += [
-        f"  {budget.steps:,} steps × {budget.units_per_step:,} {unit}s = {quantity(budget.units)} {unit}s",
-        f"  {quantity(budget.flops_per_step / budget.units_per_step)}FLOP a {unit} × {quantity(budget.units)} "
+        f"  {budget.steps:,} steps × {budget.units_per_step:,} {unit}s = {quantity(budget.units).strip()} {unit}s",
+        f"  {quantity(budget.flops_per_step / budget.units_per_step)}FLOP a {unit} × {quantity(budget.units).strip()} "
         f"= {quantity(budget.flops)}FLOP (matrix products and convolutions; XLA counts {ratio:.2f} × that a step)",
         f"  {quantity(budget.state_bytes)}B of train state, {quantity(budget.xla_bytes)}B with the step's temporaries",
     ]

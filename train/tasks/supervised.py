@@ -12,7 +12,7 @@ def classify(model: Model, classes: int, label_smoothing: float = 0.0) -> Task:
     """Cross-entropy of `y` [B], or of every token `y` [B, L], given `x`.  `mask` (as `y`, or [B]) says what counts.
 
     `classes` is the data's: a target beyond the network's outputs would silently become a NaN, so it is refused.
-    With smoothing the target is (1 - s) one-hot + s/classes (Szegedy et al. 2015); evaluation never smooths.
+    With smoothing s the target is (1 - s) one-hot + s / outputs (Szegedy et al. 2015); evaluation never smooths.
     """
 
     def init(key, batch):
