@@ -30,7 +30,7 @@ def get_config():
     config.model.update(name="gpt:GPT", vocab=256, layers=2, heads=2, width=16, context=64, positions="rotary")
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=0.01, b2=0.98, weight_decay=0.01, clip=1.0)
-    config.schedule.update(name="cosine", warmup=20, floor=0.05)
+    config.schedule.update(name="cosine", warmup=50, floor=0.05)
     config.eval.train_records = 2000
     return config
 
