@@ -93,8 +93,8 @@ def optimum(draws: Draws, c: float, level: float = LEVEL) -> dict[str, Interval]
 def predict_runs(draws: Draws, n: Any, d: Any, *, seed: int = 1) -> Float[np.ndarray, "draws runs"]:
     """Losses that runs of N parameters on D tokens may measure.
 
-    What varies: the law's constants (one draw per row) and each run's scatter about the law.  What does not, and no
-    interval from these data can hold: that the law itself may stop being true beyond them.
+    What varies: the law's constants (one draw per row) and each run's scatter about the law.  What does not: that the
+    law itself may bend away beyond the runs it was fitted to; `discrepancy` is for that.
     """
     n, d = np.atleast_1d(n).astype(np.float64), np.atleast_1d(d).astype(np.float64)
     columns = {"n": n, "d": d}
@@ -103,18 +103,33 @@ def predict_runs(draws: Draws, n: Any, d: Any, *, seed: int = 1) -> Float[np.nda
     return losses * np.exp(scatter(draws.fit, np.random.default_rng(seed), draws.scale, n.size))
 
 
+def discrepancy(errors: Any, draws: int, *, seed: int = 2) -> Float[np.ndarray, " draws"]:
+    """Factors by which a forecast may be off beyond what its own fit knows, learnt from earlier forecasts.
+
+    `errors` are relative errors of forecasts one budget ahead.  If theirs and the next are Gaussian about zero, the
+    next over their root mean square is Student's t with as many degrees of freedom as there are errors.  Without any,
+    nothing is known of it and every factor is 1.
+    """
+    errors = np.asarray(errors, np.float64)
+    if not errors.size:
+        return np.ones(draws)
+    rng = np.random.default_rng(seed)
+    return np.exp(np.sqrt(np.mean(errors**2)) * rng.standard_t(errors.size, draws))
+
+
 class Heldout(NamedTuple):
     """A forecast of the runs of one budget by the law of the smaller ones."""
 
     budget: float  # FLOPs, as the runs counted them: 6 N D
     fit: Fit  # of the runs below the budget
     predicted: float  # L_opt(budget): the law's best loss
-    interval: Interval  # for the best of the held-out runs: constants, scatter, and the choice of the best of them
+    interval: Interval  # for the best held-out run: constants, scatter, the choice of the best, discrepancy
     measured: float  # the best held-out run's loss
     relative_error: float  # predicted / measured - 1
     inside: bool
     level: float
     draws: Draws  # of `fit`
+    past: list[float]  # relative errors of the same forecast from fewer budgets, one budget ahead each
     optimum: dict[str, Interval]  # N_opt, D_opt and L_opt at the budget
     runs: list[dict[str, Any]]  # n, d, measured, predicted, interval, relative_error, inside
 
@@ -134,7 +149,9 @@ def heldout(
     found = fit(law, below, delta=delta)
     sample = bootstrap(found, draws=draws, seed=seed)
     c = _mean_c(out)
-    losses = predict_runs(sample, out["n"], out["d"])
+    earlier = {row["budgets_fitted"]: row["relative_error"] for row in reversed(backtest(law, below, delta=delta))}
+    past = [earlier[fitted] for fitted in sorted(earlier)]  # of each fit the nearest budget
+    losses = predict_runs(sample, out["n"], out["d"]) * discrepancy(past, draws)[:, None]
     predicted, best = float(_optimum(law)(found.params, c)["loss"]), float(out["loss"].min())
     at_best = interval(losses.min(1), level)
     runs = []
@@ -148,6 +165,7 @@ def heldout(
     return Heldout(
         budget=c, fit=found, predicted=predicted, interval=at_best, measured=best,
         relative_error=predicted / best - 1, inside=at_best[0] <= best <= at_best[1], level=level, draws=sample,
+        past=past,
         optimum=optimum(sample, c, level), runs=runs,
     )  # fmt: skip
 

@@ -154,7 +154,8 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
         "heldout": held and {
             "budget": held.budget, "reach": reach(analysis), "n_rows_fitted": held.fit.residuals.size,
             "predicted": held.predicted, "interval": held.interval, "measured": held.measured,
-            "relative_error": held.relative_error, "inside": held.inside, "params": held.fit.params,
+            "relative_error": held.relative_error, "inside": held.inside,
+            "past_errors": held.past, "params": held.fit.params,
             "optimum": held.optimum, "runs": held.runs,
         },
         "backtest": analysis.backtest,

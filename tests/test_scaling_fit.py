@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.stats
+import scipy.stats
 
 from scaling import laws
 from scaling.analyse import analyse, design_warnings, frontier
 from scaling.fit import LOG_MSE, fit
-from scaling.intervals import backtest, bootstrap, heldout, interval, predict_runs
+from scaling.intervals import backtest, bootstrap, discrepancy, heldout, interval, predict_runs
 from scaling.laws import chinchilla, kaplan_d, kaplan_n
 from scripts.check_coverage import NAMES, TRUTH, covered, design
 
@@ -197,6 +198,25 @@ def test_a_true_law_forecasts_exactly():
     held = heldout(chinchilla, columns(), draws=50)
     assert held.predicted == pytest.approx(laws.l_opt(TRUTH, held.budget), rel=1e-6)
     assert max(abs(row["relative_error"]) for row in backtest(chinchilla, columns())) < 1e-4
+
+
+def test_discrepancy_is_students_t_of_the_earlier_errors():
+    errors = [0.01, -0.02, 0.015]
+    drawn = np.log(discrepancy(errors, 200_000))
+    expected = scipy.stats.t.ppf([0.05, 0.25, 0.75, 0.95], 3) * np.sqrt(np.mean(np.square(errors)))
+    np.testing.assert_allclose(np.quantile(drawn, [0.05, 0.25, 0.75, 0.95]), expected, rtol=0.02)
+    assert (discrepancy([], 5) == 1).all()
+
+
+def test_a_law_that_bends_away_widens_its_own_forecast():
+    """Losses that fall 1 % faster at each budget than the law can: the forecast errs, and its interval says so."""
+    data = columns(noise=0.002)
+    rank = np.searchsorted(np.unique(data["budget"]), data["budget"])
+    bent = {**data, "loss": data["loss"] * np.exp(-0.01 * np.maximum(0, rank - 1) ** 1.5)}
+    held = heldout(chinchilla, bent, draws=400)
+    assert len(held.past) == 2
+    assert abs(held.relative_error) > 0.005
+    assert held.inside
 
 
 def test_predictive_intervals_hold_new_runs():
