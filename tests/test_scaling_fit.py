@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.stats
-import scipy.stats
 
 from scaling import laws
 from scaling.analyse import analyse, design_warnings, frontier
