@@ -1,6 +1,9 @@
 """LeNet-5 on 4,000 MNIST digits, 1,000 held out.
 
 python -m train --config configs/mnist_lenet.py --workdir runs/mnist_lenet
+
+98.2 % of the 1,000 held out, 98.1 % of MNIST's 10,000 test images (scripts/score_idx.py), 42 s on two shared AMD EPYC cores
+(these values on commit e9e74c9).
 """
 
 from configs.base import base
@@ -8,12 +11,13 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 1500
+    config.steps = 3000
     config.batch_size = 64
     config.data.update(name="arrays:columns", dataset="isoflop_mnist5k")
     config.model.update(name="lenet:LeNet5", classes=10, activation="relu")
-    config.task.update(name="supervised:classify")
-    config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.05)
+    config.task.update(name="supervised:classify", label_smoothing=0.1)
+    config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.1)
     config.schedule.update(name="cosine", warmup=100)
-    config.eval.every = 500
+    config.ema = 0.998
+    config.eval.every = 1000
     return config

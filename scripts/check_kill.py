@@ -1,6 +1,6 @@
 """Kills training at random moments and checks that it ends, bit for bit, where the undisturbed run ends.
 
-    uv run python scripts/check_kill.py [--kills 10] [--seed 0] [NETWORK ...]
+    uv run python -m scripts.check_kill [--kills 10] [--seed 0] [NETWORK ...]
 
 Each network is a config page with 200 steps, a checkpoint every 10 and every step logged.  It runs once undisturbed,
 and once with `kill -9` at random steps: each time a little after the log shows the step, so that kills fall into
