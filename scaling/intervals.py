@@ -8,6 +8,7 @@ as it has parameters (those residuals are left out), and residuals are smaller t
 uncertain (a first bootstrap measures its distribution).  scripts/check_coverage.py measures what comes of it.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,6 +76,10 @@ def interval(values: Any, level: float = LEVEL) -> Interval:
 
     Weibull's ranks: the truth is one more draw, which falls below the k-th of B with probability k / (B + 1).
     """
+    values = np.asarray(values, np.float64)
+    values = values[np.isfinite(values)]  # a resample that sends an exponent off overflows, and says nothing
+    if not values.size:
+        return math.nan, math.nan
     low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], method="weibull")
     return float(low), float(high)
 
@@ -99,7 +104,8 @@ def predict_runs(draws: Draws, n: Any, d: Any, *, seed: int = 1) -> Float[np.nda
     n, d = np.atleast_1d(n).astype(np.float64), np.atleast_1d(d).astype(np.float64)
     columns = {"n": n, "d": d}
     params = {name: v[:, None] for name, v in draws.params.items()}
-    losses = draws.fit.law.loss(params, *(columns[name] for name in draws.fit.law.inputs))
+    with np.errstate(all="ignore"):
+        losses = draws.fit.law.loss(params, *(columns[name] for name in draws.fit.law.inputs))
     return losses * np.exp(scatter(draws.fit, np.random.default_rng(seed), draws.scale, n.size))
 
 
@@ -153,7 +159,7 @@ def heldout(
     past = [earlier[fitted] for fitted in sorted(earlier)]  # of each fit the nearest budget
     losses = predict_runs(sample, out["n"], out["d"]) * discrepancy(past, draws)[:, None]
     predicted, best = float(_optimum(law)(found.params, c)["loss"]), float(out["loss"].min())
-    at_best = interval(losses.min(1), level)
+    at_best = interval(losses.min(axis=1), level)
     runs = []
     for i, (n, d, measured) in enumerate(zip(out["n"], out["d"], out["loss"], strict=True)):
         one = float(law.loss(found.params, n, d))
@@ -195,7 +201,10 @@ def backtest(law: Law, columns: Columns, *, delta: float = 1e-3) -> list[dict[st
         for budget in known[fitted:]:
             _, out = split(columns, budget)
             c = _mean_c(out)
-            predicted, measured = float(_optimum(law)(params, c)["loss"]), float(out["loss"].min())
+            with np.errstate(divide="ignore", invalid="ignore"):
+                predicted, measured = float(_optimum(law)(params, c)["loss"]), float(out["loss"].min())
+            if not math.isfinite(predicted):  # a term of the law is zero in those runs, so it has no optimum
+                continue
             rows.append(
                 {"budgets_fitted": fitted, "runs_fitted": below["loss"].size, "budget": c,
                  "reach": float(budget / known[fitted - 1]), "predicted": predicted, "measured": measured,
