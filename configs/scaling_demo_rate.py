@@ -5,7 +5,7 @@ python -m scaling sweep --config configs/scaling_demo_rate.py --workdir runs/rat
 
 from configs.scaling_demo import get_config, shape  # noqa: F401 - get_config is what a config file is asked for
 
-STEPS = {8: 1000, 16: 900, 32: 700, 48: 500, 64: 400}
+STEPS = {8: 1000, 16: 900, 32: 700, 48: 500, 80: 350}
 RATES = (0.004, 0.008, 0.016, 0.032, 0.064)
 
 

@@ -9,7 +9,10 @@ from flax import linen as nn
 
 
 def gelu(x: jax.Array) -> jax.Array:
-    """x times the normal CDF (Hendrycks & Gimpel 2016), by erf: `jax.nn.gelu`'s erfc costs a CPU twice the time."""
+    """x times the normal CDF (Hendrycks & Gimpel 2016), by erf.
+
+    With `jax.nn.gelu`, which takes erfc, a GPT step on a CPU is 5 to 8 % longer.
+    """
     return 0.5 * x * (1 + jax.lax.erf(x * math.sqrt(0.5)))
 
 

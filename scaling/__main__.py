@@ -80,7 +80,7 @@ def sweep(options: argparse.Namespace) -> None:
     from train import configs
 
     module = configs.load(options.config)
-    config = configs.config_of(module, getattr(options, "overrides", []))
+    config = configs.config_of(module, options.overrides)
     jobs = design.jobs(module, config)
     total = sum(job.flops for job in jobs)
     print(
@@ -89,7 +89,14 @@ def sweep(options: argparse.Namespace) -> None:
     if options.dry_run:
         print("\n".join(f"  {job.name:<16} {job.flops:.2e} FLOP  {job.overrides}" for job in jobs))
         return
-    outcome = run(options.config, jobs, pathlib.Path(options.workdir), workers=options.workers, say=print)
+    outcome = run(
+        options.config,
+        jobs,
+        pathlib.Path(options.workdir),
+        workers=options.workers,
+        say=print,
+        overrides=options.overrides,
+    )
     check(outcome, pathlib.Path(options.workdir))
 
 

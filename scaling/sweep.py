@@ -29,9 +29,18 @@ class Outcome(NamedTuple):
 
 
 def sweep(
-    path: str, jobs: Sequence[Any], workdir: pathlib.Path, *, workers: int, say: Callable[[str], None]
+    path: str,
+    jobs: Sequence[Any],
+    workdir: pathlib.Path,
+    *,
+    workers: int,
+    say: Callable[[str], None],
+    overrides: Sequence[str] = (),
 ) -> Outcome:
-    """Makes every run of `jobs` that `workdir`/runs lacks, the longest first, and writes `workdir`/runs.jsonl."""
+    """Makes every run of `jobs` that `workdir`/runs lacks, the longest first, and writes `workdir`/runs.jsonl.
+
+    `overrides` are changes of the config at `path` for every run, "key=value" each; a job's own come after them.
+    """
     folder = workdir / "runs"
     record.make_folder(folder)
     waiting = sorted((j for j in jobs if not record.read(folder / j.name)), key=lambda j: -j.flops)
@@ -40,7 +49,7 @@ def sweep(
     failed: dict[str, str] = {}
     progress = Progress(jobs, folder, waiting, say)
     for attempt in range(ATTEMPTS):
-        failed = run_all(path, waiting, folder, workers, progress) if waiting else {}
+        failed = run_all(path, list(overrides), waiting, folder, workers, progress) if waiting else {}
         waiting = [j for j in waiting if j.name in failed]
         if waiting and attempt + 1 < ATTEMPTS:
             say(f"trying {len(waiting)} failed runs once more: {', '.join(j.name for j in waiting)}")
@@ -50,7 +59,12 @@ def sweep(
 
 
 def run_all(
-    path: str, waiting: Sequence[Any], folder: pathlib.Path, workers: int, progress: "Progress"
+    path: str,
+    overrides: list[str],
+    waiting: Sequence[Any],
+    folder: pathlib.Path,
+    workers: int,
+    progress: "Progress",
 ) -> dict[str, str]:
     """One attempt at each job; returns the reasons of those that failed."""
     failed: dict[str, str] = {}
@@ -60,7 +74,7 @@ def run_all(
         cores.put(core)
     pool = futures.ProcessPoolExecutor(min(workers, len(waiting)), context, start_worker, (cores, workers))
     with Interrupt() as interrupt, pool:
-        submitted = {pool.submit(run_one, path, j.overrides, str(folder / j.name)): j for j in waiting}
+        submitted = {pool.submit(run_one, path, overrides, j.overrides, str(folder / j.name)): j for j in waiting}
         pending = set(submitted)
         while pending:
             done, pending = futures.wait(pending, timeout=0.2, return_when=futures.FIRST_COMPLETED)
@@ -109,13 +123,13 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
-def run_one(path: str, overrides: dict[str, Any], workdir: str) -> dict[str, Any]:
+def run_one(path: str, overrides: list[str], changes: dict[str, Any], workdir: str) -> dict[str, Any]:
     """One run, in a worker."""
     from scaling.design import with_overrides
     from train.display import Display
     from train.loop import train
 
-    config = with_overrides(configs.config_of(configs.load(path), []), overrides)
+    config = with_overrides(configs.config_of(configs.load(path), overrides), changes)
     return train(config, pathlib.Path(workdir), Display(quiet=True))
 
 

@@ -106,6 +106,13 @@ def made(workdir, name):
     return json.loads((workdir / "runs" / name / "record.json").read_text())
 
 
+def test_changes_of_the_config_reach_every_run_and_a_jobs_own_win(page, tmp_path):
+    jobs = [design.Job("plain", {}, 0.0, 1.0), design.Job("own", {"steps": 2}, 0.0, 1.0)]
+    outcome = sweep(page, jobs, tmp_path, workers=1, say=lambda line: None, overrides=["steps=4", "model.width=16"])
+    assert [row["steps"] for row in outcome.rows] == [4, 2]
+    assert [row["params_total"] for row in outcome.rows] == [mlp_parameters(16, 1)] * 2
+
+
 def test_two_runs_on_two_processes_and_a_second_launch_makes_only_what_is_missing(page, tmp_path):
     jobs = design.listed(config_of(page), {"one": {"seed": 1}, "two": {"model.width": 16}})
     said: list[str] = []
