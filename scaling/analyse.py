@@ -8,7 +8,7 @@ import numpy as np
 from scaling import records
 from scaling.fit import Columns, Fit, fit
 from scaling.flops import c_6nd
-from scaling.intervals import LEVEL, Draws, Heldout, Interval, backtest, bootstrap, constants, heldout
+from scaling.intervals import LEVEL, Draws, Heldout, Interval, backtest, bootstrap, constants, heldout, undefined
 from scaling.laws import LAWS, Law, kaplan_d, kaplan_n
 
 
@@ -54,12 +54,15 @@ def analyse(
     columns = records.columns(kept.rows, count)
     found = fit(LAWS[law], columns, delta=delta)
     sample = bootstrap(found, draws=draws, seed=seed)
-    forecast, past, warnings = None, [], found.warnings + design_warnings(found.law, columns)
+    forecast, past, warnings = None, [], found.warnings + undefined(sample) + design_warnings(found.law, columns)
     if found.law.optimum is not None:
         try:
             forecast = heldout(found.law, columns, heldout_budget, delta=delta, draws=draws, seed=seed, level=level)
             past = backtest(found.law, columns, delta=delta)
-            warnings += [f"without the held-out budget: {sentence}" for sentence in forecast.fit.warnings]
+            warnings += [
+                f"without the held-out budget: {sentence}"
+                for sentence in forecast.fit.warnings + undefined(forecast.draws)
+            ]
         except ValueError as error:
             warnings.append(f"no held-out forecast: {error}")
     return Analysis(

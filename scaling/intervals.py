@@ -77,7 +77,7 @@ def interval(values: Any, level: float = LEVEL) -> Interval:
     Weibull's ranks: the truth is one more draw, which falls below the k-th of B with probability k / (B + 1).
     """
     values = np.asarray(values, np.float64)
-    values = values[np.isfinite(values)]  # a resample that sends an exponent off overflows, and says nothing
+    values = values[np.isfinite(values)]  # `undefined` counts the others
     if not values.size:
         return math.nan, math.nan
     low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], method="weibull")
@@ -86,8 +86,22 @@ def interval(values: Any, level: float = LEVEL) -> Interval:
 
 def constants(draws: Draws, level: float = LEVEL) -> dict[str, Interval]:
     """Intervals of the law's parameters and of what is derived from them."""
-    values = {**draws.params, **{name: of(draws.params) for name, of in draws.fit.law.derived.items()}}
-    return {name: interval(v, level) for name, v in values.items()}
+    return {name: interval(v, level) for name, v in _constants(draws).items()}
+
+
+def _constants(draws: Draws) -> dict[str, np.ndarray]:
+    return {**draws.params, **{name: of(draws.params) for name, of in draws.fit.law.derived.items()}}
+
+
+def undefined(draws: Draws) -> list[str]:
+    """A sentence where resamples sent an exponent off, so that some constant of theirs is infinite or undefined."""
+    lost = np.count_nonzero(~np.all([np.isfinite(v) for v in _constants(draws).values()], axis=0))
+    if not lost:
+        return []
+    return [
+        f"{lost} of {len(draws)} resamples ran off to infinite constants, since these runs hardly bound some exponent; "
+        f"the intervals are of the others, and too narrow. More sizes, further apart, would bound it."
+    ]
 
 
 def optimum(draws: Draws, c: float, level: float = LEVEL) -> dict[str, Interval]:
@@ -104,8 +118,7 @@ def predict_runs(draws: Draws, n: Any, d: Any, *, seed: int = 1) -> Float[np.nda
     n, d = np.atleast_1d(n).astype(np.float64), np.atleast_1d(d).astype(np.float64)
     columns = {"n": n, "d": d}
     params = {name: v[:, None] for name, v in draws.params.items()}
-    with np.errstate(all="ignore"):
-        losses = draws.fit.law.loss(params, *(columns[name] for name in draws.fit.law.inputs))
+    losses = draws.fit.law.loss(params, *(columns[name] for name in draws.fit.law.inputs))
     return losses * np.exp(scatter(draws.fit, np.random.default_rng(seed), draws.scale, n.size))
 
 
@@ -201,8 +214,7 @@ def backtest(law: Law, columns: Columns, *, delta: float = 1e-3) -> list[dict[st
         for budget in known[fitted:]:
             _, out = split(columns, budget)
             c = _mean_c(out)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                predicted, measured = float(_optimum(law)(params, c)["loss"]), float(out["loss"].min())
+            predicted, measured = float(_optimum(law)(params, c)["loss"]), float(out["loss"].min())
             if not math.isfinite(predicted):  # a term of the law is zero in those runs, so it has no optimum
                 continue
             rows.append(

@@ -17,6 +17,9 @@ from jax.scipy.special import logsumexp
 
 Params = Mapping[str, Any]  # published name -> float, or an array with one entry per bootstrap draw
 
+# A resample may send an exponent off; what that leaves undefined is inf or nan, and whoever reads it counts those.
+_undefined = np.errstate(all="ignore")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)  # eq=False: hashed by identity, so a law can be a static argument of jit
 class Law:
@@ -40,6 +43,7 @@ class Law:
     optimum: Callable[[Params, Any], dict[str, Any]] | None = None  # (params, C) -> n, d and loss of the best run
 
 
+@_undefined
 def chinchilla_loss(p: Params, n: Any, d: Any) -> Any:
     """L(N, D) = E + A / N^alpha + B / D^beta   (Hoffmann et al. 2022, equation 2)."""
     return p["E"] + p["A"] * np.power(n, -p["alpha"]) + p["B"] * np.power(d, -p["beta"])
@@ -51,10 +55,10 @@ def chinchilla_log_loss(theta: jax.Array, n: jax.Array, d: jax.Array) -> jax.Arr
     return logsumexp(jnp.stack([jnp.broadcast_to(e, n.shape), a - alpha * n, b - beta * d]), axis=0)
 
 
+@_undefined
 def chinchilla_natural(theta: Any, loss_unit: float, n_unit: float, d_unit: float) -> dict[str, Any]:
     e, a, b, alpha, beta = np.moveaxis(np.asarray(theta), -1, 0)
-    with np.errstate(over="ignore"):
-        A, B = np.exp(a + loss_unit + alpha * n_unit), np.exp(b + loss_unit + beta * d_unit)
+    A, B = np.exp(a + loss_unit + alpha * n_unit), np.exp(b + loss_unit + beta * d_unit)
     return {"E": np.exp(e + loss_unit), "A": A, "B": B, "alpha": alpha, "beta": beta}
 
 
@@ -68,16 +72,19 @@ def b(p: Params) -> Any:
     return p["alpha"] / (p["alpha"] + p["beta"])
 
 
+@_undefined
 def G(p: Params) -> Any:
     """The constant of N_opt: where alpha A / N^alpha = beta B / D^beta (Hoffmann et al. 2022, equation 4)."""
     return np.exp(np.log(p["alpha"] * p["A"] / (p["beta"] * p["B"])) / (p["alpha"] + p["beta"]))
 
 
+@_undefined
 def n_opt(p: Params, c: Any) -> Any:
     """The parameter count that reaches the least loss with C = 6 N D FLOPs."""
     return G(p) * np.power(np.divide(c, 6.0), a(p))
 
 
+@_undefined
 def d_opt(p: Params, c: Any) -> Any:
     """The tokens to train `n_opt` on."""
     return np.power(np.divide(c, 6.0), b(p)) / G(p)
@@ -92,13 +99,13 @@ def chinchilla_optimum(p: Params, c: Any) -> dict[str, Any]:
     return {"n": n_opt(p, c), "d": d_opt(p, c), "loss": l_opt(p, c)}
 
 
+@_undefined
 def compute_for_loss(p: Params, loss: Any) -> Any:
     """The least C = 6 N D that reaches `loss`: `l_opt` inverted.  Infinite at or below the floor E."""
     scale = p["A"] * np.power(G(p), -p["alpha"]) + p["B"] * np.power(G(p), p["beta"])
     power = -(p["alpha"] + p["beta"]) / (p["alpha"] * p["beta"])
     reducible = np.maximum(np.subtract(loss, p["E"]), 0.0)
-    with np.errstate(divide="ignore"):
-        return 6.0 * np.power(reducible / scale, power)
+    return 6.0 * np.power(reducible / scale, power)
 
 
 def _chinchilla_starts() -> tuple[tuple[float, ...], ...]:
@@ -130,10 +137,10 @@ def _kaplan(name: str, symbol: str, equation: str) -> Law:
     """L = (constant / input)^exponent: one power law without a floor, a straight line in logs."""
     constant, exponent = f"{symbol}_c", f"alpha_{symbol}"
 
+    @_undefined  # a flat line has no constant
     def natural(theta, loss_unit, unit):
         level, alpha = np.moveaxis(np.asarray(theta), -1, 0)
-        with np.errstate(all="ignore"):  # a flat line has no constant
-            return {constant: np.exp(unit + (level + loss_unit) / alpha), exponent: alpha}
+        return {constant: np.exp(unit + (level + loss_unit) / alpha), exponent: alpha}
 
     return Law(
         name=name,

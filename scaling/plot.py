@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from scaling.fit import Columns, Fit
 from scaling.flops import c_6nd
-from scaling.intervals import LEVEL, Draws, Heldout, scatter
+from scaling.intervals import LEVEL, Draws, Heldout, interval, scatter
 
 # Okabe & Ito's palette, told apart by every common kind of colour blindness, and readable on white and on near-black.
 LAW, SECOND, HELDOUT = "#0072B2", "#009E73", "#D55E00"
@@ -78,7 +78,7 @@ def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: floa
     grid = np.geomspace(c.min() / 1.5, c.max() * 4, 80)
     errors = scatter(draws.fit, np.random.default_rng(1), draws.scale, grid.size)
     losses = np.stack([law.optimum(draws.params, at)["loss"] for at in grid], 1) * np.exp(errors)
-    low, high = np.quantile(losses, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    low, high = np.transpose([interval(column, level) for column in losses.T])
     axes.fill_between(grid, _smooth(low), _smooth(high), color=LAW, alpha=0.16, lw=0, label=f"{level:.0%} for one run")
     label = "law of the smaller budgets" if heldout else "law"
     axes.plot(grid, law.optimum(draws.fit.params, grid)["loss"], color=LAW, lw=1.8, label=label)
@@ -99,7 +99,7 @@ def optimum(columns: Columns, draws: Draws, heldout: Heldout | None, level: floa
     grid = np.geomspace(c.min() / 1.5, c.max() * 4, 40)
     for name, colour, label in (("n", LAW, "parameters N"), ("d", SECOND, "tokens D")):
         sample = np.stack([law.optimum(draws.params, at)[name] for at in grid], 1)
-        low, high = np.quantile(sample, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+        low, high = np.transpose([interval(column, level) for column in sample.T])
         axes.fill_between(grid, low, high, color=colour, alpha=0.16, lw=0)
         axes.plot(grid, law.optimum(draws.fit.params, grid)[name], color=colour, lw=1.8, label=label)
         for budget, _, held in _budgets(columns, heldout):

@@ -1,95 +1,78 @@
 """What the loop costs on top of the bare jitted step, and how long it waits for data.
 
-    uv run python -m scripts.bench_loop [--config configs/shakespeare_gpt.py] [--rounds 6]
+    uv run python -m scripts.bench_loop [--config configs/shakespeare_gpt.py] [--rounds 100]
 
-Each round trains through the loop (logs, writers, data, non-finite checks) and then runs the same compiled step in a
-bare `for`, on one batch that is already in place; the overhead is the median of the rounds' ratios.
+One process trains through the loop (data, checks, logs, writers) and stops at every tenth step, when it logs, to make
+as many steps of the same compiled program in a bare `for` on batches that are in place.  Machines drift, so the
+overhead is the median of the ratios of neighbours; its standard error is given with it.
 """
 
 import argparse
 import functools
 import pathlib
-import random
 import statistics
-import string
 import tempfile
 import time
 
-STEPS, CHUNK = 200, 20
+from train.display import Display
+
+CHUNK, PAUSE = 10, 0.2  # steps; seconds
 
 
 def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--config", default="configs/shakespeare_gpt.py")
-    flags.add_argument("--rounds", type=int, default=6)
+    flags.add_argument("--rounds", type=int, default=100)
     options = flags.parse_args()
 
-    from train import mesh
-    from train.configs import config_of, load
+    from scripts.bench_step import Bare, load
+    from train import loop
 
     with tempfile.TemporaryDirectory() as folder:
-        work = pathlib.Path(folder)
-        config = config_of(load(options.config), [f"steps={STEPS}", f"log_every={CHUNK}"])
-        if config.data.name == "text:file":
-            config.data.path = str(work / "random.txt")
-            text = random.Random(0).choices(string.printable[: config.model.vocab], k=200_000)
-            (work / "random.txt").write_text("".join(text))
-        mesh.set_up(config.cpu_devices)
-        bare = bare_step(config)
-        overhead, waits = [], []
-        for i in range(options.rounds):
-            seconds, wait = through_the_loop(config, work / f"run{i}")
-            ratio = seconds / bare()
-            overhead.append(ratio - 1)
-            waits.append(wait)
-            print(f"round {i + 1}: {seconds * 1e3:.2f} ms a step, {ratio - 1:+.1%} over the bare step, data {wait:.2%}")
-    print(f"{options.config}: overhead {statistics.median(overhead):+.1%}, data wait {statistics.median(waits):.2%}")
+        config = load(options.config, pathlib.Path(folder), steps=(options.rounds + 2) * CHUNK, log_every=CHUNK)
+        alternating = Alternating(Bare(config))
+        loop.step_program = functools.partial(watched, loop.step_program, alternating)
+        loop.train(config, pathlib.Path(folder) / "run", alternating)
+    rounds = alternating.rounds[1:]  # the first holds the first calls
+    ratios = [loop / bare - 1 for loop, bare, _ in rounds]
+    error = 1.2533 * statistics.stdev(ratios) / len(ratios) ** 0.5  # of a median, were the ratios Gaussian
+    loop, bare = (statistics.median(r[side] for r in rounds) * 1e3 for side in (0, 1))
+    wait = statistics.median(waited / loop for loop, _, waited in rounds)
+    print(f"{options.config}: {len(rounds)} rounds; loop {loop:.2f} ms a step, bare {bare:.2f} ms (medians)")
+    print(f"overhead {statistics.median(ratios):+.1%} ± {error:.1%}, data wait {wait:.2%}")
 
 
-def through_the_loop(config, workdir: pathlib.Path) -> tuple[float, float]:
-    """Median seconds a step and share of the time that data took, without compilation and evaluation."""
-    from train.display import Display
-    from train.loop import train
-    from train.writer import read_rows
+class Alternating(Display):
+    """Hears from the loop at each logged step, and then makes the bare steps."""
 
-    train(config, workdir, Display(quiet=True))
-    rows = read_rows(workdir / "timing.jsonl")[1:]
-    return tuple(statistics.median(row[key] for row in rows) for key in ("seconds_per_step", "data_wait"))
+    def __init__(self, bare):
+        super().__init__(quiet=True)
+        self.bare, self.rounds, self.since, self.running = bare, [], None, None
+
+    def progress(self, step, steps, values, speed, unit):
+        self.running.block_until_ready()  # the step after the logged one: CHUNK steps are done since `since`
+        loop = self.since and (time.perf_counter() - self.since) / CHUNK
+        time.sleep(PAUSE)  # either side begins on a machine that has rested as long
+        bare = self.bare.seconds(CHUNK)
+        if loop:
+            self.rounds.append((loop, bare, speed["data_wait"] * speed["seconds_per_step"]))
+        time.sleep(PAUSE)
+        self.since = time.perf_counter()
 
 
-def bare_step(config):
-    """A function that times the compiled step alone: the median over chunks of seconds a step."""
-    import jax
-    import numpy as np
+def watched(step_program, alternating, *args):
+    """The loop's own program, which tells `alternating` what it has dispatched last."""
+    program = step_program(*args)
+    call = type(program).__call__
 
-    from data.pipeline import batch_at
-    from train import mesh
-    from train.experiment import build_experiment
-    from train.program import Program
-    from train.step import init_state, train_step
+    class Watched(type(program)):
+        def __call__(self, *args):
+            state, metrics = call(self, *args)
+            alternating.running = metrics["loss"][0]
+            return state, metrics
 
-    experiment = build_experiment(config)
-    devices = mesh.make_mesh(config.cpu_devices)
-    batch = batch_at(experiment.dataset.train, 0, batch_size=config.batch_size, seed=config.seed)
-    batch = mesh.batch_placer(devices)(batch)
-    step = functools.partial(train_step, task=experiment.task, tx=experiment.tx)
-    program = Program("train step", step, say=print, donate=(0,), options=mesh.compiler_options(devices))
-    state = mesh.replicated(devices, init_state(experiment.task, experiment.tx, jax.random.key(0), batch))
-    key = jax.random.key(1)
-
-    def run() -> float:
-        nonlocal state
-        chunks = []
-        for _ in range(STEPS // CHUNK):
-            start = time.perf_counter()
-            for _ in range(CHUNK):
-                state, metrics = program(state, batch, key, np.float32(1))
-            jax.block_until_ready(metrics)
-            chunks.append((time.perf_counter() - start) / CHUNK)
-        return statistics.median(chunks)
-
-    run()
-    return run
+    program.__class__ = Watched
+    return program
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ round makes ten steps on either side; the ratio is the median of the rounds' rat
 """
 
 import argparse
-import functools
 import json
 import os
 import pathlib
@@ -66,39 +65,60 @@ def read(server):
 def serve() -> None:
     """For each number read from stdin, makes as many steps and prints their seconds."""
     import jax
-    import numpy as np
 
-    from data.pipeline import batch_at
-    from train import mesh
-    from train.configs import config_of, load
-    from train.experiment import build_experiment
-    from train.program import Program
-    from train.step import init_state, train_step
-
-    config = config_of(load("configs/shakespeare_gpt.py"), [])
-    mesh.set_up(config.cpu_devices)
     with tempfile.TemporaryDirectory() as folder:
-        text = pathlib.Path(folder, "random.txt")
-        config.data.path = str(text)
-        text.write_text("".join(random.Random(0).choices(string.printable[: SIZES["vocab"]], k=100_000)))
-        experiment = build_experiment(config)
-    devices = mesh.make_mesh(config.cpu_devices)
-    place = mesh.batch_placer(devices)
-    read = lambda i: batch_at(experiment.dataset.train, i, batch_size=config.batch_size, seed=config.seed)
-    batches = [place(read(i)) for i in range(STEPS)]
-    step = functools.partial(train_step, task=experiment.task, tx=experiment.tx)
-    program = Program("train step", step, say=print, donate=(0,), options=mesh.compiler_options(devices))
-    state = mesh.replicated(devices, init_state(experiment.task, experiment.tx, jax.random.key(0), batches[0]))
-    key = jax.random.key(1)
+        bare = Bare(load("configs/shakespeare_gpt.py", pathlib.Path(folder)))
     print(json.dumps(f"isoflop, jax {jax.__version__}"), flush=True)
     for line in sys.stdin:
-        times = []
-        for i in range(int(line)):
-            start = time.perf_counter()
-            state, metrics = program(state, batches[i % STEPS], key, np.float32(1))
-            jax.block_until_ready(metrics)
-            times.append(time.perf_counter() - start)
-        print(json.dumps(times), flush=True)
+        print(json.dumps([bare.seconds(1) for _ in range(int(line))]), flush=True)
+
+
+def load(path: str, folder: pathlib.Path, **changes):
+    """The config, on random characters where it wants a text file, and its devices set up."""
+    from train import configs, mesh
+
+    config = configs.config_of(configs.load(path), [f"{key}={value}" for key, value in changes.items()])
+    if config.data.name == "text:file":
+        config.data.path = str(folder / "random.txt")
+        characters = string.printable[: config.model.vocab]
+        (folder / "random.txt").write_text("".join(random.Random(0).choices(characters, k=200_000)))
+    mesh.set_up(config.cpu_devices)
+    return config
+
+
+class Bare:
+    """The compiled train step of a config and nothing around it: ten batches are in place before the clock starts."""
+
+    def __init__(self, config):
+        import jax
+
+        from data.pipeline import batch_at
+        from train import mesh
+        from train.experiment import build_experiment
+        from train.program import initial_state, step_program
+
+        experiment = build_experiment(config)
+        devices = mesh.make_mesh(config.cpu_devices)
+        place = mesh.batch_placer(devices)
+        read = lambda i: batch_at(experiment.dataset.train, i, batch_size=config.batch_size, seed=config.seed)
+        self.batches = [place(read(i)) for i in range(STEPS)]
+        self.program = step_program(experiment, devices, print)
+        self.state = initial_state(experiment, devices, jax.random.key(0), self.batches[0])
+        self.key, self.made = jax.random.key(1), 0
+        self.seconds(3)
+
+    def seconds(self, steps: int) -> float:
+        """Seconds a step of `steps` steps, dispatched one after the other."""
+        import jax
+        import numpy as np
+
+        start = time.perf_counter()
+        for _ in range(steps):
+            batch = self.batches[self.made % STEPS]
+            self.state, metrics = self.program(self.state, batch, self.key, np.float32(1))
+            self.made += 1
+        jax.block_until_ready(metrics)
+        return (time.perf_counter() - start) / steps
 
 
 if __name__ == "__main__":

@@ -16,7 +16,17 @@ import scipy.stats
 from scaling import laws
 from scaling.analyse import analyse, design_warnings, frontier
 from scaling.fit import LOG_MSE, fit
-from scaling.intervals import backtest, bootstrap, discrepancy, heldout, interval, predict_runs
+from scaling.intervals import (
+    Draws,
+    backtest,
+    bootstrap,
+    constants,
+    discrepancy,
+    heldout,
+    interval,
+    predict_runs,
+    undefined,
+)
 from scaling.laws import chinchilla, kaplan_d, kaplan_n
 from scripts.check_coverage import NAMES, TRUTH, covered, design
 
@@ -255,6 +265,19 @@ def test_a_floor_that_runs_to_zero_is_said():
     found = fit(chinchilla, columns({**TRUTH, "E": 1e-12}))
     assert any("E ran to zero" in sentence for sentence in found.warnings)
     assert any("some combination of the parameters is free" in sentence for sentence in found.warnings)
+
+
+def test_resamples_that_run_off_are_counted_and_left_out():
+    sample = bootstrap(fit(chinchilla, columns(noise=0.005)), draws=50)
+    assert undefined(sample) == []
+    lost = {**sample.params, "A": sample.params["A"].copy(), "beta": sample.params["beta"].copy()}
+    lost["A"][:3], lost["beta"][2:5] = np.inf, np.nan
+    off = Draws(sample.fit, sample.method, lost, sample.scale)
+    (sentence,) = undefined(off)
+    assert sentence.startswith("5 of 50 resamples")
+    ends = constants(off)
+    assert ends["A"] == interval(sample.params["A"][3:])
+    assert all(np.isfinite(ends[name]).all() for name in ends)
 
 
 def test_minima_at_the_edge_are_said():

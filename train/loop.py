@@ -5,7 +5,6 @@ Steps are dispatched first and their metrics read one step later, so the device 
 
 import contextlib
 import errno
-import functools
 import itertools
 import math
 import pathlib
@@ -27,9 +26,9 @@ from train.errors import NonFiniteError, UserError
 from train.experiment import Experiment, build_experiment
 from train.metrics import Metrics, compute, merge_on_host
 from train.optim import evaluation_params, learning_rates, peak_rate
-from train.program import Program
+from train.program import eval_program, initial_state, step_program
 from train.signals import Interrupt
-from train.step import TrainState, eval_step, init_state, train_step
+from train.step import TrainState
 from train.writer import Writer, check_copies, read_rows
 
 PROFILED_STEPS = 10
@@ -78,13 +77,8 @@ class Run:
         record.write_json(workdir / "environment.json", record.environment(mesh.hardware()))
         self.place = mesh.batch_placer(self.mesh)
         self.init_key, self.loop_key, self.eval_key = jax.random.split(jax.random.key(config.seed), 3)
-        step = functools.partial(
-            train_step, task=experiment.task, tx=experiment.tx, accumulate=config.accumulate, nonfinite=config.nonfinite
-        )
-        score = functools.partial(eval_step, task=experiment.task)
-        options = mesh.compiler_options(self.mesh)
-        self.step = Program("train step", step, say=display.say, donate=(0,), options=options)
-        self.eval = Program("evaluation", score, say=display.say, options=options)
+        self.step = step_program(experiment, self.mesh, display.say)
+        self.eval = eval_program(experiment, self.mesh, display.say)
         keep = config.checkpoint
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep_last=keep.keep, best=keep.best, say=display.say)
         self.pending: list[tuple[int, Metrics]] = []
@@ -127,9 +121,7 @@ class Run:
         """The state to go on from, compiled programs, and the table of what it will cost."""
         config, experiment = self.config, self.experiment
         first_batch = next(self.batches(0, {}))
-        init = functools.partial(init_state, experiment.task, experiment.tx)
-        init = jax.jit(init, compiler_options=mesh.init_options(self.mesh))
-        fresh = mesh.replicated(self.mesh, init(self.init_key, self.place(first_batch)))
+        fresh = initial_state(experiment, self.mesh, self.init_key, self.place(first_batch))
         restored = self.checkpoints.restore(fresh)
         state = fresh if restored is None else restored
         first = int(state.step)

@@ -1,14 +1,44 @@
-"""A jitted function, compiled before its first call, that says what changed when it has to compile again."""
+"""The compiled programs of a run: its initial state, its train step and its evaluation."""
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
+
+from train import mesh
+from train.experiment import Experiment
+from train.step import Batch, TrainState, eval_step, init_state, train_step
+
+
+def initial_state(experiment: Experiment, devices: Mesh, key: jax.Array, batch: Batch) -> TrainState:
+    """The state before the first step, on every device; of `batch` the shapes count."""
+    init = functools.partial(init_state, experiment.task, experiment.tx)
+    return mesh.replicated(devices, jax.jit(init, compiler_options=mesh.init_options(devices))(key, batch))
+
+
+def step_program(experiment: Experiment, devices: Mesh, say: Callable[[str], None]) -> "Program":
+    """(state, batch, key, rate) -> state, metrics.  The state that goes in is given up."""
+    config = experiment.config
+    step = functools.partial(
+        train_step, task=experiment.task, tx=experiment.tx, accumulate=config.accumulate, nonfinite=config.nonfinite
+    )
+    return Program("train step", step, say=say, donate=(0,), options=mesh.compiler_options(devices))
+
+
+def eval_program(experiment: Experiment, devices: Mesh, say: Callable[[str], None]) -> "Program":
+    """(params, batch, model_state, key, index) -> metrics."""
+    score = functools.partial(eval_step, task=experiment.task)
+    return Program("evaluation", score, say=say, options=mesh.compiler_options(devices))
 
 
 class Program:
-    """Calls `jax.jit(fn)`, whose argument number `watched` (the batch) may be the only one to change its shapes."""
+    """Calls `jax.jit(fn)`, compiled before its first call, and says what changed when it has to compile again.
+
+    Argument number `watched` (the batch) may be the only one to change its shapes.
+    """
 
     def __init__(
         self,

@@ -85,13 +85,11 @@ def restore(workdir: pathlib.Path, experiment: Any) -> tuple[Any, Any]:
     from train import mesh
     from train.checkpoint import Checkpoints
     from train.optim import evaluation_params
-    from train.step import init_state
+    from train.program import initial_state
 
     batch = jax.tree.map(lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype), experiment.batch)
     devices = mesh.make_mesh()
-    init = functools.partial(init_state, experiment.task, experiment.tx)
-    init = jax.jit(init, compiler_options=mesh.init_options(devices))
-    like = mesh.replicated(devices, init(jax.random.key(0), batch))
+    like = initial_state(experiment, devices, jax.random.key(0), batch)
     checkpoints = Checkpoints(
         workdir / "checkpoints", keep_last=1, best=False, say=functools.partial(print, file=sys.stderr), read_only=True
     )
