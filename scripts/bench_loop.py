@@ -3,8 +3,8 @@
     uv run python -m scripts.bench_loop [--config configs/shakespeare_gpt.py] [--rounds 100]
 
 One process trains through the loop (data, checks, logs, writers) and stops at every tenth step, when it logs, to make
-as many steps of the same compiled program in a bare `for` on batches that are in place.  Machines drift, so the
-overhead is the median of the ratios of neighbours; its standard error is given with it.
+the same steps in a bare `for` on batches that are in place: the same numbers, since a step's time depends on them.
+Machines drift, so the overhead is the median of the ratios of neighbours; its standard error is given with it.
 """
 
 import argparse

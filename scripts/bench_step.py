@@ -7,6 +7,7 @@ round makes ten steps on either side; the ratio is the median of the rounds' rat
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -87,7 +88,7 @@ def load(path: str, folder: pathlib.Path, **changes):
 
 
 class Bare:
-    """The compiled train step of a config and nothing around it: ten batches are in place before the clock starts."""
+    """The steps that `train` would make, and nothing around them: batches are in place before the clock starts."""
 
     def __init__(self, config):
         import jax
@@ -97,27 +98,28 @@ class Bare:
         from train.experiment import build_experiment
         from train.program import initial_state, step_program
 
-        experiment = build_experiment(config)
+        self.experiment = experiment = build_experiment(config)
         devices = mesh.make_mesh(config.cpu_devices)
         place = mesh.batch_placer(devices)
-        read = lambda i: batch_at(experiment.dataset.train, i, batch_size=config.batch_size, seed=config.seed)
-        self.batches = [place(read(i)) for i in range(STEPS)]
+        read = functools.partial(batch_at, experiment.dataset.train, batch_size=config.batch_size, seed=config.seed)
+        self.batch = lambda step: place(read(step))
+        init_key, self.key, _ = jax.random.split(jax.random.key(config.seed), 3)  # as train/loop.py does
         self.program = step_program(experiment, devices, print)
-        self.state = initial_state(experiment, devices, jax.random.key(0), self.batches[0])
-        self.key, self.made = jax.random.key(1), 0
-        self.seconds(3)
+        self.state, self.step = initial_state(experiment, devices, init_key, self.batch(0)), 0
 
     def seconds(self, steps: int) -> float:
-        """Seconds a step of `steps` steps, dispatched one after the other."""
+        """Seconds a step of the next `steps` steps, dispatched one after the other."""
         import jax
         import numpy as np
 
+        todo = range(self.step, self.step + steps)
+        inputs = [(self.batch(i), np.float32(self.experiment.schedule(i))) for i in todo]
+        jax.block_until_ready(inputs)
         start = time.perf_counter()
-        for _ in range(steps):
-            batch = self.batches[self.made % STEPS]
-            self.state, metrics = self.program(self.state, batch, self.key, np.float32(1))
-            self.made += 1
+        for batch, rate in inputs:
+            self.state, metrics = self.program(self.state, batch, self.key, rate)
         jax.block_until_ready(metrics)
+        self.step += steps
         return (time.perf_counter() - start) / steps
 
 
