@@ -184,8 +184,7 @@ def heldout(
     return Heldout(
         budget=c, fit=found, predicted=predicted, interval=at_best, measured=best,
         relative_error=predicted / best - 1, inside=at_best[0] <= best <= at_best[1], level=level, draws=sample,
-        past=past,
-        optimum=optimum(sample, c, level), runs=runs,
+        past=past, optimum=optimum(sample, c, level), runs=runs,
     )  # fmt: skip
 
 

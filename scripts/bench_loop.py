@@ -8,7 +8,6 @@ Machines drift, so the overhead is the median of the ratios of neighbours; its s
 """
 
 import argparse
-import functools
 import pathlib
 import statistics
 import tempfile
@@ -26,13 +25,12 @@ def main() -> None:
     options = flags.parse_args()
 
     from scripts.bench_step import Bare, load
-    from train import loop
+    from train.loop import train
 
     with tempfile.TemporaryDirectory() as folder:
         config = load(options.config, pathlib.Path(folder), steps=(options.rounds + 2) * CHUNK, log_every=CHUNK)
         alternating = Alternating(Bare(config))
-        loop.step_program = functools.partial(watched, loop.step_program, alternating)
-        loop.train(config, pathlib.Path(folder) / "run", alternating)
+        train(config, pathlib.Path(folder) / "run", alternating)
     rounds = alternating.rounds[1:]  # the first holds the first calls
     ratios = [loop / bare - 1 for loop, bare, _ in rounds]
     error = 1.2533 * statistics.stdev(ratios) / len(ratios) ** 0.5  # of a median, were the ratios Gaussian
@@ -47,10 +45,12 @@ class Alternating(Display):
 
     def __init__(self, bare):
         super().__init__(quiet=True)
-        self.bare, self.rounds, self.since, self.running = bare, [], None, None
+        self.bare, self.rounds, self.since = bare, [], None
 
     def progress(self, step, steps, values, speed, unit):
-        self.running.block_until_ready()  # the step after the logged one: CHUNK steps are done since `since`
+        import jax
+
+        jax.block_until_ready(jax.live_arrays())  # the step after the logged one: CHUNK steps are done since `since`
         loop = self.since and (time.perf_counter() - self.since) / CHUNK
         time.sleep(PAUSE)  # either side begins on a machine that has rested as long
         bare = self.bare.seconds(CHUNK)
@@ -58,21 +58,6 @@ class Alternating(Display):
             self.rounds.append((loop, bare, speed["data_wait"] * speed["seconds_per_step"]))
         time.sleep(PAUSE)
         self.since = time.perf_counter()
-
-
-def watched(step_program, alternating, *args):
-    """The loop's own program, which tells `alternating` what it has dispatched last."""
-    program = step_program(*args)
-    call = type(program).__call__
-
-    class Watched(type(program)):
-        def __call__(self, *args):
-            state, metrics = call(self, *args)
-            alternating.running = metrics["loss"][0]
-            return state, metrics
-
-    program.__class__ = Watched
-    return program
 
 
 if __name__ == "__main__":
