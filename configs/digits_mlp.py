@@ -2,7 +2,7 @@
 
 python -m train --config configs/digits_mlp.py --workdir runs/digits_mlp
 
-97.5 % of the 355 held out, 4 s on two EPYC cores (commit e9e74c9).
+97.5 % of the 355 held out, 2 s on two EPYC cores (commit 51f229b).
 """
 
 from configs.base import base

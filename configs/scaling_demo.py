@@ -10,7 +10,7 @@ Sizes stay within a factor of about three of the expected optimum: of a first de
 runs far off it (100 steps, half of them warmup) bent the law, and the forecast was 4.2 % too high.
 
 On two EPYC cores: 5 min 23 s; the best loss at the held-out 5e11 FLOPs was predicted 2.4 % too high (1.474,
-measured 1.439), inside the 90 % interval 1.396 to 1.530 (commit 79d10c8, interval by 5923bce).
+measured 1.439), inside the 90 % interval 1.396 to 1.530 (commit 51f229b).
 """
 
 from configs.base import base
