@@ -37,7 +37,8 @@ def main() -> int:
     for network in options.networks or PAGES:
         with tempfile.TemporaryDirectory() as folder:
             since = time.monotonic()
-            steps, same = check(network, pathlib.Path(folder), options.kills, random.Random(f"{network} {options.seed}"))
+            rng = random.Random(f"{network} {options.seed}")
+            steps, same = check(network, pathlib.Path(folder), options.kills, rng)
             equal.append(same and len(steps) == options.kills)
             seconds = time.monotonic() - since
             print(f"{network:<8} {len(steps):>5}  {'yes' if same else 'NO':<5} {seconds:>7.0f}  {steps}", flush=True)
