@@ -1,35 +1,63 @@
-"""Scaling laws of the runs you make.
+"""Scaling laws of the runs you make, and of anybody's logs.
 
     python -m scaling demo                                          trains two dozen small GPTs and fits their law
     python -m scaling sweep --config configs/scaling_demo.py --workdir runs/sweep
     python -m scaling fit runs/sweep --out runs/sweep               law, intervals, held-out error, report.html
+    python -m scaling fit runs.csv --n "Model Size" --flops "Training FLOP" --loss loss --out fitted
+    python -m scaling plan --fit fitted --flops 1e21                which N and D, and the loss they should reach
+    python -m scaling design --config configs/scaling_demo.py --budget 5e12
+    python -m scaling selftest                                      laws with a known answer, on this machine
 
 Every command goes on where it stopped when it is given again.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import sys
+from typing import Any
 
 from train.cli import Parser, parser, report_errors
+from train.errors import UserError
 
 # Written out, since the modules that hold them import NumPy and JAX and --help should not; a test compares them.
-LAWS = ("chinchilla", "kaplan_n", "kaplan_d")
-COUNTS = ("params_total", "params_non_embedding", "params_active")
+LAWS = (
+    "chinchilla", "kaplan_nd", "kaplan_n", "kaplan_d", "kaplan_c", "kaplan_c_min", "kaplan_ns", "b_crit", "henighan_n",
+    "henighan_d", "henighan_c", "compute", "constrained", "overtrained", "farseer", "precision", "quantised", "step_lr",
+    "step_batch", "m1", "m2", "m3", "m4", "bnsl", "bnsl2", "error", "accuracy",
+)  # fmt: skip
+COUNTS = ("total", "non_embedding", "active")
+ROLES = {
+    "n": "parameters", "d": "training tokens", "c": "training FLOPs; without --d, D is FLOPs / 6 N", "loss": "loss",
+    "run": "which run a row is a checkpoint of", "x": "the amount, for laws of one amount", "u": "unique tokens",
+    "p": "bits of precision", "batch": "batch size", "lr": "learning rate", "s_min": "steps, corrected for batch",
+    "c_min": "FLOPs, corrected for batch", "error": "error", "accuracy": "accuracy", "added_loss": "added loss",
+    "step": "place within a run", "budget": "FLOPs that a run was planned for",
+}  # fmt: skip
+METHODS = ("residual", "pairs", "cluster")
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> int | None:
     flags = parser("python -m scaling", __doc__ or "")
     commands = flags.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser, required=True)
     for name, add, text in (
         ("demo", add_demo, "sweep, fit and report in one go, on text that comes with the packages"),
         ("sweep", add_sweep, "make the runs of a config's sweep()"),
-        ("fit", add_fit, "fit the laws to runs and write the report"),
+        ("fit", add_fit, "fit a law to runs: the terminal's summary, fit.json, and the report"),
+        ("report", add_fit, "the same, for the page: prints where it is"),
+        ("plan", add_plan, "the best run for a budget, a loss, a token count or a size"),
+        ("design", add_design, "which runs tell most about the optimum, for a total budget"),
+        ("selftest", add_selftest, "fit laws whose answer is known, in under two minutes"),
     ):
-        add(commands.add_parser(name, help=text, description=text, allow_abbrev=False))
+        made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        made.add_argument("--json", action="store_true", help="print JSON instead of text")
+        add(made)
     options = flags.parse(argv)
-    {"demo": demo, "sweep": sweep, "fit": fit}[options.command](options)
+    chosen = {
+        "demo": demo, "sweep": sweep, "fit": fit, "report": report, "plan": plan, "design": design, "selftest": selftest
+    }  # fmt: skip
+    return chosen[options.command](options)
 
 
 def add_demo(flags: argparse.ArgumentParser) -> None:
@@ -50,27 +78,77 @@ def add_sweep(flags: argparse.ArgumentParser) -> None:
 
 def add_fit(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
-        "runs", metavar="RUNS", nargs="+", help="work folders of runs or sweeps, or JSON lines of records"
+        "runs",
+        metavar="RUNS",
+        nargs="+",
+        help="work folders of runs or sweeps; CSV, JSON lines, Parquet, W&B exports, TensorBoard event files",
     )
     flags.add_argument("--out", metavar="DIR", required=True, help="where report.html, fit.json and plots go")
-    flags.add_argument("--law", choices=LAWS, default=LAWS[0], help=f"default: {LAWS[0]}")
     flags.add_argument(
-        "--count", choices=COUNTS, default=COUNTS[0], help=f"the record's field that counts as N; default: {COUNTS[0]}"
+        "--law", choices=LAWS, default=LAWS[0], metavar="LAW", help=f"default: {LAWS[0]}; {', '.join(LAWS)}"
     )
     flags.add_argument(
+        "--count",
+        choices=COUNTS,
+        metavar="COUNT",
+        help=f"which parameters N counts: {', '.join(COUNTS)}; default: total where it was recorded",
+    )
+    columns = flags.add_argument_group("columns (guessed from their names, and said, where no flag names one)")
+    for role, text in ROLES.items():
+        columns.add_argument("--flops" if role == "c" else f"--{role}", dest=f"role_{role}", metavar="COL", help=text)
+    rows = flags.add_argument_group("rows")
+    rows.add_argument("--filter", metavar="COND", action="append", default=[], help="COL=VALUE, !=, <, <=, >, >=")
+    rows.add_argument("--best", action="store_true", help="keep the least loss among rows of the same N and D")
+    rows.add_argument("--last", action="store_true", help="keep the last row of each run")
+    rows.add_argument(
+        "--drop-outliers", metavar="N", default="none", help="leave out the N rows of largest loss; default: none"
+    )
+    how = flags.add_argument_group("fit")
+    how.add_argument(
         "--delta",
         metavar="X",
         type=float,
         default=1e-3,
         help="where the Huber loss on log loss turns linear; inf for least squares; default: 1e-3",
     )
+    how.add_argument("--pin", metavar="NAME=X", action="append", default=[], help="hold a parameter, as E=1.69")
+    how.add_argument("--tie", metavar="A=B", action="append", default=[], help="hold two exponents equal")
+    how.add_argument("--method", choices=METHODS, metavar="METHOD", help=f"of the bootstrap: {', '.join(METHODS)}")
+    how.add_argument("--draws", metavar="N", type=int, default=1000, help="resamples; default: 1000")
+    how.add_argument("--level", metavar="P", type=float, default=0.9, help="of intervals; default: 0.9")
+    how.add_argument("--heldout", metavar="FLOPS", default="largest", help="budget to forecast; default: the largest")
+
+
+def add_plan(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument("--fit", metavar="FILE", required=True, help="a fit.json, or the folder it is in")
+    for name, text in (
+        ("flops", "a budget, 6 N D"),
+        ("loss", "a loss to reach"),
+        ("tokens", "the tokens there are"),
+        ("params", "the size there is to be"),
+        ("batch", "tokens of a batch, to say how many steps"),
+    ):
+        flags.add_argument(f"--{name}", metavar="X", type=float, help=text)
+
+
+def add_design(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument("--config", metavar="FILE", required=True, help="a config whose sweep() names shapes")
+    flags.add_argument("--budget", metavar="FLOPS", type=float, required=True, help="of all runs together, 6 N D")
+    flags.add_argument("--points", metavar="N", type=int, default=25, help="runs; default: 25")
+    flags.add_argument("--fit", metavar="FILE", help="a fit.json to start from; default: Hoffmann et al. 2022")
+    flags.add_argument("--target", metavar="FLOPS", type=float, help="where the optimum is wanted; default: 10x budget")
+
+
+def add_selftest(flags: argparse.ArgumentParser) -> None:
+    pass
 
 
 def demo(options: argparse.Namespace) -> None:
-    options.config, options.dry_run, options.out = "configs/scaling_demo.py", False, options.workdir
-    options.runs, options.law, options.count, options.delta = [options.workdir], LAWS[0], COUNTS[0], 1e-3
-    sweep(options)
-    fit(options)
+    sweep(argparse.Namespace(**vars(options), config="configs/scaling_demo.py", dry_run=False))
+    made = Parser(prog="fit")
+    add_fit(made)
+    chosen = made.parse_args([options.workdir, "--out", options.workdir])
+    fit(argparse.Namespace(**vars(chosen), json=options.json))
 
 
 def sweep(options: argparse.Namespace) -> None:
@@ -83,33 +161,118 @@ def sweep(options: argparse.Namespace) -> None:
     config = configs.config_of(module, options.overrides)
     jobs = design.jobs(module, config)
     total = sum(job.flops for job in jobs)
-    print(
-        f"{len(jobs)} runs, {total:.2e} FLOP (6 N D) on {options.workers} processes, in {options.workdir}", flush=True
-    )
+    say = (lambda text: print(text, file=sys.stderr, flush=True)) if options.json else print
+    say(f"{len(jobs)} runs, {total:.2e} FLOP (6 N D) on {options.workers} processes, in {options.workdir}")
     if options.dry_run:
-        print("\n".join(f"  {job.name:<16} {job.flops:.2e} FLOP  {job.overrides}" for job in jobs))
+        if options.json:
+            print(json.dumps([job._asdict() for job in jobs], indent=1))
+        else:
+            print("\n".join(f"  {job.name:<16} {job.flops:.2e} FLOP  {job.overrides}" for job in jobs))
         return
     outcome = run(
         options.config,
         jobs,
         pathlib.Path(options.workdir),
         workers=options.workers,
-        say=print,
+        say=say,
         overrides=options.overrides,
     )
     check(outcome, pathlib.Path(options.workdir))
 
 
 def fit(options: argparse.Namespace) -> None:
-    from scaling import records, report
+    from scaling import report
+
+    analysis = _analysis(options)
+    report.write(options.out, analysis)
+    print(_json(report.as_json(analysis)) if options.json else report.summary(analysis, pathlib.Path(options.out)))
+
+
+def report(options: argparse.Namespace) -> None:
+    from scaling import report as page
+
+    analysis = _analysis(options)
+    page.write(options.out, analysis)
+    path = pathlib.Path(options.out) / "report.html"
+    print(_json({"report": str(path)}) if options.json else path)
+
+
+def _analysis(options: argparse.Namespace) -> Any:
+    if not 0 < options.level < 1:
+        raise UserError(f"--level is {options.level:g}; it is a probability such as 0.9")
+    if options.draws < 20:
+        raise UserError(f"--draws is {options.draws}; an interval needs 20 resamples at the very least, 1000 usually")
+    most = options.drop_outliers
+    if most != "none" and not most.isdigit():
+        raise UserError(f"--drop-outliers is {most!r}; it takes a number of rows, or none")
+    pin = {name: _number("--pin", value) for name, value in map(_pair, options.pin)}
+    budget = options.heldout if options.heldout == "largest" else _number("--heldout", options.heldout)
+
+    from scaling import readers
     from scaling.analyse import analyse
     from train import mesh
 
     mesh.set_up()
-    found = records.load(options.runs)
-    analysis = analyse(found.rows, dropped=found.dropped, law=options.law, count=options.count, delta=options.delta)
-    report.write(options.out, analysis)
-    print(report.summary(analysis, pathlib.Path(options.out)))
+    return analyse(
+        readers.read(options.runs), budget, law=options.law, count=options.count, filters=options.filter,
+        given={role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None}, last=options.last,
+        best=options.best,
+        drop_outliers=0 if most == "none" else int(most), delta=options.delta, pin=pin,
+        tie=dict(map(_pair, options.tie)), draws=options.draws, method=options.method, level=options.level,
+    )  # fmt: skip
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UserError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _number(flag: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"{flag} takes a number, not {text!r}") from None
+
+
+def plan(options: argparse.Namespace) -> None:
+    from scaling import plan as planner
+
+    fitted = planner.load(options.fit)
+    made = planner.plan(
+        fitted, flops=options.flops, loss=options.loss, tokens=options.tokens, params=options.params,
+        batch=options.batch,
+    )  # fmt: skip
+    print(_json(made._asdict()) if options.json else planner.text(made, fitted))
+
+
+def design(options: argparse.Namespace) -> None:
+    from scaling import informative
+    from scaling import plan as planner
+    from train import configs
+
+    module = configs.load(options.config)
+    config = configs.config_of(module, options.overrides)
+    params = planner.load(options.fit).params if options.fit else None
+    made = informative.informative(module, config, options.budget, options.points, params, options.target)
+    print(_json(made._asdict()) if options.json else informative.text(made))
+
+
+def selftest(options: argparse.Namespace) -> int:
+    from scaling import selftest as checks
+    from train import mesh
+
+    mesh.set_up()
+    if not options.json:
+        return int(not checks.run())
+    made = {name: check() for name, check in checks.CHECKS.items()}
+    print(_json({name: {**found._asdict(), "ok": found.ok} for name, found in made.items()}))
+    return int(not all(found.ok for found in made.values()))
+
+
+def _json(tree: Any) -> str:
+    return json.dumps(tree, indent=1, default=lambda v: v.tolist() if hasattr(v, "tolist") else str(v))
 
 
 if __name__ == "__main__":

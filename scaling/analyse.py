@@ -1,122 +1,188 @@
-"""From rows to all that a report says: one fit, its intervals, and its forecast of runs it has not seen."""
+"""From a table of runs to all that a report says: one fit, its intervals, and its forecasts of runs it had not seen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling import records
-from scaling.fit import Columns, Fit, fit
+from scaling import influence, isoflop, records
+from scaling.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, select
+from scaling.fit import Fit, fit
 from scaling.flops import c_6nd
-from scaling.intervals import LEVEL, Draws, Heldout, Interval, backtest, bootstrap, constants, heldout, undefined
-from scaling.laws import LAWS, Law, kaplan_d, kaplan_n
+from scaling.identify import design_warnings, frontier
+from scaling.intervals import LEVEL, Draws, Interval, bootstrap, constants, profile, undefined
+from scaling.laws import LAWS
+from scaling.laws.kaplan import kaplan_d, kaplan_n
+from scaling.readers import Table
+from train.errors import UserError, suggest
+
+FEW = 2_000  # rows beyond which the tables that refit again and again are left out
 
 
 class Analysis(NamedTuple):
     """All that a report says."""
 
-    rows: list[records.Row]
-    dropped: list[dict[str, str]]
-    count: str  # the record field that counted as N
+    runs: records.Runs
+    count: str  # the column that counted as N, or the convention
     columns: dict[str, np.ndarray]
     fit: Fit  # of every row
     draws: Draws
     level: float
-    intervals: dict[str, Interval]
+    intervals: dict[str, Interval]  # percentile
+    other_intervals: dict[str, dict[str, Interval]]  # method -> the same constants
     heldout: Heldout | None
-    backtest: list[dict[str, Any]]
+    windows: list[Window]
+    horizons: list[dict[str, Any]]
+    selection: list[dict[str, Any]]  # laws by what they forecast
+    influence: list[influence.Row]
+    conventions: list[dict[str, Any]]  # exponents under every way of counting
+    profiles: Any  # approach 2, where runs were made budget by budget
+    envelope: Any  # approach 1, where runs left several checkpoints
     kaplan: dict[str, Fit]  # one-dimensional laws, name -> fit; those the rows allow
     warnings: list[str]
 
 
 def analyse(
-    rows: Sequence[records.Row],
+    table: Table,
     heldout_budget: float | str = "largest",
     *,
     law: str = "chinchilla",
-    count: str = "params_total",
+    given: Mapping[str, str] | None = None,
+    count: str | None = None,
+    filters: Sequence[str] = (),
+    drop_outliers: int = 0,
+    last: bool = False,
+    best: bool = False,
     delta: float = 1e-3,
+    pin: Mapping[str, float] | None = None,
+    tie: Mapping[str, str] | None = None,
     draws: int = 1000,
+    method: str | None = None,
     seed: int = 0,
     level: float = LEVEL,
-    dropped: Sequence[dict[str, str]] = (),
+    thorough: bool = True,
 ) -> Analysis:
-    """Fits `law` to `rows`, and forecasts `heldout_budget` from the smaller ones.
+    """Fits `law` to the rows of `table` and forecasts `heldout_budget` from the smaller ones.
 
-    `dropped` are rows that were lost before, for the report; those that cannot be fitted are added to them.
+    `given`, `count`, `filters`, `drop_outliers`, `last` and `best` are those of `records.assign`; without
+    `thorough` the tables that refit again and again (law selection, influence, conventions) stay empty.
     """
     if law not in LAWS:
-        raise ValueError(f"there is no law {law!r}; choose from {sorted(LAWS)}")
-    kept = records.usable(rows, count)
-    if not kept.rows:
-        reasons = "; ".join(f"{d['row']}: {d['reason']}" for d in kept.dropped[:3])
-        raise ValueError(f"none of {len(rows)} rows can be fitted ({reasons or 'no run has finished'})")
-    columns = records.columns(kept.rows, count)
-    found = fit(LAWS[law], columns, delta=delta)
-    sample = bootstrap(found, draws=draws, seed=seed)
-    forecast, past, warnings = None, [], found.warnings + undefined(sample) + design_warnings(found.law, columns)
-    if found.law.optimum is not None:
-        try:
-            forecast = heldout(found.law, columns, heldout_budget, delta=delta, draws=draws, seed=seed, level=level)
-            past = backtest(found.law, columns, delta=delta)
-            warnings += [
-                f"without the held-out budget: {sentence}"
-                for sentence in forecast.fit.warnings + undefined(forecast.draws)
-            ]
-        except ValueError as error:
-            warnings.append(f"no held-out forecast: {error}")
+        raise UserError(f"there is no law {law!r}{suggest(law, LAWS)}")
+    form = LAWS[law]
+    runs = records.assign(
+        table, inputs=form.inputs, output=form.output, given=dict(given or {}), count=count, filters=filters,
+        drop_outliers=drop_outliers, last=last, best=best,
+    )  # fmt: skip
+    columns = dict(runs.columns)
+    if "budget" not in columns:
+        columns["budget"] = records.budgets(axis(form, columns))
+    run = runs.run if np.unique(runs.run).size < runs.run.size else None
+    asked: dict[str, Any] = {"delta": delta, "pin": pin, "tie": tie}
+    found = fit(form, columns, **asked)
+    sample = bootstrap(found, draws=draws, seed=seed, run=run, method=method)
+    forecast, windows = None, []
+    warnings = found.warnings + undefined(sample) + design_warnings(form, columns) + mixed(runs)
+    try:
+        windows = backtest(form, columns, seed=seed, level=level, run=run, **asked)
+        forecast = heldout(
+            form, columns, heldout_budget, draws=draws, seed=seed, level=level, run=run, windows=windows, **asked
+        )
+        warnings += [
+            f"without the held-out budget: {sentence}"
+            for sentence in forecast.fit.warnings + undefined(forecast.draws)
+            if sentence not in warnings
+        ]
+    except ValueError as error:
+        warnings.append(f"no held-out forecast: {error}")
+    few = thorough and found.residuals.size <= FEW
+    moves = influence.table(found, sample, runs) if few else []
+    warnings += influence.sentences(moves, influence.quantity(form))
     return Analysis(
-        rows=kept.rows, dropped=[*dropped, *kept.dropped], count=count, columns=columns, fit=found, draws=sample,
-        level=level, intervals=constants(sample, level), heldout=forecast, backtest=past,
-        kaplan=kaplan(kept.rows), warnings=warnings,
+        runs=runs, count=runs.mapping.get("n", ""), columns=columns, fit=found, draws=sample, level=level,
+        intervals=constants(sample, level), other_intervals=other_intervals(found, sample, run, level) if few else {},
+        heldout=forecast, windows=windows, horizons=by_horizon(windows),
+        selection=select(candidates(form, pin, tie), columns, delta=delta) if few and windows else [],
+        influence=moves, conventions=influence.conventions(found, runs) if few else [],
+        profiles=profiles(columns) if form.trades else None, envelope=envelope(columns, run) if form.trades else None,
+        kaplan=kaplan(columns, runs) if form.trades else {}, warnings=warnings,
     )  # fmt: skip
 
 
-def design_warnings(law: Law, columns: Columns) -> list[str]:
-    """What these runs cannot tell, whatever the fit says."""
+def mixed(runs: records.Runs) -> list[str]:
+    """A sentence where losses are of different texts or different tokens."""
     found = []
-    for name in law.inputs:
-        values = np.unique(columns[name]).size
-        if values < 5:
+    for name in ("tokenizer", "dataset", "data", "vocab"):
+        columns = [c for c in runs.table if c.lower().split(".")[-1] == name]
+        values = sorted({str(v) for c in columns for v in runs.table[c]})
+        if len(values) > 1:
             found.append(
-                f"{name.upper()} takes only {values} values, and its exponent rests on them; five or more would do"
+                f"rows differ in {name} ({', '.join(values[:4])}): losses per token are not comparable across it; keep "
+                f"one with --filter, or fit bits per byte on one validation text (--loss COL)"
             )
-    if law.optimum is None:
-        name = law.inputs[0]
-        limited = columns["loss"].size - frontier(columns[name], columns["loss"]).size
-        if limited:
-            found.append(
-                f"{limited} runs did no better than a run of smaller {name.upper()}, so something else limits them, "
-                f"and {law.equation} says nothing of that; fit runs that only {name.upper()} limits"
-            )
-        return found
-    edges, spread = [], 1.0
-    for budget in np.unique(columns["budget"]):
-        rows = columns["budget"] == budget
-        n, loss, c = columns["n"][rows], columns["loss"][rows], c_6nd(columns["n"], columns["d"])[rows]
-        spread = max(spread, c.max() / c.min())
-        if np.unique(n).size > 2 and n[loss.argmin()] in (n.min(), n.max()):
-            edges.append(f"{budget:.2g} (the {'smallest' if n[loss.argmin()] == n.min() else 'largest'})")
-    if edges:
-        found.append(
-            f"the best run is at the edge of its sizes at {', '.join(edges)} FLOPs, so the optimum there is "
-            f"extrapolated; add sizes beyond it"
-        )
-    if spread > 1.2:
-        found.append(
-            f"runs of one budget differ {spread:.2g}-fold in 6 N D with the N that was fitted; forecasts are for their "
-            f"geometric mean"
-        )
     return found
 
 
-def kaplan(rows: Sequence[records.Row]) -> dict[str, Fit]:
+def other_intervals(found: Fit, sample: Draws, run: Any, level: float) -> dict[str, dict[str, Interval]]:
+    """The same constants by every other method, so that a reader sees how much the method decides."""
+    methods = {}
+    for method in ("residual", "pairs", "cluster"):
+        if method == sample.method or (method == "cluster" and run is None):
+            continue
+        methods[f"{method}, percentile"] = constants(
+            bootstrap(found, draws=min(sample.size, 1000), seed=1, run=run, method=method), level
+        )
+    whole = sample if sample.method != "residual" else bootstrap(found, draws=sample.size, seed=1, method="pairs")
+    methods[f"{whole.method}, BCa"] = constants(whole, level, "bca")
+    methods["profile"] = profile(found, level)
+    return methods
+
+
+def candidates(form: Any, pin: Any, tie: Any) -> dict[str, dict[str, Any]]:
+    """Laws of the same columns that could have been fitted instead."""
+    found = {form.name: {"law": form, "pin": pin, "tie": tie}}
+    if form.trades and set(form.inputs) == {"n", "d"}:
+        found |= {name: {"law": LAWS[name]} for name in ("chinchilla", "overtrained", "kaplan_nd") if name not in found}
+        found["chinchilla, α = β"] = {"law": LAWS["chinchilla"], "tie": {"beta": "alpha"}}
+    elif form.inputs == ("x",):
+        found |= {name: {"law": LAWS[name]} for name in ("m1", "m2", "m3", "bnsl") if name not in found}
+    elif len(form.inputs) == 1 and form.inputs[0] in ("n", "d", "c") and form.output == "loss":
+        column = form.inputs[0]
+        found |= {name: {"law": LAWS[name]} for name in (f"kaplan_{column}", f"henighan_{column}") if name not in found}
+    return found
+
+
+def profiles(columns: Mapping[str, np.ndarray]) -> Any:
+    """Approach 2, where at least two budgets have three sizes each."""
+    whole = np.zeros(columns["budget"].size, bool)
+    for budget in np.unique(columns["budget"]):
+        rows = columns["budget"] == budget
+        c = c_6nd(columns["n"][rows], columns["d"][rows])
+        whole |= rows & (np.unique(columns["n"][rows]).size >= 3 and c.max() < 1.5 * c.min())
+    if np.unique(columns["budget"][whole]).size < 2:
+        return None
+    try:
+        return isoflop.profiles({name: v[whole] for name, v in columns.items()})
+    except ValueError:
+        return None
+
+
+def envelope(columns: Mapping[str, np.ndarray], run: np.ndarray | None) -> Any:
+    """Approach 1, where runs left several checkpoints."""
+    if run is None:
+        return None
+    try:
+        return isoflop.envelope({**columns, "run": run})
+    except ValueError:
+        return None
+
+
+def kaplan(columns: Mapping[str, np.ndarray], runs: records.Runs) -> dict[str, Fit]:
     """L(N) and L(D) on the runs least limited by the other of the two: those no smaller N (or D) did better than.
 
     N without embeddings, as Kaplan et al. count, where every row has that count.
     """
-    inner = all(row.get("params_non_embedding") for row in rows)
-    columns = records.columns(rows, "params_non_embedding" if inner else "params_total")
+    columns = {**columns, "n": influence.counts(runs).get("non_embedding", columns["n"])}
     fits = {}
     for law in (kaplan_n, kaplan_d):
         best = frontier(columns[law.inputs[0]], columns["loss"])
@@ -125,10 +191,3 @@ def kaplan(rows: Sequence[records.Row]) -> dict[str, Fit]:
         except ValueError:  # too few runs are limited by one of the two alone
             continue
     return fits
-
-
-def frontier(x: np.ndarray, loss: np.ndarray) -> np.ndarray:
-    """Indices of the runs whose loss no run of smaller or equal `x` reaches, from the smallest `x`."""
-    order = np.lexsort((loss, x))
-    best = np.minimum.accumulate(loss[order])
-    return order[np.r_[True, best[1:] < best[:-1]]]

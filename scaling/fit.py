@@ -1,22 +1,38 @@
-"""Fits any law to runs: a robust loss on log L, many starts, one compiled float64 program for starts and resamples.
+"""Fits any law to runs: a robust loss on log L, many starts, and a certificate of the optimum that they found.
 
-P parameters of the law, R runs, I inputs of the law, B problems solved together.
+P parameters of the law, F of them free, R runs, I inputs of the law, B problems solved together.
 """
 
-import functools
+import itertools
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+import scipy.optimize
 from jaxtyping import Float
 
-from scaling.laws import Law
+from scaling.identify import check, flags
+from scaling.laws.api import Law
+from scaling.solver import Solution, solve
+from train.errors import UserError
 
 Columns = Mapping[str, Any]  # column name -> float64 [runs]
-LOG_MSE = math.inf  # a Huber loss that is quadratic everywhere: pass as `delta` for least squares on log L
+LOG_MSE = math.inf  # a Huber loss that is quadratic everywhere: pass as `delta` for least squares
+SAMPLE = 2048  # rows that choose among starts; all rows decide the optimum
+
+
+class Certificate(NamedTuple):
+    """What shows that an optimum is one, whatever the noise of the data."""
+
+    gradient_norm: float  # of the summed loss by the free coordinates, columns centred
+    hessian_condition: float
+    eigenvalues: list[float]  # of the same Hessian, largest first
+    starts: int
+    starts_at_optimum: float  # share of starts that end within 1 % of the objective
+    other_minima: list[dict[str, Any]]  # objective, share of starts, params: the converged ones, best first
+    invariance: float  # largest relative change of a parameter when objective or units change a millionfold
 
 
 class Fit(NamedTuple):
@@ -24,199 +40,216 @@ class Fit(NamedTuple):
 
     law: Law
     columns: dict[str, np.ndarray]  # as given, float64 [runs]
-    delta: float  # of the Huber loss on log L
-    params: dict[str, float]  # in the published form
-    theta: Float[np.ndarray, " P"]  # as the solver sees them: columns in units of their geometric means
-    units: Float[np.ndarray, " units"]  # log geometric means of loss and of each input
+    delta: float  # of the Huber loss
+    pin: dict[str, float]  # parameters held at a value
+    tie: dict[str, str]  # parameters held equal to another
+    theta: Float[np.ndarray, " P"]  # free coordinates in the units of the columns
     objective: float  # Huber loss summed over runs (Hoffmann et al. 2022, equation 3)
-    gradient_norm: float  # of `objective` by theta
-    starts: int
-    starts_at_optimum: float  # share of starts that end within 1 % of `objective`
-    hessian_condition: float  # by theta
+    certificate: Certificate
     warnings: list[str]
 
     @property
+    def params(self) -> dict[str, float]:
+        """As published."""
+        return {name: float(v) for name, v in self.law.published(self.theta).items()}
+
+    @property
+    def derived(self) -> dict[str, float]:
+        return {name: float(of(self.params)) for name, of in self.law.derived.items()}
+
+    @property
     def residuals(self) -> Float[np.ndarray, " R"]:
-        """log measured loss - log fitted loss."""
-        inputs = (self.columns[name] for name in self.law.inputs)
-        return np.log(self.columns["loss"]) - np.log(self.law.loss(self.params, *inputs))
+        """log measured - log fitted output (measured - fitted where the law's space is linear)."""
+        return response(self.law, self.columns) - predict(self.law, self.theta, self.columns)
 
 
-def fit(law: Law, columns: Columns, *, delta: float = 1e-3) -> Fit:
+class Problem(NamedTuple):
+    """A law and runs as the solver sees them: logs of ratios to geometric means, and the directions that are free."""
+
+    law: Law
+    x: Float[np.ndarray, "I R"]
+    y: Float[np.ndarray, " R"]
+    units: dict[str, float]  # column -> log of its geometric mean
+    base: Float[np.ndarray, " P"]  # centred coordinates of what is pinned, 0 elsewhere
+    basis: Float[np.ndarray, "P F"]
+
+    def solve(self, y: Any, weights: Any, theta: Any, delta: float) -> Solution:
+        """As `solver.solve`: B problems from `theta` [B, P], centred; `y` and `weights` are [B or 1, R]."""
+        return solve(self.law.predict, self.x, y, weights, theta, delta, self.basis[None])
+
+    def raw(self, theta: Any) -> np.ndarray:
+        return self.law.rescale(theta, self.units)
+
+
+def fit(
+    law: Law,
+    columns: Columns,
+    *,
+    delta: float = 1e-3,
+    pin: Mapping[str, float] | None = None,
+    tie: Mapping[str, str] | None = None,
+    certify: bool = True,
+) -> Fit:
     """The best of all starts.  `delta` is where the Huber loss on log L turns linear; `LOG_MSE` for least squares.
 
-    Hoffmann et al. 2022 sum the loss over runs.  A mean stops L-BFGS at its starting points; here a step counts as the
-    last when it moves no predicted log loss by 1e-13, so the scale of the objective does not matter.
+    `pin` holds published parameters at values, `tie` holds exponents equal to others; without `certify` the certificate
+    leaves out its invariance, which costs three more fits.  Hoffmann et al. 2022 sum the
+    loss over runs; a mean stops L-BFGS at its starting points, while here no scale of the objective matters.
     """
     if not delta > 0:
-        raise ValueError(
-            f"delta is {delta:g}; it is a log loss, and positive: 1e-3 as published, inf for least squares"
-        )
+        raise UserError(f"delta is {delta:g}; it is a log loss, and positive: 1e-3 as published, inf for least squares")
     columns = {name: np.asarray(values, np.float64) for name, values in columns.items()}
-    check(law, columns)
-    x, y, units = centre(law, columns)
-    starts = np.asarray(law.starts)
-    found = solve(law, x, np.tile(y, (len(starts), 1)), np.ones((len(starts), y.size)), starts, delta)
-    best = int(np.nanargmin(found.objective))
-    made = Fit(
-        law=law,
-        columns=columns,
-        delta=delta,
-        params={name: float(value) for name, value in law.natural(found.theta[best], *units).items()},
-        theta=found.theta[best],
-        units=units,
-        objective=float(found.objective[best]),
-        gradient_norm=float(found.gradient_norm[best]),
-        starts=len(starts),
-        starts_at_optimum=float(np.mean(found.objective <= found.objective[best] * 1.01 + 1e-24)),
-        hessian_condition=float(np.linalg.cond(found.hessian[best])),
-        warnings=[],
+    pin, tie = dict(pin or {}), dict(tie or {})
+    check(law, columns, len(law.params) - len(pin) - len(tie))
+    problem = centre(law, columns, pin, tie)
+    found, share, others = search(problem, delta)
+    theta = problem.raw(found.theta[0])
+    eigenvalues = np.linalg.eigvalsh(found.hessian[0])[::-1]
+    certificate = Certificate(
+        gradient_norm=float(found.gradient_norm[0]),
+        hessian_condition=float(np.linalg.cond(found.hessian[0])),
+        eigenvalues=[float(v) for v in eigenvalues],
+        starts=len(law.starts),
+        starts_at_optimum=share,
+        other_minima=others,
+        invariance=invariance(problem, columns, found.theta[0], delta, pin, tie) if certify else math.nan,
     )
+    made = Fit(law, columns, delta, pin, tie, theta, float(found.objective[0]), certificate, [])
     return made._replace(warnings=flags(made))
 
 
-def centre(law: Law, columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inputs [I, R] and loss [R] as logs of ratios to their geometric means, and the logs of those means [1 + I]."""
-    logs = np.log(np.stack([columns["loss"], *(columns[name] for name in law.inputs)]))
-    units = logs.mean(1)
-    logs = logs - units[:, None]
-    return logs[1:], logs[0], units
+def search(problem: Problem, delta: float) -> tuple[Solution, float, list[dict[str, Any]]]:
+    """The optimum from all starts, the share of starts that end there, and the other minima they met."""
+    rows = np.arange(problem.y.size)
+    if rows.size > SAMPLE:  # a sample chooses the basins, all rows then decide within them
+        rows = np.sort(np.random.default_rng(0).choice(rows, SAMPLE, replace=False))
+    some = problem._replace(x=problem.x[:, rows], y=problem.y[rows])
+    starts = project(some, np.asarray(problem.law.starts))
+    found = some.solve(some.y[None], np.ones((1, rows.size)), starts, delta)
+    order = np.argsort(found.objective)
+    basins = _distinct(found, order[np.isfinite(found.objective[order])])
+    if rows.size < problem.y.size:
+        best = problem.solve(problem.y[None], np.ones((1, problem.y.size)), found.theta[basins[:8]], delta)
+        basins, objective = np.argsort(best.objective), best.objective
+    else:
+        best, objective = found, found.objective
+    share = float(np.mean(found.objective <= np.nanmin(found.objective) * 1.01 + 1e-24))
+    others = [
+        {
+            "objective": float(objective[i]),
+            "above": float(objective[i] / objective[basins[0]] - 1) if objective[basins[0]] > 1e-20 else math.inf,
+            "params": {k: float(v) for k, v in problem.law.published(problem.raw(best.theta[i])).items()},
+        }
+        for i in basins[1:6]
+        if best.moved[i] < 1e-9 and best.gradient_norm[i] < 1e-6 * min(delta, 1.0)
+    ]
+    return Solution(*(v[basins[:1]] for v in best)), share, others
 
 
-class Solution(NamedTuple):
-    """One entry per problem."""
-
-    theta: Float[np.ndarray, "B P"]
-    objective: Float[np.ndarray, " B"]
-    gradient_norm: Float[np.ndarray, " B"]
-    hessian: Float[np.ndarray, "B P P"]
+def _distinct(found: Solution, order: np.ndarray) -> np.ndarray:
+    """The first of each group of solutions whose objectives agree to a millionth."""
+    values = found.objective[order]
+    return order[np.r_[True, np.diff(values) > 1e-6 * np.abs(values[1:]) + 1e-22]]
 
 
-def solve(
-    law: Law,
-    x: Float[np.ndarray, "I R"],
-    y: Float[np.ndarray, "B R"],
-    weights: Float[np.ndarray, "B R"],
-    theta: Float[np.ndarray, "B P"],
-    delta: float,
-) -> Solution:
-    """Solves B problems on the same inputs, each from its own `theta`.
+def project(problem: Problem, starts: Float[np.ndarray, "S P"]) -> Float[np.ndarray, "S P"]:
+    """Variable projection: the amplitudes that are best for the exponents of each start (Golub & Pereyra 1973).
 
-    Float64 and a CPU here only: whatever trains in this process keeps its own precision and devices.  Runs are padded
-    with weight zero, and problems go in chunks of one size, so that one compiled program serves sweeps of every size.
+    The output is a sum over amplitudes times functions of the exponents, so for least squares of relative errors they
+    are a linear problem with non-negative solutions; a vanished one starts at a thousandth.
     """
-    rows = max(32, 1 << (y.shape[1] - 1).bit_length()) - y.shape[1]
-    x = np.pad(x, ((0, 0), (0, rows)))
-    problems = -len(y) % CHUNK
-    y, weights = (np.pad(v, ((0, problems), (0, rows)), mode="constant") for v in (y, weights))
-    theta = np.pad(theta, ((0, problems), (0, 0)), mode="edge")
-    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        parts = [
-            _solve_chunk(law, x, y[i : i + CHUNK], weights[i : i + CHUNK], theta[i : i + CHUNK], min(delta, 1e3))
-            for i in range(0, len(y), CHUNK)
-        ]
-        return Solution(*(np.concatenate(v)[: len(y) - problems] for v in zip(*jax.device_get(parts), strict=True)))
+    law = problem.law
+    theta = problem.base + starts @ np.linalg.pinv(problem.basis).T @ problem.basis.T
+    linear = [law.index(name) for name in law.linear]
+    solved = [i for i in linear if problem.basis[i].any()]
+    if not solved:
+        return theta
+    alone = np.full((len(linear), len(starts), len(law.params)), 0.0) + theta
+    for k, i in enumerate(linear):
+        alone[k][:, [j for j in linear if j != i]] = -1e4
+        alone[k][:, i] = theta[:, i] * (i not in solved)
+    terms = np.exp(law.at(alone[:, :, None], *problem.x) - problem.y)
+    for s in range(len(starts)):
+        known = sum((terms[k, s] for k, i in enumerate(linear) if i not in solved), np.zeros_like(problem.y))
+        basis = np.stack([terms[k, s] for k, i in enumerate(linear) if i in solved], 1)
+        size = np.sqrt(np.mean(basis**2, axis=0)) + 1e-300
+        if np.isfinite(size).all():
+            amplitudes, _ = scipy.optimize.nnls(basis / size, 1.0 - known)
+            theta[s, solved] = np.log(np.maximum(amplitudes, 1e-3) / size)
+    return theta
 
 
-CHUNK = 16  # problems solved together: their temporaries stay in cache, and few wait for the slowest
+def invariance(problem: Problem, columns: Columns, theta: np.ndarray, delta: float, pin: Any, tie: Any) -> float:
+    """Solves again with the objective times 1e-6 and 1e6 and the inputs in units a million times larger."""
+    start = theta[None] + 1e-3 * problem.basis.sum(1)
+    y = problem.y[None]
+    found = [problem.solve(y, np.full_like(y, scale), start, delta).theta[0] for scale in (1e-6, 1e6)]
+    units = {name: problem.law.units.get(name, name) for name in problem.law.inputs}
+    scaled = {name: v / 1e6 if units.get(name) else v for name, v in columns.items()}
+    if not pin:
+        other = centre(problem.law, scaled, pin, tie)
+        found.append(other.solve(other.y[None], np.ones_like(y), start, delta).theta[0])
+    return max(float(np.max(np.abs(other - theta) / np.maximum(np.abs(theta), 1e-3))) for other in found)
 
 
-@functools.partial(jax.jit, static_argnames="law")
-def _solve_chunk(law, x, y, weights, theta, delta):
-    return jax.vmap(lambda *problem: _solve_one(law, x, *problem, delta))(y, weights, theta)
+def centre(
+    law: Law, columns: Columns, pin: Mapping[str, float] | None = None, tie: Mapping[str, str] | None = None
+) -> Problem:
+    """Columns as logs of ratios to their geometric means, and constraints as the directions that they leave free."""
+    means = {name: float(np.log(columns[name]).mean()) for name in law.inputs}
+    units = {name: means[law.units[name]] if law.units.get(name) else means[name] for name in law.inputs}
+    units |= {name: 0.0 for name, shared in law.units.items() if shared is None}
+    if law.space == "log":
+        units[law.output] = float(np.log(columns[law.output]).mean())
+    x = np.stack([np.log(columns[name]) - units[name] for name in law.inputs])
+    y = response(law, columns) - units.get(law.output, 0.0) * (law.space == "log")
+    base, basis = _constraints(law, units, dict(pin or {}), dict(tie or {}))
+    return Problem(law, x, y, units, base, basis)
 
 
-def _solve_one(law, x, y, weights, theta, delta):
-    """Levenberg-Marquardt on reweighted squares finds the basin, Newton on the Huber loss itself the optimum."""
-    residual = lambda theta: law.log_loss(theta, *x) - y
-    objective = lambda theta: jnp.sum(weights * huber(residual(theta), delta))
-
-    def derivatives(theta):
-        r, j_RP, h_RPP = residual(theta), jax.jacfwd(residual)(theta), jax.jacfwd(jax.jacfwd(residual))(theta)
-        slope = weights * jnp.clip(r, -delta, delta)
-        inside = weights * (jnp.abs(r) <= delta)
-        reweighted = weights * jnp.minimum(1.0, delta / jnp.maximum(jnp.abs(r), 1e-300))
-        square = lambda weight: j_RP.T @ (weight[:, None] * j_RP)
-        return j_RP, slope @ j_RP, square(inside) + jnp.tensordot(slope, h_RPP, 1), square(reweighted)
-
-    def step(state):
-        theta, value, damping, exact, _, count = state
-        j_RP, gradient, hessian, reweighted = derivatives(theta)
-        scale = jnp.diag(weights @ j_RP**2 + 1e-300)
-        change = jnp.linalg.solve(jnp.where(exact, hessian, reweighted) + damping * scale, -gradient)
-        moved = jnp.max(jnp.abs(j_RP @ change))  # of any predicted log loss: no unit, no parametrisation
-        new = objective(theta + change)
-        better = new < value
-        last = (jnp.abs(new - value) <= 1e-14 * value) & (moved < 1e-8)  # rounding hides what this step gains
-        moved = jnp.where(last, 0.0, moved)
-        theta, value = jnp.where(better | last, theta + change, theta), jnp.where(better, new, value)
-        damping = jnp.where(better, jnp.maximum(damping * 0.2, 1e-14), damping * 5)
-        settled = ~exact & ((moved < 1e-4) | (count >= 40))
-        damping, moved = jnp.where(settled, 1e-2, damping), jnp.where(settled, jnp.inf, moved)
-        return theta, value, damping, exact | settled, moved, count + 1
-
-    unfinished = lambda state: (state[4] > 1e-13) & (state[5] < 340)
-    start = theta, objective(theta), jnp.asarray(1e-2), jnp.asarray(False), jnp.asarray(jnp.inf), 0
-    theta, value, *_ = jax.lax.while_loop(unfinished, step, start)
-    _, gradient, hessian, _ = derivatives(theta)
-    return theta, value, jnp.linalg.norm(gradient), hessian
+def _constraints(law: Law, units: Mapping[str, float], pin: dict[str, float], tie: dict[str, str]):
+    """Centred coordinates of pinned parameters, and one column a free direction."""
+    basis = np.eye(len(law.params))
+    for name, other in tie.items():
+        i, j = law.index(name), law.index(other)
+        for param in (law.params[i], law.params[j]):
+            if param.powers or name == other or other in pin or name in pin:
+                raise UserError(f"{name} cannot be tied to {other}: only two exponents that are not pinned can be")
+        basis[i, j] = 1.0
+    raw = np.zeros(len(law.params))
+    for name, value in pin.items():
+        i = law.index(name)
+        if law.params[i].kind == "positive" and not value > 0:
+            raise UserError(f"{name} is pinned at {value:g}, but it is positive")
+        loose = [v for v in _exponents(law, name) if v not in pin]
+        if loose:
+            raise UserError(f"{name} has the unit {law.params[i].unit}, so it can be pinned only along with {loose}")
+        raw[i] = math.log(value) if law.params[i].kind == "positive" else value
+    held = [law.index(name) for name in pin]
+    base = np.zeros(len(law.params))
+    base[held] = law.rescale(raw, units, sign=-1.0)[held]
+    return base, np.delete(basis, held + [law.index(name) for name in tie], axis=1) * ~np.isin(
+        np.arange(len(law.params)), held
+    ).reshape(-1, 1)
 
 
-def huber(r: jax.Array, delta: jax.Array) -> jax.Array:
-    """r^2 / 2 up to delta, linear beyond (Huber 1964)."""
-    size = jnp.abs(r)
-    return jnp.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
+def _exponents(law: Law, name: str) -> set[str]:
+    """Parameters that occur in the unit of `name`."""
+    powers = [power for power in law.params[law.index(name)].powers.values() if isinstance(power, str)]
+    return {other for other, power in itertools.product(law.names, powers) if re.split("[ /-]", power)[-1] == other}
 
 
-def check(law: Law, columns: Columns) -> None:
-    """Refuses data from which the law cannot be identified, and says which runs would identify it."""
-    for name in (*law.inputs, "loss"):
-        bad = np.flatnonzero(~(np.isfinite(columns[name]) & (columns[name] > 0)))
-        if bad.size:
-            raise ValueError(
-                f"{name} of row {bad[0]} is {columns[name][bad[0]]}; every {name} must be finite and positive "
-                f"({bad.size} such rows): drop them"
-            )
-    rows, need = columns["loss"].size, len(law.params) + 1
-    if rows < need:
-        raise ValueError(f"{rows} rows cannot fit the {need - 1} parameters of {law.name}; it needs at least {need}")
-    for name in law.inputs:
-        distinct = np.unique(columns[name]).size
-        if distinct < law.levels:
-            raise ValueError(
-                f"{name} takes {distinct} value{'s' * (distinct > 1)}, so {law.name}'s exponent of {name} cannot be "
-                f"identified; add runs until {name} takes at least {law.levels}, a factor of two apart or more"
-            )
-    x, _, _ = centre(law, columns)
-    if np.linalg.matrix_rank(x, tol=1e-6 * np.linalg.norm(x)) < len(law.inputs):
-        names = " and ".join(law.inputs)
-        raise ValueError(
-            f"{names} move together in every row (for n and d: the same power law ties tokens to parameters), so their "
-            f"exponents cannot be told apart; add runs of one model size at several numbers of tokens"
-        )
+def predict(law: Law, theta: Any, columns: Columns) -> np.ndarray:
+    """log output (output, where the law's space is linear) of theta [..., P], in the units of the columns."""
+    return law.at(theta, *(np.log(np.asarray(columns[name], np.float64)) for name in law.inputs))
 
 
-def flags(fit: Fit) -> list[str]:
-    """What a reader must know before using the constants, as sentences."""
-    found = []
-    params, loss = fit.params, fit.columns["loss"]
-    if "E" in params and params["E"] < 1e-2 * loss.min():
-        found.append(
-            f"E ran to zero ({params['E']:.2g}): the floor is below what these losses can show, and a fit without it "
-            f"says the same. Larger runs would identify it."
-        )
-    for name in ("alpha", "beta"):
-        if name in params and not 0.02 < params[name] < 2.0:
-            found.append(
-                f"{name} is {params[name]:.3g}, at the edge of what any language model has shown (0.02 to 2): its term "
-                f"is either constant over these runs or only seen in the smallest."
-            )
-    if fit.starts_at_optimum < 0.1:
-        found.append(
-            f"only {fit.starts_at_optimum:.0%} of {fit.starts} starts reached the optimum: other minima are near"
-        )
-    if not fit.hessian_condition < 1e8:
-        found.append(
-            f"the Hessian's condition number is {fit.hessian_condition:.1e}: some combination of the parameters is free"
-        )
-    return found
+def response(law: Law, columns: Columns) -> np.ndarray:
+    """The measured output in the space of the fit."""
+    measured = np.asarray(columns[law.output], np.float64)
+    return np.log(measured) if law.space == "log" else measured
+
+
+def mean_log(values: Sequence[float] | np.ndarray) -> float:
+    """Geometric mean."""
+    return float(np.exp(np.log(values).mean()))

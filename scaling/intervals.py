@@ -1,26 +1,33 @@
-"""How far a fit can be trusted: bootstrap intervals of its constants, its optima, and the losses it predicts.
+"""How far a fit can be trusted: bootstrap and profile intervals of its constants, its optima, and its predictions.
 
-Two ways to resample.  "residual" (the default) keeps every run's N and D and redraws its error.  "pairs" redraws whole
-runs (Besiroglu et al. 2024).  With delta = 1e-3 the fit is nearly a median regression, and the plain residual bootstrap
-of one is too narrow for three reasons, each mended in `scatter` or `bootstrap`: residuals are lumpy where the median
-needs their density (so they are smoothed: De Angelis, Hall & Young 1993), the fit passes exactly through as many runs
-as it has parameters (those residuals are left out), and residuals are smaller than errors by a factor that is itself
-uncertain (a first bootstrap measures its distribution).  scripts/check_coverage.py measures what comes of it.
+Three ways to resample.  "residual" (the default) keeps every run's inputs and redraws its error.  "pairs" redraws whole
+runs (Besiroglu et al. 2024).  "cluster" redraws runs with all their checkpoints, whose errors are not independent.
+With delta = 1e-3 the fit is nearly a median regression, and the plain residual bootstrap of one is too narrow for three
+reasons, each mended in `scatter` or `bootstrap`: residuals are lumpy where the median needs their density (so they are
+smoothed: De Angelis, Hall & Young 1993), the fit passes exactly through as many runs as it has parameters (those
+residuals are left out), and residuals are smaller than errors by a factor that is itself uncertain (a first bootstrap
+measures its distribution).  scripts/check_coverage.py measures what comes of it.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.stats
 from jaxtyping import Float
 
-from scaling.fit import Columns, Fit, centre, fit, solve
-from scaling.flops import c_6nd
-from scaling.laws import Law
+from scaling.fit import Columns, Fit, Problem, centre, predict
+from scaling.optimum import optimum as optimum_of
+from scaling.solver import solve
+from train.errors import UserError
 
 Interval = tuple[float, float]
 LEVEL = 0.9
 PILOTS = 200  # refits that measure by how much residuals are smaller than errors
+METHODS = ("residual", "pairs", "cluster")
+MANY = 20_000  # rows beyond which a resample is one Newton step: its error falls faster than the interval does
 
 
 class Draws(NamedTuple):
@@ -28,35 +35,74 @@ class Draws(NamedTuple):
 
     fit: Fit
     method: str
-    params: dict[str, np.ndarray]  # name -> [draws]
-    scale: np.ndarray  # [draws], of the errors over that of the residuals
+    theta: Float[np.ndarray, "draws P"]  # free coordinates in the units of the columns, as `fit.theta`
+    scale: Float[np.ndarray, " draws"]  # of the errors over that of the residuals
+    run: np.ndarray | None = None  # [rows] which run a row is a checkpoint of, where runs were redrawn
 
-    def __len__(self) -> int:
-        return len(next(iter(self.params.values())))
+    @property
+    def size(self) -> int:
+        return len(self.theta)
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        """Published name -> [draws]; inf where a resample's exponent ran off."""
+        return self.fit.law.published(self.theta)
 
 
-def bootstrap(fit: Fit, *, draws: int = 1000, seed: int = 0, method: str = "residual") -> Draws:
-    """Refits `fit` to `draws` resamples of its data, each from the optimum of all the data."""
-    if method not in ("residual", "pairs"):
-        raise ValueError(f"method {method!r} is not a bootstrap; choose 'residual' or 'pairs'")
-    x, y, units = centre(fit.law, fit.columns)
-    rng = np.random.default_rng(seed)
+def bootstrap(
+    fit: Fit, *, draws: int = 1000, seed: int = 0, method: str | None = None, run: np.ndarray | None = None
+) -> Draws:
+    """Refits `fit` to `draws` resamples of its data, each from the optimum of all the data.
 
-    def refit(targets, weights):
-        theta = solve(fit.law, x, targets, weights, np.tile(fit.theta, (len(targets), 1)), fit.delta).theta
-        return fit.law.natural(theta, *units)
-
-    fitted = y - fit.residuals
-    errors = scatter(fit, rng, np.ones(PILOTS), y.size)
-    pilot = {name: v[:, None] for name, v in refit(fitted + errors, np.ones_like(errors)).items()}
-    left = fitted + units[0] + errors - np.log(fit.law.loss(pilot, *(fit.columns[name] for name in fit.law.inputs)))
+    `run` says which run each row is a checkpoint of; the method is then "cluster" unless it is named.
+    """
+    method = method or ("cluster" if run is not None and np.unique(run).size < run.size else "residual")
+    if method not in METHODS:
+        raise UserError(f"method {method!r} is not a bootstrap; choose from {', '.join(METHODS)}")
+    problem = centre(fit.law, fit.columns, fit.pin, fit.tie)
+    start = fit.law.rescale(fit.theta, problem.units, sign=-1.0)
+    rng, rows = np.random.default_rng(seed), problem.y.size
+    ones = np.ones((1, rows))
+    if rows > MANY and method == "residual":
+        method = "pairs"
+    if method != "residual":
+        weights = resampled(rng, draws, np.arange(rows) if method == "pairs" or run is None else run, rows > MANY)
+        theta = problem.raw(_refit(problem, start, fit.delta, problem.y[None], weights, rows > MANY))
+        wider = math.sqrt(rows / max(rows - problem.basis.shape[1], 1))  # residuals are that much smaller than errors
+        return Draws(fit, method, theta, np.full(draws, wider), run if method == "cluster" else None)
+    fitted = problem.y - fit.residuals
+    errors = scatter(fit, rng, np.ones(PILOTS), rows)
+    pilot = problem.raw(_refit(problem, start, fit.delta, fitted + errors, ones))
+    left = fitted + errors + problem.units.get(fit.law.output, 0.0) - predict(fit.law, pilot[:, None], fit.columns)
     scale = rng.choice(np.sqrt(np.mean(errors**2)) / np.sqrt(np.mean(left**2, axis=1)), draws)
-    targets, weights = np.tile(y, (draws, 1)), np.ones((draws, y.size))
-    if method == "residual":
-        targets = fitted + scatter(fit, rng, scale, y.size)
-    else:
-        weights = rng.multinomial(y.size, np.full(y.size, 1 / y.size), size=draws).astype(np.float64)
-    return Draws(fit, method, refit(targets, weights), scale)
+    targets = fitted + scatter(fit, rng, scale, rows)
+    return Draws(fit, method, problem.raw(_refit(problem, start, fit.delta, targets, ones)), scale)
+
+
+def resampled(rng: np.random.Generator, draws: int, run: np.ndarray, lazy: bool = False) -> Any:
+    """How often each row occurs when whole runs are drawn with replacement: weights [draws, rows]."""
+    _, which = np.unique(run, return_inverse=True)
+    runs = int(which.max()) + 1
+    one = lambda: np.bincount(rng.integers(runs, size=runs), minlength=runs).astype(np.float64)[which]
+    return (one() for _ in range(draws)) if lazy else np.stack([one() for _ in range(draws)])
+
+
+def _refit(problem: Problem, start: np.ndarray, delta: float, y: Any, weights: Any, one_step: bool = False):
+    """Centred optima [draws, P] of resamples; by a single Newton step from `start` where rows are many."""
+    if not one_step:
+        return problem.solve(y, weights, np.tile(start, (max(len(y), len(weights)), 1)), delta).theta
+    slopes = jacobian(problem, start)
+    r = problem.law.at(start, *problem.x) - problem.y
+    push = np.clip(r, -delta, delta)[:, None] * slopes
+    hessian = problem.solve(problem.y[None], np.ones((1, r.size)), start[None], delta).hessian[0]
+    moved = np.stack([np.linalg.solve(hessian, -(w @ push)) for w in weights])
+    return start + moved @ problem.basis.T
+
+
+def jacobian(problem: Problem, theta: np.ndarray, step: float = 1e-6) -> Float[np.ndarray, "R F"]:
+    """Derivative of every prediction by the free directions (central differences)."""
+    at = lambda change: problem.law.at(theta + change, *problem.x)
+    return np.stack([(at(step * v) - at(-step * v)) / (2 * step) for v in problem.basis.T], 1)
 
 
 def scatter(fit: Fit, rng: np.random.Generator, scale: np.ndarray, runs: int) -> Float[np.ndarray, "draws runs"]:
@@ -64,172 +110,211 @@ def scatter(fit: Fit, rng: np.random.Generator, scale: np.ndarray, runs: int) ->
 
     Residuals, without those of the runs that the fit passes through, plus a Gaussian of Silverman's width.
     """
-    size = np.abs(fit.residuals)
-    pool = fit.residuals[np.argsort(size)[len(fit.params) :]]
+    residuals = fit.residuals
+    size = np.abs(residuals)
+    through = min(fit.theta.size - len(fit.pin) - len(fit.tie), max(size.size - 3, 0))
+    pool = residuals[np.argsort(size)[through:]]
     width = 1.06 * min(np.std(pool), np.ptp(np.quantile(pool, [0.25, 0.75])) / 1.349) * pool.size**-0.2
     drawn = rng.choice(pool, (scale.size, runs)) + width * rng.standard_normal((scale.size, runs))
-    return scale[:, None] * drawn * np.sqrt(np.mean(size**2) / (np.mean(pool**2) + width**2))
+    return scale[:, None] * drawn * np.sqrt(np.mean(size**2) / (np.mean(pool**2) + width**2 + 1e-300))
 
 
 def interval(values: Any, level: float = LEVEL) -> Interval:
-    """The central `level` of `values`: equal tails, so it carries over to any monotone function of them.
+    """The central `level` of `values`: equal tails, so it carries over to any monotone function of them."""
+    return quantiles(values, (0.5 - level / 2, 0.5 + level / 2))
 
-    Weibull's ranks: the truth is one more draw, which falls below the k-th of B with probability k / (B + 1).
+
+def quantiles(values: Any, at: tuple[float, float]) -> Interval:
+    """Weibull's ranks: the truth is one more draw, which falls below the k-th of B with probability k / (B + 1).
+
+    Draws that ran off to infinity are at their end of the order; those that are not numbers are left out, and
+    `undefined` counts them.
     """
-    values = np.asarray(values, np.float64)
-    values = values[np.isfinite(values)]  # `undefined` counts the others
+    values = np.sort(np.ravel(np.asarray(values, np.float64)))
+    values = values[~np.isnan(values)]
     if not values.size:
         return math.nan, math.nan
-    low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], method="weibull")
-    return float(low), float(high)
+    ends = []
+    for p in at:
+        rank = min(max(p * (values.size + 1) - 1, 0.0), values.size - 1.0)
+        low, high = values[math.floor(rank)], values[math.ceil(rank)]
+        ends.append(float(low if low == high else low + (rank - math.floor(rank)) * (high - low)))
+    return ends[0], ends[1]
 
 
-def constants(draws: Draws, level: float = LEVEL) -> dict[str, Interval]:
-    """Intervals of the law's parameters and of what is derived from them."""
-    return {name: interval(v, level) for name, v in _constants(draws).items()}
+def constants(draws: Draws, level: float = LEVEL, method: str = "percentile") -> dict[str, Interval]:
+    """Intervals of the law's parameters and of what is derived from them, "percentile" or "bca"."""
+    values, held = quantities(draws), draws.fit.pin
+    if method == "percentile":
+        return {name: interval(v, level) for name, v in values.items() if name not in held}
+    if method != "bca":
+        raise UserError(f"{method!r} is not an interval of draws; choose 'percentile' or 'bca'")
+    found = {**draws.fit.params, **draws.fit.derived}
+    left = _quantities(draws.fit, jackknife(draws.fit, draws.run))
+    return {name: bca(v, found[name], left[name], level) for name, v in values.items() if name not in held}
 
 
-def _constants(draws: Draws) -> dict[str, np.ndarray]:
-    return {**draws.params, **{name: of(draws.params) for name, of in draws.fit.law.derived.items()}}
+def quantities(draws: Draws) -> dict[str, np.ndarray]:
+    """Every constant of the law and what is derived from them -> [draws]."""
+    return _quantities(draws.fit, draws.theta)
+
+
+def _quantities(fit: Fit, theta: np.ndarray) -> dict[str, np.ndarray]:
+    params = fit.law.published(theta)
+    return {**params, **{name: of(params) for name, of in fit.law.derived.items()}}
+
+
+def bca(values: np.ndarray, estimate: float, left_out: np.ndarray, level: float = LEVEL) -> Interval:
+    """Bias-corrected and accelerated percentile interval (Efron 1987, equations 2.3 and 6.6).
+
+    `left_out` are the estimates without one group of the data each; their skewness is the acceleration.
+    """
+    normal = scipy.stats.norm
+    values = values[~np.isnan(values)]
+    below = np.clip(np.mean(values < estimate) + 0.5 * np.mean(values == estimate), 1e-3, 1 - 1e-3)
+    bias = normal.ppf(below)
+    change = np.mean(left_out) - left_out
+    acceleration = np.sum(change**3) / (6.0 * np.sum(change**2) ** 1.5 + 1e-300)
+    if not math.isfinite(acceleration):
+        acceleration = 0.0
+    at = bias + normal.ppf([0.5 - level / 2, 0.5 + level / 2])
+    low, high = normal.cdf(bias + at / (1.0 - acceleration * at))
+    return quantiles(values, (float(low), float(high)))
+
+
+def jackknife(fit: Fit, run: np.ndarray | None = None, groups: int = 60) -> Float[np.ndarray, "groups P"]:
+    """theta without each run in turn, or without each of `groups` groups of runs where there are more."""
+    problem = centre(fit.law, fit.columns, fit.pin, fit.tie)
+    _, which = np.unique(np.arange(problem.y.size) if run is None else run, return_inverse=True)
+    group = which % min(groups, int(which.max()) + 1)
+    weights = (group[None] != np.arange(group.max() + 1)[:, None]).astype(np.float64)
+    start = fit.law.rescale(fit.theta, problem.units, sign=-1.0)
+    return problem.raw(_refit(problem, start, fit.delta, problem.y[None], weights))
 
 
 def undefined(draws: Draws) -> list[str]:
     """A sentence where resamples sent an exponent off, so that some constant of theirs is infinite or undefined."""
-    lost = np.count_nonzero(~np.all([np.isfinite(v) for v in _constants(draws).values()], axis=0))
+    found = {**quantities(draws)}
+    lost = np.count_nonzero(~np.all([np.isfinite(v) for v in found.values()], axis=0))
     if not lost:
         return []
     return [
-        f"{lost} of {len(draws)} resamples ran off to infinite constants, since these runs hardly bound some exponent; "
-        f"the intervals are of the others, and too narrow. More sizes, further apart, would bound it."
+        f"{lost} of {draws.size} resamples ran off to infinite or undefined constants, since these runs hardly bound "
+        f"some exponent; where that is more than a tail, the interval says so. More sizes, further apart, bound it."
     ]
 
 
-def optimum(draws: Draws, c: float, level: float = LEVEL) -> dict[str, Interval]:
+def optimum(draws: Draws, c: float, level: float = LEVEL, **others: float) -> dict[str, Interval]:
     """Intervals of N_opt, D_opt and L_opt at C FLOPs: of the law's own curve, without the scatter of a run about it."""
-    return {name: interval(v, level) for name, v in _optimum(draws.fit.law)(draws.params, c).items()}
+    return {name: interval(v, level) for name, v in optimum_of(draws.fit.law, draws.theta, c, others).items()}
 
 
-def predict_runs(draws: Draws, n: Any, d: Any, *, seed: int = 1) -> Float[np.ndarray, "draws runs"]:
-    """Losses that runs of N parameters on D tokens may measure.
+def predict_runs(draws: Draws, columns: Columns, *, seed: int = 1) -> Float[np.ndarray, "draws runs"]:
+    """Outputs that runs with these inputs (name -> [runs]) may measure.
 
     What varies: the law's constants (one draw per row) and each run's scatter about the law.  What does not: that the
-    law itself may bend away beyond the runs it was fitted to; `discrepancy` is for that.
+    law itself may bend away beyond the runs it was fitted to; `backtest.discrepancy` is for that.
     """
-    n, d = np.atleast_1d(n).astype(np.float64), np.atleast_1d(d).astype(np.float64)
-    columns = {"n": n, "d": d}
-    params = {name: v[:, None] for name, v in draws.params.items()}
-    losses = draws.fit.law.loss(params, *(columns[name] for name in draws.fit.law.inputs))
-    return losses * np.exp(scatter(draws.fit, np.random.default_rng(seed), draws.scale, n.size))
+    fit = draws.fit
+    columns = {name: np.atleast_1d(np.asarray(columns[name], np.float64)) for name in fit.law.inputs}
+    found = predict(fit.law, draws.theta[:, None], columns)
+    found = found + scatter(fit, np.random.default_rng(seed), draws.scale, found.shape[1])
+    return np.exp(found) if fit.law.space == "log" else found
 
 
-def discrepancy(errors: Any, draws: int, *, seed: int = 2) -> Float[np.ndarray, " draws"]:
-    """Factors by which a forecast may be off beyond what its own fit knows, learnt from earlier forecasts.
+def profile(fit: Fit, level: float = LEVEL) -> dict[str, Interval]:
+    """Profile intervals of parameters, and of a = beta / (alpha + beta) where the law has both.
 
-    `errors` are relative errors of forecasts one budget ahead.  If theirs and the next are Gaussian about zero, the
-    next over their root mean square is Student's t with as many degrees of freedom as there are errors.  Without any,
-    nothing is known of it and every factor is 1.
+    Each is held at values further and further out and the others refitted, until the loss has risen by what noise
+    explains: for a robust loss rho with derivative psi, 2 (rho - rho_min) E[psi'] / E[psi^2] is chi-squared with one
+    degree of freedom (Huber 1981, section 7.10), here Student's t^2 for the few runs there are.
     """
-    errors = np.asarray(errors, np.float64)
-    if not errors.size:
-        return np.ones(draws)
-    rng = np.random.default_rng(seed)
-    return np.exp(np.sqrt(np.mean(errors**2)) * rng.standard_t(errors.size, draws))
+    problem = centre(fit.law, fit.columns, fit.pin, fit.tie)
+    dof = problem.y.size - problem.basis.shape[1]
+    if dof < 1:
+        return {}
+    allowed = scipy.stats.t.ppf(0.5 + level / 2, dof) ** 2 / 2 * _loss_unit(fit, problem.basis.shape[1])
+    holds, found = _holds(fit, problem), {**fit.params, **fit.derived}
+    sides = [(name, sign) for name in holds for sign in (-1.0, 1.0)]
+
+    def value(name: str, step: float) -> float:
+        centre_value = found[name]
+        return centre_value * math.exp(step) if centre_value > 0 else centre_value + step
+
+    def within(steps: list[tuple[str, float]]) -> np.ndarray:
+        return _rise(fit, problem, [holds[name](value(name, step)) for name, step in steps]) < allowed
+
+    reach = 0.02 * 2.0 ** np.arange(11)
+    inside = within([(name, sign * step) for name, sign in sides for step in reach]).reshape(len(sides), -1)
+    last = np.where(inside.all(1), len(reach), inside.argmin(1))  # the first step that is outside
+    inner, outer = np.r_[0.0, reach][last], np.r_[reach, np.inf][last]
+    for _ in range(12):
+        middle = np.where(np.isfinite(outer), 0.5 * (inner + outer), inner)
+        kept = within([(name, sign * step) for (name, sign), step in zip(sides, middle, strict=True)])
+        inner, outer = np.where(kept, middle, inner), np.where(kept, outer, middle)
+    ends = {}
+    for (name, sign), step, count in zip(sides, 0.5 * (inner + outer), last, strict=True):
+        unbounded = (0.0 if sign < 0 and found[name] > 0 else sign * math.inf) if count == len(reach) else None
+        ends.setdefault(name, []).append(value(name, sign * step) if unbounded is None else unbounded)
+    return {name: (low, high) for name, (low, high) in ends.items()}
 
 
-class Heldout(NamedTuple):
-    """A forecast of the runs of one budget by the law of the smaller ones."""
-
-    budget: float  # FLOPs, as the runs counted them: 6 N D
-    fit: Fit  # of the runs below the budget
-    predicted: float  # L_opt(budget): the law's best loss
-    interval: Interval  # for the best held-out run: constants, scatter, the choice of the best, discrepancy
-    measured: float  # the best held-out run's loss
-    relative_error: float  # predicted / measured - 1
-    inside: bool
-    level: float
-    draws: Draws  # of `fit`
-    past: list[float]  # relative errors of the same forecast from fewer budgets, one budget ahead each
-    optimum: dict[str, Interval]  # N_opt, D_opt and L_opt at the budget
-    runs: list[dict[str, Any]]  # n, d, measured, predicted, interval, relative_error, inside
-
-
-def heldout(
-    law: Law,
-    columns: Columns,
-    budget: float | str = "largest",
-    *,
-    delta: float = 1e-3,
-    draws: int = 1000,
-    seed: int = 0,
-    level: float = LEVEL,
-) -> Heldout:
-    """Leaves out the runs of `budget` and all above it, fits the rest, and compares forecast with measurement."""
-    below, out = split(columns, budget)
-    found = fit(law, below, delta=delta)
-    sample = bootstrap(found, draws=draws, seed=seed)
-    c = _mean_c(out)
-    earlier = {row["budgets_fitted"]: row["relative_error"] for row in reversed(backtest(law, below, delta=delta))}
-    past = [earlier[fitted] for fitted in sorted(earlier)]  # of each fit the nearest budget
-    losses = predict_runs(sample, out["n"], out["d"]) * discrepancy(past, draws)[:, None]
-    predicted, best = float(_optimum(law)(found.params, c)["loss"]), float(out["loss"].min())
-    at_best = interval(losses.min(axis=1), level)
-    runs = []
-    for i, (n, d, measured) in enumerate(zip(out["n"], out["d"], out["loss"], strict=True)):
-        one = float(law.loss(found.params, n, d))
-        low, high = interval(losses[:, i], level)
-        runs.append(
-            {"n": float(n), "d": float(d), "measured": float(measured), "predicted": one, "interval": (low, high),
-             "relative_error": float(one / measured - 1), "inside": bool(low <= measured <= high)}
-        )  # fmt: skip
-    return Heldout(
-        budget=c, fit=found, predicted=predicted, interval=at_best, measured=best,
-        relative_error=predicted / best - 1, inside=at_best[0] <= best <= at_best[1], level=level, draws=sample,
-        past=past, optimum=optimum(sample, c, level), runs=runs,
+def _rise(fit: Fit, problem: Problem, held: list[tuple[np.ndarray, float]]) -> np.ndarray:
+    """How far the loss rises [held] when h . theta = target is kept and everything else refitted."""
+    start = fit.law.rescale(fit.theta, problem.units, sign=-1.0)
+    starts, bases = [], []
+    for h, target in held:
+        reduced = h @ problem.basis
+        starts.append(start + problem.basis @ reduced * (target - h @ start) / (reduced @ reduced))
+        bases.append(problem.basis @ np.linalg.svd(reduced[None])[2][1:].T)
+    made = solve(
+        fit.law.predict, problem.x, problem.y[None], np.ones((1, problem.y.size)), np.array(starts), fit.delta,
+        np.array(bases),
     )  # fmt: skip
+    return np.where(np.isnan(made.objective), np.inf, made.objective) - fit.objective
 
 
-def split(columns: Columns, budget: float | str = "largest") -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Runs below `budget`, and the runs of the budget nearest to it."""
-    known = np.unique(columns["budget"])
-    if known.size < 2:
-        raise ValueError("every run has the same budget, so none can be held out; add runs at another budget")
-    at = known[-1] if budget == "largest" else known[np.argmin(np.abs(np.log(known / float(budget))))]
-    pick = lambda mask: {name: np.asarray(v)[mask] for name, v in columns.items()}
-    return pick(columns["budget"] < at), pick(columns["budget"] == at)
+def _loss_unit(fit: Fit, free: int) -> float:
+    """E[psi^2] / E[psi'] of the residuals, corrected for the parameters fitted: what one unit of deviance is worth."""
+    r, delta = fit.residuals, fit.delta
+    through = np.sort(np.argsort(np.abs(r))[min(free, r.size - 3) :])
+    pool = r[through]
+    width = 1.06 * min(np.std(pool), np.ptp(np.quantile(pool, [0.25, 0.75])) / 1.349) * pool.size**-0.2
+    scale = math.sqrt(r.size / (r.size - free))
+    if not math.isfinite(delta):
+        return float(np.mean((scale * r) ** 2))
+    normal = scipy.stats.norm
+    smooth = scale * pool
+    inside = np.mean(normal.cdf((delta - smooth) / width) - normal.cdf((-delta - smooth) / width))
+    return float(np.mean(np.clip(scale * r, -delta, delta) ** 2) / max(inside, 1e-12))
 
 
-def backtest(law: Law, columns: Columns, *, delta: float = 1e-3) -> list[dict[str, Any]]:
-    """What smaller sweeps would have forecast: fits the smallest budgets, predicts the best loss of each larger one.
+def _holds(fit: Fit, problem: Problem) -> dict[str, Callable[[float], tuple[np.ndarray, float]]]:
+    """name -> (value -> h, target), such that h . theta = target holds it there, in centred coordinates.
 
-    `relative_error` is predicted / measured - 1; `reach` is the forecast's budget over the largest one fitted.
+    Left out are parameters whose unit is no linear function of the exponents.
     """
-    known, rows = np.unique(columns["budget"]), []
-    for fitted in range(2, known.size):
-        below, _ = split(columns, known[fitted])
-        try:
-            params = fit(law, below, delta=delta).params
-        except ValueError:  # too few of the small runs to identify the law
-            continue
-        for budget in known[fitted:]:
-            _, out = split(columns, budget)
-            c = _mean_c(out)
-            predicted, measured = float(_optimum(law)(params, c)["loss"]), float(out["loss"].min())
-            if not math.isfinite(predicted):  # a term of the law is zero in those runs, so it has no optimum
-                continue
-            rows.append(
-                {"budgets_fitted": fitted, "runs_fitted": below["loss"].size, "budget": c,
-                 "reach": float(budget / known[fitted - 1]), "predicted": predicted, "measured": measured,
-                 "relative_error": predicted / measured - 1}
-            )  # fmt: skip
-    return rows
+    law, held = fit.law, {}
 
+    def hold(i: int, value: float) -> tuple[np.ndarray, float]:
+        param = law.params[i]
+        h, target = np.zeros(len(law.params)), math.log(value) if param.kind == "positive" else value
+        h[i] = 1.0
+        for column, power in param.powers.items():
+            unit = problem.units.get(column, 0.0)
+            if isinstance(power, str):
+                h[law.index(power.removeprefix("-"))] += -unit if power.startswith("-") else unit
+            else:
+                target -= power * unit
+        return h, target
 
-def _mean_c(columns: Columns) -> float:
-    """Geometric mean of 6 N D, FLOPs."""
-    return float(np.exp(np.log(c_6nd(columns["n"], columns["d"])).mean()))
-
-
-def _optimum(law: Law) -> Any:
-    if law.optimum is None:
-        raise ValueError(f"{law.name} has no compute-optimal run: {law.equation} does not trade n against d")
-    return law.optimum
+    for i, param in enumerate(law.params):
+        fixed = param.name in fit.pin or param.name in fit.tie
+        linear = all(v.removeprefix("-") in law.names for v in param.powers.values() if isinstance(v, str))
+        if not fixed and linear and not (param.kind == "real" and param.powers):
+            held[param.name] = functools.partial(hold, i)
+    if {"alpha", "beta"} <= set(held) and "a" in law.derived and not fit.tie:
+        i, j = law.index("alpha"), law.index("beta")
+        unit = np.eye(len(law.params))
+        held["a"] = lambda value: ((1.0 - value) * unit[j] - value * unit[i], 0.0)
+    return held

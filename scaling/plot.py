@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from scaling.fit import Columns, Fit
+from scaling.backtest import HORIZONS, Heldout, Window
+from scaling.fit import Columns, Fit, predict
 from scaling.flops import c_6nd
-from scaling.intervals import LEVEL, Draws, Heldout, interval, scatter
+from scaling.intervals import LEVEL, Draws, interval, predict_runs, scatter
+from scaling.optimum import optimum as optimum_of
 
 # Okabe & Ito's palette, told apart by every common kind of colour blindness, and readable on white and on near-black.
 LAW, SECOND, HELDOUT = "#0072B2", "#009E73", "#D55E00"
@@ -40,17 +43,62 @@ STYLE = {
 
 
 def figures(
-    columns: Columns, fit: Fit, draws: Draws, heldout: Heldout | None, level: float = LEVEL
+    columns: Columns,
+    fit: Fit,
+    draws: Draws,
+    heldout: Heldout | None,
+    level: float = LEVEL,
+    windows: Sequence[Window] = (),
+    minima: Sequence[tuple[float, float, float]] = (),
 ) -> dict[str, Figure]:
-    """Name -> figure.  Laws that trade N against D get all four, others their residuals."""
+    """Name -> figure.  `minima` are (C, N, D) of the budgets' profiles; laws without an optimum get a curve instead."""
     with rc_context(STYLE):
         made = {}
-        if fit.law.optimum is not None:
-            made["isoflop"] = isoflop(columns, fit, heldout)
+        if fit.law.trades and set(fit.law.inputs) == {"n", "d"}:
+            if np.unique(columns["budget"]).size <= 12:
+                made["isoflop"] = isoflop(columns, fit, heldout)
             made["compute"] = compute(columns, draws, heldout, level)
-            made["optimum"] = optimum(columns, draws, heldout, level)
+            made["optimum"] = optimum(columns, draws, heldout, level, minima)
+        elif len(fit.law.inputs) == 1:
+            made["curve"] = curve(columns, draws, heldout, level)
+        if windows:
+            made["forecasts"] = forecasts(windows)
         made["residuals"] = residuals(columns, fit, heldout)
     return made
+
+
+def curve(columns: Columns, draws: Draws, heldout: Heldout | None, level: float = LEVEL) -> Figure:
+    """The output against the law's one input, with the band in which one more run should fall."""
+    draws = heldout.draws if heldout else draws
+    law, name = draws.fit.law, draws.fit.law.inputs[0]
+    figure, axes = _canvas(name.upper(), law.output)
+    grid = np.geomspace(columns[name].min() / 1.3, columns[name].max() * 2, 80)
+    low, high = np.transpose([interval(v, level) for v in predict_runs(draws, {name: grid}).T])
+    axes.fill_between(grid, _smooth(low), _smooth(high), color=LAW, alpha=0.16, lw=0, label=f"{level:.0%} for one run")
+    line = predict(law, draws.fit.theta, {name: grid})
+    label = "law of the smaller runs" if heldout else "law"
+    axes.plot(grid, np.exp(line) if law.space == "log" else line, color=LAW, lw=1.8, label=label)
+    held = np.isin(np.arange(columns[name].size), [run.row for run in heldout.runs] if heldout else [])
+    axes.plot(columns[name][~held], columns[law.output][~held], "o", ms=4, color=INK, alpha=0.5)
+    if held.any():
+        axes.plot(columns[name][held], columns[law.output][held], "D", ms=6, color=HELDOUT, label="held out")
+    _legend(figure)
+    return figure
+
+
+def forecasts(windows: Sequence[Window]) -> Figure:
+    """Signed error of every forecast of the expanding window against how far ahead it was made."""
+    figure, axes = _canvas("reach: compute of the run over the largest fitted", "forecast above measured (%)")
+    for i, window in enumerate(windows):
+        colour = to_hex(BUDGETS[i * len(BUDGETS) // max(len(windows), len(BUDGETS))])
+        for mask, fill in ((window.inside, colour), (~window.inside, "none")):
+            axes.plot(window.reach[mask], 100 * window.error[mask], "o", ms=5, color=colour, mfc=fill)
+        axes.plot([], [], "o", color=colour, label=f"fitted up to {si(window.cutoff)}")
+    for horizon in HORIZONS.values():
+        axes.axvline(horizon, color=INK, lw=0.6, ls=":")
+    axes.axhline(0, color=INK, lw=1)
+    _legend(figure)
+    return figure
 
 
 def isoflop(columns: Columns, fit: Fit, heldout: Heldout | None) -> Figure:
@@ -62,7 +110,7 @@ def isoflop(columns: Columns, fit: Fit, heldout: Heldout | None) -> Figure:
         n, loss = columns["n"][rows], columns["loss"][rows]
         c = np.exp(np.log(c_6nd(n, columns["d"][rows])).mean())
         grid = np.geomspace(n.min() / 1.4, n.max() * 1.4, 100)
-        axes.plot(grid, fit.law.loss(fit.params, grid, c / (6 * grid)), color=colour, ls="--" if held else "-", lw=1.6)
+        axes.plot(grid, fit.law(fit.params, grid, c / (6 * grid)), color=colour, ls="--" if held else "-", lw=1.6)
         axes.plot(n, loss, "o", ms=5, color=colour, label=f"{si(c)} FLOPs" + (", held out" if held else ""))
         best = loss.argmin()
         axes.plot(n[best], loss[best], "o", ms=11, mfc="none", mec=colour, mew=1.5)
@@ -77,11 +125,11 @@ def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: floa
     law, c = draws.fit.law, c_6nd(columns["n"], columns["d"])
     grid = np.geomspace(c.min() / 1.5, c.max() * 4, 80)
     errors = scatter(draws.fit, np.random.default_rng(1), draws.scale, grid.size)
-    losses = np.stack([law.optimum(draws.params, at)["loss"] for at in grid], 1) * np.exp(errors)
+    losses = optimum_of(law, draws.theta[:, None], grid)["loss"] * np.exp(errors)
     low, high = np.transpose([interval(column, level) for column in losses.T])
     axes.fill_between(grid, _smooth(low), _smooth(high), color=LAW, alpha=0.16, lw=0, label=f"{level:.0%} for one run")
     label = "law of the smaller budgets" if heldout else "law"
-    axes.plot(grid, law.optimum(draws.fit.params, grid)["loss"], color=LAW, lw=1.8, label=label)
+    axes.plot(grid, optimum_of(law, draws.fit.theta, grid)["loss"], color=LAW, lw=1.8, label=label)
     axes.plot(c, columns["loss"], ".", ms=5, color=INK, alpha=0.35)
     for budget, _, held in _budgets(columns, heldout):
         rows = np.flatnonzero(columns["budget"] == budget)
@@ -92,17 +140,21 @@ def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: floa
     return figure
 
 
-def optimum(columns: Columns, draws: Draws, heldout: Heldout | None, level: float = LEVEL) -> Figure:
-    """N_opt and D_opt against compute, all runs fitted; points are the best run of each budget, as measured."""
+def optimum(
+    columns: Columns, draws: Draws, heldout: Heldout | None, level: float = LEVEL, minima: Sequence[Any] = ()
+) -> Figure:
+    """N_opt and D_opt against compute, all runs fitted; points are minima of the budgets' profiles, or best runs."""
     figure, axes = _canvas("compute C = 6 N D (FLOPs)", "parameters N, tokens D")
     law, c = draws.fit.law, c_6nd(columns["n"], columns["d"])
     grid = np.geomspace(c.min() / 1.5, c.max() * 4, 40)
+    drawn, line = optimum_of(law, draws.theta[:, None], grid), optimum_of(law, draws.fit.theta, grid)
     for name, colour, label in (("n", LAW, "parameters N"), ("d", SECOND, "tokens D")):
-        sample = np.stack([law.optimum(draws.params, at)[name] for at in grid], 1)
-        low, high = np.transpose([interval(column, level) for column in sample.T])
+        low, high = np.transpose([interval(column, level) for column in drawn[name].T])
         axes.fill_between(grid, low, high, color=colour, alpha=0.16, lw=0)
-        axes.plot(grid, law.optimum(draws.fit.params, grid)[name], color=colour, lw=1.8, label=label)
-        for budget, _, held in _budgets(columns, heldout):
+        axes.plot(grid, line[name], color=colour, lw=1.8, label=label)
+        for at, n, d in minima:
+            axes.plot(at, n if name == "n" else d, "s", ms=5, color=colour)
+        for budget, _, held in _budgets(columns, heldout) if not minima else ():
             rows = np.flatnonzero(columns["budget"] == budget)
             best = rows[columns["loss"][rows].argmin()]
             axes.plot(c[best], columns[name][best], "D", ms=6, color=colour, mfc="none" if held else colour)
@@ -113,12 +165,13 @@ def optimum(columns: Columns, draws: Draws, heldout: Heldout | None, level: floa
 
 
 def residuals(columns: Columns, fit: Fit, heldout: Heldout | None) -> Figure:
-    """100 log(measured / fitted) against the fitted loss: a law that fits leaves no shape here."""
-    figure, axes = _canvas("loss fitted to all runs (nats per token)", "measured above fitted (%)", log=False)
-    fitted = columns["loss"] / np.exp(fit.residuals)
+    """100 log(measured / fitted) against what was fitted: a law that fits leaves no shape here."""
+    figure, axes = _canvas(f"{fit.law.output} fitted to all runs", "measured above fitted (%)", log=False)
+    fitted = predict(fit.law, fit.theta, columns)
+    fitted = np.exp(fitted) if fit.law.space == "log" else fitted
     for budget, colour, _ in _budgets(columns, heldout):
         rows = columns["budget"] == budget
-        axes.plot(fitted[rows], 100 * fit.residuals[rows], "o", ms=5, color=colour, label=f"{si(budget)} FLOPs")
+        axes.plot(fitted[rows], 100 * fit.residuals[rows], "o", ms=5, color=colour, label=si(budget))
     axes.axhline(0, color=INK, lw=1)
     if np.unique(columns["budget"]).size <= 8:
         _legend(figure)

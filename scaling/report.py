@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import math
+import os
 import pathlib
 import platform
 import re
@@ -12,27 +13,29 @@ import jinja2
 import markupsafe
 import numpy as np
 
-from scaling import plot
+from scaling import influence, plot
 from scaling.analyse import Analysis
+from scaling.backtest import axis
+from scaling.checklist import checklist
 from scaling.fit import Fit
 from scaling.flops import c_6nd
 from scaling.laws import PUBLISHED
-from scaling.records import COUNTS
 
-GREEK = {"alpha": "α", "beta": "β", "alpha_N": "α_N", "alpha_D": "α_D"}
-MEANING = {
-    "E": "loss that neither more parameters nor more tokens remove",
-    "A": "loss that more parameters remove: A / N^α",
-    "B": "loss that more tokens remove: B / D^β",
-    "a": "best N grows as C^a",
-    "b": "best D grows as C^b",
-    "G": "best N = G (C/6)^a",
-}
+GREEK = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "eta": "η", "epsilon": "ε", "alpha_N": "α_N", "alpha_D": "α_D",
+    "alpha_C": "α_C", "alpha_S": "α_S", "alpha_B": "α_B", "e_inf": "ε_∞", "L_inf": "L_∞",
+}  # fmt: skip
+DERIVED = {"a": "best N grows as C^a", "b": "best D grows as C^b", "G": "best N = G (C/6)^a"}
 SHOWN = 5  # dropped rows that the terminal lists
+DRAWS_KEPT = 200  # resamples in fit.json, for `plan`
 CAPTIONS = {
     "isoflop": "Loss against parameters at equal compute. Lines are the law{forecast}; rings mark the best runs.",
     "compute": "The loss that compute buys, law{forecast}. The band is where one more run at the optimum should fall.",
-    "optimum": "The best N and D for a budget, all runs fitted. Diamonds are the best runs, open where held out.",
+    "optimum": "The best N and D for a budget, all runs fitted. Squares are minima of the budgets' profiles, diamonds "
+    "the best runs, open where held out.",
+    "curve": "Measured runs and the law{forecast}. The band is where one more run should fall.",
+    "forecasts": "How far off the law was on runs it had not seen, fitted to the smaller ones at each cutoff. Open: "
+    "outside its interval.",
     "residuals": "What the law of all runs leaves. A pattern, or one budget on one side, means the law is wrong here.",
 }
 
@@ -40,20 +43,38 @@ CAPTIONS = {
 def write(out: str | pathlib.Path, analysis: Analysis) -> None:
     """report.html (one self-contained file), fit.json, rows.jsonl (what was fitted) and plots/*.{svg,png} in `out`.
 
-    Not runs.jsonl: `out` may be the sweep's own folder, whose table also holds rows that could not be fitted.
+    Not runs.jsonl: `out` may be the sweep's own folder, whose table also holds rows that could not be fitted.  All is
+    made before the first file is written, and each file appears whole.
     """
     out = pathlib.Path(out)
+    minima = [(m.c, m.n, m.d) for m in analysis.profiles.minima if m.status == "ok"] if analysis.profiles else []
+    made = plot.figures(
+        analysis.columns, analysis.fit, analysis.draws, analysis.heldout, analysis.level, analysis.windows, minima
+    )
+    inline = {name: plot.svg(figure, name) for name, figure in made.items()}
+    texts = {
+        "rows.jsonl": "".join(json.dumps(row) + "\n" for row in rows(analysis)),
+        "fit.json": json.dumps(as_json(analysis), indent=1, allow_nan=False) + "\n",
+        "report.html": html(analysis, inline),
+        **{f"plots/{name}.svg": text.replace("currentColor", plot.INK) for name, text in inline.items()},
+    }
     (out / "plots").mkdir(parents=True, exist_ok=True)
-    with (out / "rows.jsonl").open("w") as file:
-        file.writelines(json.dumps(row) + "\n" for row in analysis.rows)
-    (out / "fit.json").write_text(json.dumps(as_json(analysis), indent=1, allow_nan=False) + "\n")
-    figures = plot.figures(analysis.columns, analysis.fit, analysis.draws, analysis.heldout, analysis.level)
-    inline = {}
-    for name, figure in figures.items():
-        inline[name] = plot.svg(figure, name)
-        (out / "plots" / f"{name}.svg").write_text(inline[name].replace("currentColor", plot.INK))
+    for name, text in texts.items():
+        beside = out / f"{name}.part"
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, out / name)
+    for name, figure in made.items():
         plot.png(figure, out / "plots" / f"{name}.png")
-    (out / "report.html").write_text(html(analysis, inline), encoding="utf-8")
+
+
+def rows(analysis: Analysis) -> list[dict[str, Any]]:
+    """What was fitted: every original column of the rows kept, and which number of each was N, D and loss."""
+    table = analysis.runs.table
+    plain = lambda v: None if isinstance(v, float) and not math.isfinite(v) else v
+    return [
+        {name: plain(v[i].item() if isinstance(v[i], np.generic) else v[i]) for name, v in table.items()}
+        for i in range(len(analysis.runs.where))
+    ]
 
 
 def summary(analysis: Analysis, out: str | pathlib.Path | None = None) -> str:
@@ -62,44 +83,76 @@ def summary(analysis: Analysis, out: str | pathlib.Path | None = None) -> str:
 
 
 def _heading(analysis: Analysis) -> list[str]:
-    budgets, runs = np.unique(analysis.columns["budget"]), analysis.fit.residuals.size
-    return [
-        analysis.fit.law.equation,
-        f"{runs} runs at {budgets.size} budgets, {plot.si(budgets[0])} to {plot.si(budgets[-1])} FLOPs (C = 6 N D); "
-        f"N = {analysis.count}; loss in nats per token",
+    fit, runs = analysis.fit, analysis.runs
+    c = axis(fit.law, analysis.columns)
+    unit = "FLOPs (C = 6 N D)" if fit.law.trades else f"{fit.law.inputs[0].upper()}"
+    held = "".join(f"; {k} pinned at {v:g}" for k, v in fit.pin.items()) + "".join(
+        f"; {k} = {v}" for k, v in fit.tie.items()
+    )
+    text = [
+        f"{fit.law.equation}{held}",
+        f"{fit.residuals.size} rows of {np.unique(runs.run).size} runs, {plot.si(c.min())} to {plot.si(c.max())} "
+        f"{unit}; "
+        + ", ".join(
+            f"{role} = {name}" for role, name in runs.mapping.items() if role in (*fit.law.inputs, fit.law.output)
+        ),
     ]
+    return text + [f"  {sentence}" for sentence in runs.said]
 
 
 def _forecast(analysis: Analysis) -> list[str]:
     held = analysis.heldout
     if held is None:
         return ["no budget was held out: nothing here says how well this law predicts"]
-    low, high = held.interval
-    return [
-        f"held out   {plot.si(held.budget)} FLOPs, {len(held.runs)} runs; forecast from the "
-        f"{held.fit.residuals.size} runs of smaller budgets, {reach(analysis):.2g} times below",
-        f"predicted  {held.predicted:.4f}  best loss there, {held.level:.0%} interval {low:.4f} to {high:.4f}",
-        f"measured   {held.measured:.4f}  {'inside' if held.inside else 'OUTSIDE'} the interval",
-        f"error      {held.relative_error:+.2%}",
+    best, many = held.best, len(held.runs)
+    low, high = best.interval
+    lines = [
+        f"held out   {plot.si(held.budget)}, {many} run{'s' * (many > 1)}; forecast from the {held.fit.residuals.size} "
+        f"below, {held.reach:.2g} times beyond them",
     ]
+    if held.isoflop:
+        lines += [
+            f"predicted  {best.predicted:.4f}  best {held.fit.law.output} there, {held.level:.0%} interval {low:.4f} "
+            f"to {high:.4f}",
+            f"measured   {best.measured:.4f}  {'inside' if best.inside else 'OUTSIDE'} the interval",
+            f"error      {held.relative_error:+.2%}",
+        ]
+    else:
+        lines.append(f"error      {held.relative_error:+.2%}  mean of the held-out runs")
+    lines.append(
+        f"           root mean square {held.rms_error:.2%} over the {many}, {held.coverage:.0%} inside {held.level:.0%}"
+    )
+    for row in analysis.horizons:
+        lines.append(
+            f"  {row['horizon']:<9} {row['mean_error']:+.2%} mean, {row['rms_error']:.2%} rms, {row['coverage']:.0%} "
+            f"inside, {row['forecasts']} forecasts from {row['windows']} cutoff{'s' * (row['windows'] > 1)}"
+        )
+    return lines
 
 
 def _table(analysis: Analysis) -> list[str]:
-    lines = [f"all {analysis.fit.residuals.size} runs   fitted   {analysis.level:.0%} interval"]
+    lines = [f"all {analysis.fit.residuals.size} rows   fitted   {analysis.level:.0%} interval"]
     for name, value in constants(analysis).items():
-        low, high = analysis.intervals[name]
-        line = f"  {GREEK.get(name, name):<4}{value:>12.4g}   {low:>9.4g} to {high:<9.4g}  {MEANING.get(name, '')}"
+        ends = analysis.intervals.get(name)
+        text = f"{ends[0]:>9.4g} to {ends[1]:<9.4g}" if ends else f"{'held':>9}{'':13}"
+        line = f"  {GREEK.get(name, name):<5}{value:>11.4g}   {text}  {meanings(analysis.fit).get(name, '')}"
         lines.append(line.rstrip())
     return lines
 
 
 def _notes(analysis: Analysis, out: str | pathlib.Path | None) -> list[str]:
-    lines = [certificate(analysis.fit), gap_sentence(analysis)]
-    if analysis.dropped:
-        lines.append(f"left out {len(analysis.dropped)}:")
-        lines += [f"  {entry['row']}: {entry['reason']}" for entry in analysis.dropped[:SHOWN]]
-        if len(analysis.dropped) > SHOWN:
-            lines.append(f"  and {len(analysis.dropped) - SHOWN} more, listed in the report")
+    lines = [certificate(analysis.fit)]
+    for name, lines_of in approaches(analysis).items():
+        low, high = lines_of["a"]["interval"]
+        lines.append(f"{name}: a {lines_of['a']['value']:.4g} [{low:.4g}, {high:.4g}]")
+    if "train_loss" in analysis.runs.table or "name" in analysis.runs.table:
+        lines.append(gap_sentence(analysis))
+    dropped = analysis.runs.dropped
+    if dropped:
+        lines.append(f"left out {len(dropped)}:")
+        lines += [f"  {entry['row']}: {entry['reason']}" for entry in dropped[:SHOWN]]
+        if len(dropped) > SHOWN:
+            lines.append(f"  and {len(dropped) - SHOWN} more, listed in the report")
     lines += [f"! {sentence}" for sentence in analysis.warnings]
     if out is not None:
         lines.append(f"report: {pathlib.Path(out) / 'report.html'}; all digits: fit.json; figures: plots/")
@@ -108,9 +161,12 @@ def _notes(analysis: Analysis, out: str | pathlib.Path | None) -> list[str]:
 
 def certificate(fit: Fit) -> str:
     """How far the optimum itself can be trusted, which is another question than the data's noise."""
+    found = fit.certificate
+    other = found.other_minima
+    text = f"; next minimum {other[0]['above']:.0%} above" if other else ""
     return (
-        f"optimum: {fit.starts_at_optimum:.0%} of {fit.starts} starts end in it; "
-        f"gradient norm {fit.gradient_norm:.1e}, Hessian condition {fit.hessian_condition:.1e}"
+        f"optimum: {found.starts_at_optimum:.0%} of {found.starts} starts end in it{text}; "
+        f"gradient {found.gradient_norm:.0e}, Hessian condition {found.hessian_condition:.0e}"
     )
 
 
@@ -123,52 +179,86 @@ def gap_sentence(analysis: Analysis) -> str:
 
 def constants(analysis: Analysis) -> dict[str, float]:
     """The law's parameters and what follows from them."""
-    params = analysis.fit.params
-    return {**params, **{name: float(of(params)) for name, of in analysis.fit.law.derived.items()}}
+    return {**analysis.fit.params, **analysis.fit.derived}
+
+
+def meanings(fit: Fit) -> dict[str, str]:
+    return {**{p.name: p.meaning for p in fit.law.params}, **DERIVED}
 
 
 def as_json(analysis: Analysis) -> dict[str, Any]:
     """fit.json: every number at full precision; null where a number is not finite."""
     fit, held = analysis.fit, analysis.heldout
-    derived = {name: value for name, value in constants(analysis).items() if name not in fit.params}
+    kept = analysis.draws.theta[:DRAWS_KEPT]
     plain = {
         "law": fit.law.name,
         "equation": fit.law.equation,
         "source": fit.law.source,
-        "counting": {"n": analysis.count, "d": "tokens_seen", "c": "6 n d", "loss": "nats per token"},
-        "space": "log loss",
+        "counting": {**analysis.runs.mapping, "c": "6 n d" if fit.law.trades else analysis.runs.mapping.get("c")},
+        "space": "log " + fit.law.output if fit.law.space == "log" else fit.law.output,
         "delta": fit.delta,
         "objective": fit.objective,
         "n_rows": fit.residuals.size,
-        "dropped": analysis.dropped,
+        "n_runs": int(np.unique(analysis.runs.run).size),
+        "dropped": analysis.runs.dropped,
+        "guesses": analysis.runs.said,
         "params": fit.params,
-        "derived": derived,
+        "units": {p.name: p.unit for p in fit.law.params if p.unit},
+        "pinned": fit.pin,
+        "tied": fit.tie,
+        "derived": fit.derived,
         "interval": {
-            "level": analysis.level, "method": analysis.draws.method, "draws": len(analysis.draws), **analysis.intervals
+            "level": analysis.level, "method": f"{analysis.draws.method}, percentile", "draws": analysis.draws.size,
+            **analysis.intervals,
         },
-        "certificate": {
-            "gradient_norm": fit.gradient_norm, "starts": fit.starts, "starts_at_optimum": fit.starts_at_optimum,
-            "hessian_condition": fit.hessian_condition,
-        },
+        "other_intervals": analysis.other_intervals,
+        "certificate": fit.certificate._asdict(),
         "residual_rms": float(np.sqrt(np.mean(fit.residuals**2))),
+        "range": {name: [float(np.min(v)), float(np.max(v))] for name, v in analysis.columns.items()},
         "heldout": held and {
-            "budget": held.budget, "reach": reach(analysis), "n_rows_fitted": held.fit.residuals.size,
-            "predicted": held.predicted, "interval": held.interval, "measured": held.measured,
-            "relative_error": held.relative_error, "inside": held.inside,
-            "past_errors": held.past, "params": held.fit.params,
-            "optimum": held.optimum, "runs": held.runs,
+            "budget": held.budget, "reach": held.reach, "n_rows_fitted": held.fit.residuals.size,
+            "predicted": held.best.predicted, "interval": held.best.interval, "measured": held.best.measured,
+            "relative_error": held.relative_error, "of": "best loss of the budget" if held.isoflop else "mean of runs",
+            "inside": held.best.inside, "mean_error": held.mean_error,
+            "rms_error": held.rms_error, "coverage": held.coverage, "past_errors": held.past,
+            "params": held.fit.params, "optimum": held.optimum, "runs": [run._asdict() for run in held.runs],
         },
-        "backtest": analysis.backtest,
+        "backtest": [
+            {"cutoff": w.cutoff, "n_rows_fitted": w.fitted, "params": fit.law.published(w.theta), "reach": w.reach,
+             "relative_error": w.error, "inside": w.inside}
+            for w in analysis.windows
+        ],
+        "horizons": analysis.horizons,
+        "selection": analysis.selection,
+        "influence": influence.as_dicts(analysis.influence),
+        "conventions": analysis.conventions,
+        "approaches": approaches(analysis),
+        "profiles": [m._asdict() for m in analysis.profiles.minima] if analysis.profiles else [],
         "kaplan": {
             name: {"equation": one.law.equation, "params": one.params, "n_rows": one.residuals.size}
             for name, one in analysis.kaplan.items()
         },
         "gap": gaps(analysis),
         "warnings": analysis.warnings,
+        "resamples": {"theta": kept, "scale": analysis.draws.scale[: DRAWS_KEPT], "residuals": fit.residuals[:2000]},
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("jax", "numpy")},
     }  # fmt: skip
     return _finite(plain)
+
+
+def approaches(analysis: Analysis) -> dict[str, dict[str, dict[str, Any]]]:
+    """name -> {"a": value and interval, "b": …} of approaches 1 and 2, where the runs allow them."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    if analysis.profiles:
+        found["isoFLOP profiles (approach 2)"] = _lines(analysis.profiles.n, analysis.profiles.d)
+    if analysis.envelope:
+        found["envelope of curves (approach 1)"] = _lines(analysis.envelope.n_line, analysis.envelope.d_line)
+    return found
+
+
+def _lines(n: Any, d: Any) -> dict[str, dict[str, Any]]:
+    return {name: {"value": line.exponent, "interval": line.interval} for name, line in (("a", n), ("b", d))}
 
 
 def html(analysis: Analysis, figures: dict[str, str]) -> str:
@@ -189,32 +279,37 @@ def html(analysis: Analysis, figures: dict[str, str]) -> str:
     forecast = " fitted without the held-out budget" if analysis.heldout else ""
     return environment.get_template("report.html.jinja").render(
         a=analysis,
+        approaches=approaches(analysis),
         constants=constants(analysis),
-        counts=COUNTS,
         figures={name: (figure, CAPTIONS[name].format(forecast=forecast)) for name, figure in figures.items()},
         gap=gap_sentence(analysis),
         certificate=certificate(analysis.fit),
+        checklist=checklist(analysis),
         greek=GREEK,
-        meaning=MEANING,
+        meaning=meanings(analysis.fit),
         published=PUBLISHED,
-        reach=reach(analysis),
+        quantity=influence.quantity(analysis.fit.law),
         run_table=run_table(analysis),
         executed=executed(analysis),
+        span=axis(analysis.fit.law, analysis.columns),
         versions=as_json(analysis)["versions"],
     )
 
 
-def run_table(analysis: Analysis) -> list[dict[str, Any]]:
-    """One entry per run, cheapest first: its record, its columns, and what the law leaves of it."""
-    columns, residuals = analysis.columns, analysis.fit.residuals
-    held = set() if analysis.heldout is None else {run["n"] * run["d"] for run in analysis.heldout.runs}
-    order = np.lexsort((columns["n"], columns["budget"]))
+def run_table(analysis: Analysis, most: int = 500) -> list[dict[str, Any]]:
+    """One entry per row, cheapest first: its record, its columns, and what the law leaves of it; at most `most`."""
+    columns, residuals, held = analysis.columns, analysis.fit.residuals, analysis.heldout
+    left_out = {run.row for run in held.runs} if held else set()
+    order = np.argsort(axis(analysis.fit.law, columns), kind="stable")[:most]
+    records = rows(analysis)
     return [
         {
-            "record": analysis.rows[i],
+            "record": records[i],
+            "where": records[i].get("name") or analysis.runs.where[i],
             **{name: float(v[i]) for name, v in columns.items()},
-            "residual": float(np.expm1(residuals[i])),
-            "held": columns["n"][i] * columns["d"][i] in held,
+            "measured": float(columns[analysis.fit.law.output][i]),
+            "residual": float(np.expm1(residuals[i]) if analysis.fit.law.space == "log" else residuals[i]),
+            "held": int(i) in left_out,
         }
         for i in order
     ]
@@ -222,29 +317,26 @@ def run_table(analysis: Analysis) -> list[dict[str, Any]]:
 
 def gaps(analysis: Analysis) -> dict[str, float] | None:
     """Held-out minus training loss, nats per token, over the runs that recorded both."""
-    both = [r["loss"] - r["train_loss"] for r in analysis.rows if isinstance(r.get("train_loss"), int | float)]
-    return {"mean": float(np.mean(both)), "worst": max(both), "runs": len(both)} if both else None
+    train = analysis.runs.table.get("train_loss")
+    if train is None or train.dtype != np.float64 or analysis.fit.law.output != "loss":
+        return None
+    both = (analysis.columns["loss"] - train)[np.isfinite(train)]
+    return {"mean": float(both.mean()), "worst": float(both.max()), "runs": both.size} if both.size else None
 
 
 def executed(analysis: Analysis) -> tuple[float, float] | None:
     """Least and most FLOPs executed (attention and head included) per FLOP that 6 N D counts."""
-    both = [row.get("flops_train") for row in analysis.rows]
-    if not all(both):
+    flops = analysis.runs.table.get("flops_train")
+    if flops is None or flops.dtype != np.float64 or not analysis.fit.law.trades or not np.isfinite(flops).all():
         return None
-    ratio = np.array(both, np.float64) / c_6nd(analysis.columns["n"], analysis.columns["d"])
+    ratio = flops / c_6nd(analysis.columns["n"], analysis.columns["d"])
     return float(ratio.min()), float(ratio.max())
-
-
-def reach(analysis: Analysis) -> float | None:
-    """How far the forecast went: the held-out budget over the largest one fitted."""
-    held = analysis.heldout
-    return held and float(held.budget / c_6nd(held.fit.columns["n"], held.fit.columns["d"]).max())
 
 
 def sig(value: float | None, digits: int = 4) -> str:
     """`digits` significant figures; plain where a reader would write it plain."""
-    if value is None or not math.isfinite(value):
-        return "–"
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return "∞" if value == math.inf else "–"
     if value == 0 or 1e-3 <= abs(value) < 1e6:
         places = 0 if value == 0 else max(0, digits - 1 - math.floor(math.log10(abs(value))))
         return f"{value:,.{places}f}".replace("-", "−")
@@ -252,12 +344,16 @@ def sig(value: float | None, digits: int = 4) -> str:
 
 
 def formula(text: str) -> markupsafe.Markup:
-    """x^α and x_N as HTML."""
-    text = re.sub(r"_(\w)", r"<sub>\1</sub>", str(markupsafe.escape(text)))
+    """x^α, x^(-α) and x_N as HTML."""
+    text = re.sub(r"_([\w∞])", r"<sub>\1</sub>", str(markupsafe.escape(text)))
+    text = re.sub(r"\^\(([^()]*)\)", r"<sup>\1</sup>", text)
     return markupsafe.Markup(re.sub(r"\^(\w+)(<sub>\w</sub>)?", r"<sup>\1\2</sup>", text))
 
 
 def _finite(tree: Any) -> Any:
+    """Arrays as lists, and null for what JSON has no number for."""
+    if isinstance(tree, np.ndarray | np.generic):
+        tree = tree.tolist()
     if isinstance(tree, dict):
         return {name: _finite(v) for name, v in tree.items()}
     if isinstance(tree, list | tuple):

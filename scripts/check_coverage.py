@@ -1,7 +1,7 @@
 """How often do 95 % intervals hold the truth?  Sweeps drawn from a known law, fitted as a user's would be.
 
-python -m scripts.check_coverage                   two designs, two seeds, 200 sweeps each; a few minutes
-python -m scripts.check_coverage --trials 1000 --draws 400
+python -m scripts.check_coverage                        20, 40 and 240 runs, every method, 200 sweeps each
+python -m scripts.check_coverage --trials 1000 --rows 40 --methods residual
 """
 
 import argparse
@@ -10,31 +10,49 @@ import time
 import numpy as np
 
 from scaling import laws
-from scaling.fit import fit
-from scaling.intervals import bootstrap, interval
+from scaling.fit import Fit, fit
+from scaling.intervals import bootstrap, constants, profile
 
 TRUTH = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}  # Hoffmann et al. 2022, rounded
 NAMES = (*TRUTH, "a")
-DESIGNS = {"25 runs": 5, "50 runs": 10}  # sizes at each of five budgets
+ROWS = {20: (5, 4), 40: (5, 8), 240: (12, 20)}  # rows -> budgets, sizes of each
+METHODS = ("residual", "pairs", "bca", "profile", "cluster")
+CHECKPOINTS = 4  # of each run, for "cluster": their errors are the run's own and half as much again of their own
 
 
-def design(sizes: int, low: float = 1e17, high: float = 1e19, reach: float = 4.0) -> dict[str, np.ndarray]:
-    """n and d of `sizes` runs at each of five budgets of `low` to `high` FLOPs, from N_opt / reach to N_opt * reach."""
-    c = np.repeat(np.geomspace(low, high, 5), sizes)
-    n = laws.n_opt(TRUTH, c) * np.tile(np.geomspace(1 / reach, reach, sizes), 5)
+def design(sizes: int, budgets: int = 5, low: float = 1e17, high: float = 1e19, reach: float = 4.0):
+    """n and d of `sizes` runs at each of `budgets` of `low` to `high` FLOPs, from N_opt / reach to N_opt * reach."""
+    c = np.repeat(np.geomspace(low, high, budgets), sizes)
+    n = laws.n_opt(TRUTH, c) * np.tile(np.geomspace(1 / reach, reach, sizes), budgets)
     return {"n": n, "d": c / (6 * n)}
 
 
-def covered(sizes: int, *, trials: int, draws: int, seed: int, noise: float = 0.005) -> np.ndarray:
+def intervals(found: Fit, method: str, draws: int, seed: int, run: np.ndarray | None) -> dict[str, tuple[float, float]]:
+    """95 % intervals of `NAMES`."""
+    if method == "profile":
+        return profile(found, 0.95)
+    resample = {"bca": "pairs"}.get(method, method)
+    sample = bootstrap(found, draws=draws, seed=seed, method=resample, run=run if method == "cluster" else None)
+    return constants(sample, 0.95, "bca" if method == "bca" else "percentile")
+
+
+def covered(rows: int, method: str, *, trials: int, draws: int, seed: int, noise: float = 0.005) -> np.ndarray:
     """[trials, constants]: did the 95 % interval of each of `NAMES` hold the truth?  `noise` is sd of log loss."""
-    runs, rng = design(sizes), np.random.default_rng(seed)
+    budgets, sizes = ROWS[rows] if rows in ROWS else (5, rows // 5)
+    runs, rng = design(sizes, budgets), np.random.default_rng(seed)
+    run = np.arange(runs["n"].size)
+    if method == "cluster":
+        keep = np.repeat(run, CHECKPOINTS)
+        share = np.tile(np.geomspace(0.25, 1.0, CHECKPOINTS), run.size)
+        runs, run = {"n": runs["n"][keep], "d": runs["d"][keep] * share}, keep
     truth = {**TRUTH, "a": laws.a(TRUTH)}
     found = []
     for trial in range(trials):
-        loss = laws.chinchilla_loss(TRUTH, runs["n"], runs["d"]) * np.exp(noise * rng.standard_normal(runs["n"].size))
-        sample = bootstrap(fit(laws.chinchilla, {**runs, "loss": loss}), draws=draws, seed=trial)
-        values = {**sample.params, "a": laws.a(sample.params)}
-        ends = {name: interval(values[name], 0.95) for name in NAMES}
+        errors = noise * rng.standard_normal(np.unique(run).size)[run]
+        if method == "cluster":
+            errors += 0.5 * noise * rng.standard_normal(run.size)
+        loss = laws.chinchilla(TRUTH, runs["n"], runs["d"]) * np.exp(errors)
+        ends = intervals(fit(laws.chinchilla, {**runs, "loss": loss}, certify=False), method, draws, trial, run)
         found.append([ends[name][0] <= truth[name] <= ends[name][1] for name in NAMES])
     return np.array(found)
 
@@ -42,24 +60,23 @@ def covered(sizes: int, *, trials: int, draws: int, seed: int, noise: float = 0.
 def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--trials", type=int, default=200)
-    flags.add_argument("--draws", type=int, default=1000)
-    flags.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    flags.add_argument("--draws", type=int, default=400)
+    flags.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
+    flags.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    flags.add_argument("--noise", type=float, default=0.005)
+    flags.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = flags.parse_args()
-    print(f"covered, %, of {options.trials} sweeps; noise 0.5 %, {options.draws} draws")
-    print(f"{'design':<10}{'seed':<6}" + "".join(f"{name:>7}" for name in NAMES) + "  seconds", flush=True)
-    every = []
-    for name, sizes in DESIGNS.items():
-        for seed in options.seeds:
-            start = time.monotonic()
-            every.append(covered(sizes, trials=options.trials, draws=options.draws, seed=seed))
-            print(f"{name:<10}{seed:<6}{row(every[-1])}{time.monotonic() - start:>9.0f}", flush=True)
-    pooled = np.concatenate(every)
-    error = 100 * np.sqrt(0.05 * 0.95 / len(pooled))
-    print(f"{'pooled':<16}{row(pooled)}   (± {error:.1f} from {len(pooled)} sweeps alone)")
-
-
-def row(hits: np.ndarray) -> str:
-    return "".join(f"{100 * share:>7.1f}" for share in hits.mean(0))
+    print(f"covered, %, of {options.trials} sweeps a line; noise {options.noise:.1%}, {options.draws} draws")
+    print(f"{'method':<10}{'rows':<6}{'seed':<6}" + "".join(f"{name:>7}" for name in NAMES) + "  seconds", flush=True)
+    for method in options.methods:
+        for rows in options.rows:
+            for seed in options.seeds:
+                start = time.monotonic()
+                hits = covered(rows, method, trials=options.trials, draws=options.draws, seed=seed, noise=options.noise)
+                shares = "".join(f"{100 * share:>7.1f}" for share in hits.mean(0))
+                print(f"{method:<10}{rows:<6}{seed:<6}{shares}{time.monotonic() - start:>9.0f}", flush=True)
+    error = 100 * np.sqrt(0.05 * 0.95 / options.trials)
+    print(f"(± {error:.1f} from the number of sweeps alone)")
 
 
 if __name__ == "__main__":

@@ -13,21 +13,15 @@ import pytest
 import scipy.optimize
 import scipy.stats
 
-from scaling import laws
-from scaling.analyse import analyse, design_warnings, frontier
-from scaling.fit import LOG_MSE, fit
-from scaling.intervals import (
-    Draws,
-    backtest,
-    bootstrap,
-    constants,
-    discrepancy,
-    heldout,
-    interval,
-    predict_runs,
-    undefined,
-)
-from scaling.laws import chinchilla, kaplan_d, kaplan_n
+from scaling import laws, readers, records
+from scaling.analyse import analyse
+from scaling.backtest import backtest, by_horizon, discrepancy, heldout, select
+from scaling.fit import LOG_MSE, centre, fit
+from scaling.identify import design_warnings, frontier
+from scaling.intervals import bca, bootstrap, constants, interval, predict_runs, profile, quantiles, undefined
+from scaling.laws import LAWS, chinchilla
+from scaling.laws.kaplan import kaplan_d, kaplan_n
+from scaling.solver import solve
 from scripts.check_coverage import NAMES, TRUTH, covered, design
 
 OTHER = {"E": 2.1, "A": 213.0, "B": 5.0e6, "alpha": 0.29, "beta": 0.71}  # a steep law, like that of Gemstones
@@ -39,7 +33,7 @@ def columns(truth=TRUTH, noise=0.0, seed=0, sizes=5, **shape):
     budget = np.repeat(np.unique(np.round(np.log(6 * runs["n"] * runs["d"]), 6)), sizes)
     return {
         **runs,
-        "loss": laws.chinchilla_loss(truth, runs["n"], runs["d"]) * np.exp(errors),
+        "loss": chinchilla(truth, runs["n"], runs["d"]) * np.exp(errors),
         "budget": np.exp(budget),
     }
 
@@ -57,7 +51,7 @@ def test_noise_free_runs_give_back_all_five_constants(truth, delta):
 
 @pytest.mark.parametrize(("law", "name"), [(kaplan_n, "n"), (kaplan_d, "d")], ids=["N", "D"])
 def test_noise_free_power_laws(law, name):
-    constant, exponent = law.params
+    constant, exponent = law.names
     x = np.geomspace(1e6, 1e9, 8)
     found = fit(law, {name: x, "loss": (8.8e13 / x) ** 0.076})
     assert found.params[constant] == pytest.approx(8.8e13, rel=1e-6)
@@ -66,14 +60,14 @@ def test_noise_free_power_laws(law, name):
 
 def test_intervals_hold_the_truth_as_often_as_they_say():
     """Two hundred sweeps with 0.5 % noise; scripts/check_coverage.py has more sweeps, seeds and designs."""
-    hits = covered(5, trials=200, draws=200, seed=3).mean(0)
+    hits = covered(25, "residual", trials=200, draws=200, seed=3).mean(0)
     for name, share in zip(NAMES, hits, strict=True):
         assert 0.93 <= share <= 0.97, f"the 95 % interval of {name} held the truth in {share:.1%} of 200 sweeps"
 
 
 def huber(params, data, delta):
     """The objective as Hoffmann et al. 2022 write it (equation 3), in raw units and NumPy."""
-    r = np.log(data["loss"]) - np.log(laws.chinchilla_loss(params, data["n"], data["d"]))
+    r = np.log(data["loss"]) - np.log(chinchilla(params, data["n"], data["d"]))
     size = np.abs(r)
     return float(np.sum(np.where(size <= delta, size**2 / 2, delta * (size - delta / 2))))
 
@@ -105,7 +99,7 @@ def test_no_scipy_optimiser_finds_less(delta):
 def test_least_squares_agrees_with_scipy():
     data = columns(noise=0.005)
     found = fit(chinchilla, data, delta=LOG_MSE)
-    residual = lambda x: np.log(data["loss"]) - np.log(laws.chinchilla_loss(named(x), data["n"], data["d"]))
+    residual = lambda x: np.log(data["loss"]) - np.log(chinchilla(named(x), data["n"], data["d"]))
     other = scipy.optimize.least_squares(
         residual, [0.5, 6, 6, 0.34, 0.28], xtol=1e-15, ftol=1e-15, gtol=1e-15, x_scale="jac"
     )
@@ -134,16 +128,15 @@ def test_the_answer_does_not_depend_on_units_of_loss():
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
 def test_the_answer_does_not_depend_on_the_scale_of_the_objective(scale):
     """The mean of the Huber losses instead of their sum stops other optimisers where they start."""
-    from scaling.fit import centre, solve
-
     data = columns(noise=0.005)
     one = fit(chinchilla, data)
-    x, y, _ = centre(chinchilla, data)
-    starts = np.asarray(chinchilla.starts)[::8]
-    weights = np.full((len(starts), y.size), scale)
-    two = solve(chinchilla, x, np.tile(y, (len(starts), 1)), weights, starts, 1e-3)
+    problem = centre(chinchilla, data)
+    here = chinchilla.rescale(one.theta, problem.units, sign=-1.0)
+    starts = here + 0.1 * np.random.default_rng(0).standard_normal((8, 5))
+    y = problem.y[None]
+    two = solve(chinchilla.predict, problem.x, y, np.full_like(y, scale), starts, 1e-3)
     np.testing.assert_allclose(two.objective.min(), scale * one.objective, rtol=1e-12)
-    np.testing.assert_allclose(two.theta[two.objective.argmin()], one.theta, rtol=1e-7)
+    np.testing.assert_allclose(two.theta[two.objective.argmin()], here, rtol=1e-8)
 
 
 def test_order_of_rows_and_repeats():
@@ -192,29 +185,68 @@ def test_heldout_leaves_the_largest_budget_out_of_the_fit():
     largest = data["budget"] == data["budget"].max()
     assert held.fit.residuals.size == 20
     assert held.fit.columns["budget"].max() < data["budget"].max()
-    assert held.measured == data["loss"][largest].min()
-    assert held.predicted == pytest.approx(laws.l_opt(held.fit.params, held.budget))
-    assert held.relative_error == held.predicted / held.measured - 1
-    assert held.interval[0] < held.interval[1]
+    assert held.isoflop
+    assert held.best.measured == data["loss"][largest].min()
+    assert held.best.predicted == pytest.approx(laws.l_opt(held.fit.params, held.budget))
+    assert held.relative_error == held.best.predicted / held.best.measured - 1
+    assert held.best.interval[0] < held.best.interval[1]
     moved = {**data, "loss": np.where(largest, data["loss"] * 1.1, data["loss"])}
     again = heldout(chinchilla, moved, draws=200)
-    assert again.predicted == held.predicted
-    assert not again.inside
+    assert again.best.predicted == held.best.predicted
+    assert not again.best.inside
     assert again.relative_error < held.relative_error
+
+
+def test_runs_of_no_budget_are_judged_by_their_mean():
+    """The best of scattered runs is the luckiest too: its error is no forecast's."""
+    rng = np.random.default_rng(0)
+    n, d = np.exp(rng.uniform(17, 23, 80)), np.exp(rng.uniform(21, 26, 80))
+    data = {"n": n, "d": d, "loss": chinchilla(TRUTH, n, d) * np.exp(0.005 * rng.standard_normal(80))}
+    held = heldout(chinchilla, {**data, "budget": records.budgets(6 * n * d)}, draws=100)
+    assert not held.isoflop
+    assert held.relative_error == pytest.approx(np.mean([run.relative_error for run in held.runs]))
+    assert len(held.runs) >= 3
 
 
 def test_a_true_law_forecasts_exactly():
     held = heldout(chinchilla, columns(), draws=50)
-    assert held.predicted == pytest.approx(laws.l_opt(TRUTH, held.budget), rel=1e-6)
-    assert max(abs(row["relative_error"]) for row in backtest(chinchilla, columns())) < 1e-4
+    assert held.best.predicted == pytest.approx(laws.l_opt(TRUTH, held.budget), rel=1e-6)
+    windows = backtest(chinchilla, columns(), draws=0)
+    assert max(np.abs(window.error).max() for window in windows) < 1e-4
+    assert [window.fitted for window in windows] == [10, 15, 20]
+    assert all((window.reach > 1).all() for window in windows)
 
 
-def test_discrepancy_is_students_t_of_the_earlier_errors():
-    errors = [0.01, -0.02, 0.015]
-    drawn = np.log(discrepancy(errors, 200_000))
-    expected = scipy.stats.t.ppf([0.05, 0.25, 0.75, 0.95], 3) * np.sqrt(np.mean(np.square(errors)))
-    np.testing.assert_allclose(np.quantile(drawn, [0.05, 0.25, 0.75, 0.95]), expected, rtol=0.02)
-    assert (discrepancy([], 5) == 1).all()
+def test_forecasts_are_sorted_by_how_far_ahead_they_were():
+    windows = backtest(chinchilla, columns(noise=0.005), draws=100)
+    rows = by_horizon(windows)
+    assert sum(row["forecasts"] for row in rows) == sum(window.rows.size for window in windows)
+    assert {row["horizon"] for row in rows} <= {"1 octave", "2 octaves", "3 octaves", "1 decade", "further"}
+    assert all(0.0 <= row["coverage"] <= 1.0 and row["rms_error"] >= abs(row["mean_error"]) for row in rows)
+
+
+def test_the_law_that_made_the_runs_is_selected():
+    """By forecasts of larger runs: Chinchilla's where it made them, Kaplan's where that did."""
+    candidates = {name: {"law": LAWS[name]} for name in ("chinchilla", "kaplan_nd")}
+    rows = select(candidates, columns(noise=0.001))
+    assert rows[0]["law"] == "chinchilla"
+    truth = {"N_c": 6.4e13, "D_c": 1.8e13, "alpha_N": 0.076, "alpha_D": 0.103}
+    made = columns()
+    made["loss"] = LAWS["kaplan_nd"](truth, made["n"], made["d"])
+    made["loss"] *= np.exp(0.001 * np.random.default_rng(1).standard_normal(25))
+    rows = select(candidates, made)
+    assert rows[0]["law"] == "kaplan_nd"
+    assert rows[0]["rms_error"] < rows[1]["rms_error"]
+
+
+def test_discrepancy_is_students_t_of_the_earlier_errors_and_grows_with_the_log_of_the_reach():
+    past = [(0.01, 2.0), (-0.02, 2.0), (0.03, 4.0)]
+    drawn = np.log(discrepancy(past, [2.0, 8.0], 200_000))
+    scaled = np.array([0.01, -0.02, 0.015]) / np.log(2.0)
+    expected = scipy.stats.t.ppf([0.05, 0.25, 0.75, 0.95], 3) * np.sqrt(np.mean(scaled**2)) * np.log(2.0)
+    np.testing.assert_allclose(np.quantile(drawn[:, 0], [0.05, 0.25, 0.75, 0.95]), expected, rtol=0.02)
+    np.testing.assert_allclose(drawn[:, 1], 3 * drawn[:, 0])
+    assert (discrepancy([], [3.0], 5) == 1).all()
 
 
 def test_a_law_that_bends_away_widens_its_own_forecast():
@@ -225,7 +257,7 @@ def test_a_law_that_bends_away_widens_its_own_forecast():
     held = heldout(chinchilla, bent, draws=400)
     assert len(held.past) == 2
     assert abs(held.relative_error) > 0.005
-    assert held.inside
+    assert held.best.inside
 
 
 def test_predictive_intervals_hold_new_runs():
@@ -234,10 +266,99 @@ def test_predictive_intervals_hold_new_runs():
     rng = np.random.default_rng(5)
     n, d = laws.n_opt(TRUTH, 1e20), laws.d_opt(TRUTH, 1e20)
     for seed in range(60):
-        sample = bootstrap(fit(chinchilla, columns(noise=0.005, seed=seed)), draws=100, seed=seed)
-        low, high = interval(predict_runs(sample, n, d), 0.9)
+        sample = bootstrap(fit(chinchilla, columns(noise=0.005, seed=seed), certify=False), draws=100, seed=seed)
+        low, high = interval(predict_runs(sample, {"n": n, "d": d}), 0.9)
         inside.append(low <= laws.l_opt(TRUTH, 1e20) * np.exp(0.005 * rng.standard_normal()) <= high)
     assert 48 <= sum(inside) <= 60  # 54 expected, sd 2.3
+
+
+def test_bca_of_symmetric_draws_is_the_percentile_interval_and_shifts_with_their_bias():
+    rng = np.random.default_rng(0)
+    draws, left = rng.standard_normal(40_000), rng.standard_normal(60)
+    left = np.r_[left, -left]  # no skewness: no acceleration
+    np.testing.assert_allclose(bca(draws, 0.0, left, 0.9), interval(draws, 0.9), atol=0.05)
+    low, high = bca(draws, 0.3, left, 0.9)
+    bias = scipy.stats.norm.cdf(0.3)
+    expected = scipy.stats.norm.ppf(scipy.stats.norm.cdf(2 * scipy.stats.norm.ppf(bias) + np.array([-1.6449, 1.6449])))
+    np.testing.assert_allclose((low, high), expected, atol=0.08)
+
+
+def test_profile_of_least_squares_on_a_line_is_students():
+    rng = np.random.default_rng(1)
+    x = np.geomspace(1e6, 1e9, 12)
+    data = {"x": x, "loss": 50 * x**-0.076 * np.exp(0.01 * rng.standard_normal(12))}
+    found = fit(LAWS["m1"], data, delta=LOG_MSE)
+    line = scipy.stats.linregress(np.log(x), np.log(data["loss"]))
+    half = line.stderr * scipy.stats.t.ppf(0.975, 10)
+    low, high = profile(found, 0.95)["c"]
+    assert (low, high) == (
+        pytest.approx(line.slope - half, abs=5e-3 * half),
+        pytest.approx(line.slope + half, abs=5e-3 * half),
+    )
+    half = line.intercept_stderr * scipy.stats.t.ppf(0.975, 10)
+    low, high = np.log(profile(found, 0.95)["b"])
+    assert high - low == pytest.approx(2 * half, rel=5e-3)
+
+
+def test_profile_agrees_with_the_bootstrap():
+    found = fit(chinchilla, columns(noise=0.005, sizes=10))
+    one, two = profile(found, 0.9), constants(bootstrap(found, draws=600), 0.9)
+    for name in ("E", "alpha", "beta", "a"):
+        assert one[name][0] < found.params.get(name, found.derived.get(name)) < one[name][1]
+        assert 0.5 < np.ptp(one[name]) / np.ptp(two[name]) < 1.6, name
+
+
+def test_checkpoints_of_one_run_are_redrawn_together():
+    """Ten checkpoints that share their run's error are one observation: the interval is that of the runs alone."""
+    data = columns(noise=0.005, sizes=8)
+    repeated = {name: np.repeat(v, 10) for name, v in data.items()}
+    run = np.repeat(np.arange(40), 10)
+    one = bootstrap(fit(chinchilla, data), draws=400, method="pairs")
+    two = bootstrap(fit(chinchilla, repeated), draws=400, run=run)
+    naive = bootstrap(fit(chinchilla, repeated), draws=400, method="pairs")
+    assert two.method == "cluster"
+    width = lambda draws: np.ptp(constants(draws, 0.9)["alpha"])
+    assert width(two) == pytest.approx(width(one), rel=0.15)
+    assert width(naive) < 0.6 * width(two)
+
+
+def test_exponents_can_be_tied_and_constants_pinned():
+    truth = {**TRUTH, "beta": 0.34}
+    data = columns(truth)
+    tied = fit(chinchilla, data, tie={"beta": "alpha"})
+    assert tied.params["alpha"] == tied.params["beta"] == pytest.approx(0.34, rel=1e-6)
+    pinned = fit(chinchilla, columns(noise=0.005), pin={"E": 1.69})
+    assert pinned.params["E"] == pytest.approx(1.69, rel=1e-12)
+    free = fit(chinchilla, columns(noise=0.005))
+    assert free.objective <= pinned.objective
+    exact = fit(chinchilla, columns(), pin={"E": 1.69, "A": 406.4, "alpha": 0.34})
+    assert exact.params["B"] == pytest.approx(410.7, rel=1e-6)
+    with pytest.raises(ValueError, match=r"A has the unit loss · n\^alpha, so it can be pinned only along with"):
+        fit(chinchilla, data, pin={"A": 406.4})
+    with pytest.raises(ValueError, match="has no parameter 'gamma'"):
+        fit(chinchilla, data, pin={"gamma": 1.0})
+    with pytest.raises(ValueError, match="E cannot be tied to alpha"):
+        fit(chinchilla, data, tie={"E": "alpha"})
+
+
+def test_the_certificate_says_what_other_minima_there_are():
+    certificate = fit(chinchilla, columns(noise=0.005)).certificate
+    assert certificate.gradient_norm < 1e-12
+    assert certificate.invariance < 1e-8
+    assert certificate.hessian_condition == pytest.approx(certificate.eigenvalues[0] / certificate.eigenvalues[-1])
+    assert min(certificate.eigenvalues) > 0
+    assert all(other["above"] > 0 for other in certificate.other_minima)
+
+
+def test_many_rows_need_no_more_memory_than_they_are():
+    """Thirty thousand rows: the starts see a sample, the optimum all of them, and a resample is one step."""
+    rng = np.random.default_rng(0)
+    n, d = np.exp(rng.uniform(17, 23, 30_000)), np.exp(rng.uniform(21, 26, 30_000))
+    data = {"n": n, "d": d, "loss": chinchilla(TRUTH, n, d) * np.exp(0.005 * rng.standard_normal(n.size))}
+    found = fit(chinchilla, data, certify=False)
+    assert found.params["alpha"] == pytest.approx(0.34, abs=0.002)
+    low, high = constants(bootstrap(found, draws=50), 0.9)["alpha"]
+    assert 1e-5 < high - low < 2e-3
 
 
 def test_frontier_is_the_lower_staircase():
@@ -267,17 +388,18 @@ def test_a_floor_that_runs_to_zero_is_said():
     assert any("some combination of the parameters is free" in sentence for sentence in found.warnings)
 
 
-def test_resamples_that_run_off_are_counted_and_left_out():
+def test_resamples_that_run_off_are_counted_and_stand_at_the_end_of_the_order():
     sample = bootstrap(fit(chinchilla, columns(noise=0.005)), draws=50)
     assert undefined(sample) == []
-    lost = {**sample.params, "A": sample.params["A"].copy(), "beta": sample.params["beta"].copy()}
-    lost["A"][:3], lost["beta"][2:5] = np.inf, np.nan
-    off = Draws(sample.fit, sample.method, lost, sample.scale)
+    theta = sample.theta.copy()
+    theta[:3, 1], theta[2:5, 3] = 800.0, np.nan  # A beyond float64; an exponent that is no number
+    off = sample._replace(theta=theta)
     (sentence,) = undefined(off)
     assert sentence.startswith("5 of 50 resamples")
-    ends = constants(off)
-    assert ends["A"] == interval(sample.params["A"][3:])
-    assert all(np.isfinite(ends[name]).all() for name in ends)
+    assert quantiles([1.0, 2.0, 3.0, np.inf], (0.2, 0.8)) == (1.0, np.inf)
+    ends = constants(off, 0.8)
+    assert np.isfinite(ends["alpha"]).all()
+    assert constants(off, 0.999)["A"][1] == np.inf
 
 
 def test_minima_at_the_edge_are_said():
@@ -291,7 +413,7 @@ def test_minima_at_the_edge_are_said():
 
 def test_too_few_sizes_are_said():
     n, d = np.meshgrid([1e7, 3e7, 9e7], np.geomspace(1e9, 1e11, 6))
-    data = {"n": n.ravel(), "d": d.ravel(), "loss": laws.chinchilla_loss(TRUTH, n, d).ravel()}
+    data = {"n": n.ravel(), "d": d.ravel(), "loss": chinchilla(TRUTH, n, d).ravel()}
     sentences = design_warnings(chinchilla, {**data, "budget": 6 * data["n"] * data["d"]})
     assert any("N takes only 3 values" in sentence for sentence in sentences)
 
@@ -303,11 +425,11 @@ def test_the_count_of_n_moves_the_exponents_and_is_the_callers():
         {"params_total": n, "params_non_embedding": n - 3e6, "tokens_seen": d, "loss": loss}
         for n, d, loss in zip(data["n"], data["d"], data["loss"], strict=True)
     ]
-    total = analyse(rows, draws=50)
-    inner = analyse(rows, count="params_non_embedding", draws=50)
+    table = readers.from_rows(rows)
+    total = analyse(table, draws=50, thorough=False)
+    inner = analyse(table, count="non_embedding", draws=50, thorough=False)
     assert total.fit.params["alpha"] == pytest.approx(0.34, rel=1e-6)
     assert inner.fit.params["alpha"] < 0.33
-    assert any("fold in 6 N D" in sentence for sentence in inner.warnings) or inner.columns["budget"].size
 
 
 # Published data are read in place: the folder is not part of this project.
@@ -329,7 +451,7 @@ def epoch(rows):
 @published
 def test_the_true_optimum_of_the_chinchilla_points():
     found = fit(chinchilla, epoch(240))
-    assert found.objective <= 1.0182741e-3
+    assert found.objective <= 1.0182740178e-3 * (1 + 1e-9)
     assert abs(found.params["alpha"] - 0.3473105) < 1e-6
     assert found.params["A"] == pytest.approx(477.8258, abs=1e-3)
     assert found.params["B"] == pytest.approx(2143.417, abs=1e-2)
@@ -338,12 +460,22 @@ def test_the_true_optimum_of_the_chinchilla_points():
 
 @published
 def test_resampled_chinchilla_points_give_the_published_errors():
-    """Besiroglu et al. 2024: standard errors of 4,000 resamples; a between .480 and .556."""
-    sample = bootstrap(fit(chinchilla, epoch(240)), draws=1000, method="pairs")
-    for name, error in {"E": 0.02566, "alpha": 0.01540, "beta": 0.02060}.items():
-        assert np.std(sample.params[name]) == pytest.approx(error, rel=0.1), name
-    low, high = interval(laws.a(sample.params), 0.95)
-    assert (low, high) == (pytest.approx(0.4805, abs=0.006), pytest.approx(0.5561, abs=0.006))
+    """Besiroglu et al. 2024: their 4,000 resamples (NumPy's old generator, seed 42), their standard errors."""
+    found = fit(chinchilla, epoch(240))
+    problem = centre(chinchilla, found.columns)
+    draw = np.random.RandomState(42)
+    weights = np.stack([np.bincount(draw.choice(240, 240), minlength=240) for _ in range(4000)]).astype(float)
+    start = np.tile(chinchilla.rescale(found.theta, problem.units, sign=-1.0), (4000, 1))
+    made = problem.solve(problem.y[None], weights, start, 1e-3)
+    assert made.gradient_norm.max() < 1e-9
+    params = chinchilla.published(problem.raw(made.theta))
+    errors = {"A": 124.52232, "B": 1293.28410, "E": 0.02566, "alpha": 0.01540, "beta": 0.02060}
+    for name, error in errors.items():
+        assert np.std(params[name]) == pytest.approx(error, rel=2e-3), name
+    a = laws.a(params)
+    assert (np.mean(a), np.std(a)) == (pytest.approx(0.51654, abs=1e-4), pytest.approx(0.01997, abs=1e-4))
+    expected = [0.48047, 0.49137, 0.51587, 0.54278, 0.55611]
+    np.testing.assert_allclose(np.quantile(a, [0.025, 0.1, 0.5, 0.9, 0.975]), expected, atol=2e-4)
 
 
 def golden_rows(name):

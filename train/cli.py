@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
                 overrides[-1] += f"={item}"
             else:
                 rest.append(item)
-        options, unknown = self.parse_known_args(rest)
+        options, unknown = self.parse_known_args([item for item in rest if item != "--traceback"])
         if unknown:
             known = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
             raise UserError(f"{unknown[0]} is not an option of {self.prog}{suggest(unknown[0].split('=')[0], known)}")

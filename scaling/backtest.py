@@ -1,0 +1,292 @@
+"""How far off the law was on runs that it had not seen: the first number of every report.
+
+A forecast fits the runs of small compute and predicts each larger one.  Done for every cutoff ("expanding window"), it
+says how errors grow with reach, how often intervals held, which law forecasts best, and how wide the next interval
+must be.  Where a law has no compute, its first input takes the place of compute.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from scaling.fit import Columns, Fit, fit, mean_log, predict
+from scaling.flops import c_6nd
+from scaling.intervals import LEVEL, Draws, Interval, bootstrap, interval, optimum, predict_runs
+from scaling.laws.api import Law
+from scaling.optimum import optimum as optimum_of
+from train.errors import UserError
+
+HORIZONS = {"1 octave": 2.0, "2 octaves": 4.0, "3 octaves": 8.0, "1 decade": 10.0}
+CUTOFFS = 8  # windows at most; each is a fit and a bootstrap
+
+
+class Run(NamedTuple):
+    """One held-out run: what was forecast and what was measured."""
+
+    row: int  # in the columns that were split
+    c: float  # compute, or what takes its place
+    reach: float  # c over the largest that was fitted
+    measured: float
+    predicted: float
+    interval: Interval  # for one run: constants, scatter, discrepancy
+    relative_error: float  # predicted / measured - 1
+    inside: bool
+
+
+class Heldout(NamedTuple):
+    """A forecast of the runs of the largest compute by the law of the smaller ones."""
+
+    budget: float  # geometric mean of the held-out runs' compute (6 N D FLOPs)
+    reach: float  # `budget` over the largest compute fitted
+    fit: Fit  # of the runs below
+    draws: Draws  # of `fit`
+    level: float
+    runs: list[Run]
+    best: Run  # the best held-out run: forecast as L_opt(budget) where `isoflop`, else at its own inputs
+    isoflop: bool  # were the held-out runs sizes of one budget, so that `best` is a forecast of L_opt?
+    past: list[tuple[float, float]]  # (relative error, reach) of the same forecast at each smaller cutoff
+    optimum: dict[str, Interval]  # N_opt, D_opt and L_opt at the budget; empty where the law has none
+
+    @property
+    def relative_error(self) -> float:
+        """The headline: of the best loss of a budget, or the mean over runs that were not made budget by budget.
+
+        The best of those is the best of its luck too, so its error alone would say more of the choice than of the law.
+        """
+        return self.best.relative_error if self.isoflop else self.mean_error
+
+    @property
+    def mean_error(self) -> float:
+        """Signed, over all held-out runs."""
+        return float(np.mean([run.relative_error for run in self.runs]))
+
+    @property
+    def rms_error(self) -> float:
+        return float(np.sqrt(np.mean([run.relative_error**2 for run in self.runs])))
+
+    @property
+    def coverage(self) -> float:
+        """Share of the held-out runs inside their intervals."""
+        return float(np.mean([run.inside for run in self.runs]))
+
+
+def axis(law: Law, columns: Columns) -> np.ndarray:
+    """What runs are ordered by [runs]: compute, or the law's first input."""
+    return c_6nd(columns["n"], columns["d"]) if law.trades else np.asarray(columns[law.inputs[0]], np.float64)
+
+
+def heldout(
+    law: Law,
+    columns: Columns,
+    budget: float | str = "largest",
+    *,
+    delta: float = 1e-3,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = LEVEL,
+    run: np.ndarray | None = None,
+    pin: Any = None,
+    tie: Any = None,
+    windows: "Sequence[Window] | None" = None,
+) -> Heldout:
+    """Leaves out the runs of `budget` and all above it, fits the rest, and compares forecast with measurement.
+
+    `windows` are those of `backtest`, where they have been made: the ones that saw and forecast only smaller runs say
+    how far off such forecasts were.
+    """
+    below, out = split(columns, budget)
+    found = fit(law, _pick(columns, below), delta=delta, pin=pin, tie=tie)
+    if windows is None:
+        windows = backtest(law, _pick(columns, below), delta=delta, draws=0, pin=pin, tie=tie)
+    at = columns["budget"][out[0]]
+    past = [(w.next_error, w.next_reach) for w in windows if w.following < at and np.isfinite(w.next_error)]
+    sample = bootstrap(found, draws=draws, seed=seed, run=None if run is None else run[below])
+    return forecast(found, sample, columns, below, out, past, level)
+
+
+def forecast(
+    found: Fit, sample: Draws, columns: Columns, below: np.ndarray, out: np.ndarray, past: Any, level: float
+) -> Heldout:
+    """What the law of the rows `below` says of the rows `out`, both [rows] indices into `columns`."""
+    law, left = found.law, _pick(columns, out)
+    c, fitted = axis(law, left), float(axis(law, found.columns).max())
+    drawn = predict_runs(sample, left)
+    spread = discrepancy(past, c / fitted, sample.size)
+    drawn = drawn * spread if law.space == "log" else drawn + np.log(spread)
+    expected = predict(law, found.theta, left)
+    expected = np.exp(expected) if law.space == "log" else expected
+    measured = left[law.output]
+    runs = [
+        _run(int(out[i]), c[i], c[i] / fitted, measured[i], expected[i], interval(drawn[:, i], level))
+        for i in range(out.size)
+    ]
+    budget, best = mean_log(c), int(np.argmin(measured))
+    head, ends, planned = runs[best], {}, False
+    if law.trades and set(law.inputs) == {"n", "d"}:
+        ends = optimum(sample, budget, level)
+        if _isoflop(left):  # the best of several sizes: the optimum is what was forecast, whichever size it is
+            at = float(optimum_of(law, found.theta, budget)["loss"])
+            if math.isfinite(at):
+                reach = budget / fitted
+                planned = True
+                head = _run(int(out[best]), budget, reach, measured[best], at, interval(drawn.min(1), level))
+    return Heldout(budget, budget / fitted, found, sample, level, runs, head, planned, list(past), ends)
+
+
+def _run(row: int, c: float, reach: float, measured: float, predicted: float, ends: Interval) -> Run:
+    error = float(predicted / measured - 1)
+    inside = bool(ends[0] <= measured <= ends[1])
+    return Run(row, float(c), float(reach), float(measured), float(predicted), ends, error, inside)
+
+
+def _isoflop(columns: Columns) -> bool:
+    """Several sizes at one compute, the best of them inside?"""
+    n, c = columns["n"], c_6nd(columns["n"], columns["d"])
+    best = n[np.argmin(columns["loss"])]
+    return bool(np.unique(n).size >= 3 and c.max() < 1.5 * c.min() and n.min() < best < n.max())
+
+
+def _pick(columns: Columns, rows: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: np.asarray(v)[rows] for name, v in columns.items()}
+
+
+def split(columns: Columns, budget: float | str = "largest") -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the runs below `budget`, and of the runs of the budget nearest to it."""
+    known = np.unique(columns["budget"])
+    if known.size < 2:
+        raise UserError("every run has the same budget, so none can be held out; add runs at another budget")
+    at = known[-1] if budget == "largest" else known[np.argmin(np.abs(np.log(known / float(budget))))]
+    return np.flatnonzero(columns["budget"] < at), np.flatnonzero(columns["budget"] == at)
+
+
+def cutoffs(columns: Columns) -> np.ndarray:
+    """Budgets after which a forecast may start, at most `CUTOFFS`, the largest last."""
+    known = np.unique(columns["budget"])[1:-1]
+    return known[np.unique(np.linspace(0, known.size - 1, CUTOFFS).round().astype(int))] if known.size else known
+
+
+def discrepancy(past: Sequence[tuple[float, float]], reach: Any, draws: int, *, seed: int = 2) -> np.ndarray:
+    """Factors [draws, runs] by which forecasts may be off beyond what their own fit knows, learnt from earlier ones.
+
+    `past` are (relative error, reach).  Errors are taken as Gaussian about zero with a deviation that grows as the log
+    of the reach; the next over their root mean square is then Student's t with as many degrees of freedom as there are
+    errors.  Without any, nothing is known of it and every factor is 1.
+    """
+    reach = np.atleast_1d(np.asarray(reach, np.float64))
+    if not past:
+        return np.ones((draws, reach.size))
+    scaled = [error / max(math.log(r), 0.1) for error, r in past]
+    drawn = np.random.default_rng(seed).standard_t(len(past), draws)[:, None]
+    return np.exp(math.sqrt(np.mean(np.square(scaled))) * np.maximum(np.log(reach), 0.1) * drawn)
+
+
+class Window(NamedTuple):
+    """A cutoff of the expanding window, and each later run as it was forecast there."""
+
+    cutoff: float  # the largest budget fitted
+    following: float  # the next budget
+    next_error: float  # mean of its runs' errors
+    next_reach: float  # of its runs over the largest fitted, geometric mean
+    fitted: int  # runs
+    theta: Float[np.ndarray, " P"]
+    rows: np.ndarray  # indices of the later runs
+    reach: np.ndarray
+    error: np.ndarray  # predicted / measured - 1
+    inside: np.ndarray  # of the interval of one run
+
+
+def backtest(
+    law: Law,
+    columns: Columns,
+    *,
+    delta: float = 1e-3,
+    draws: int = 200,
+    seed: int = 0,
+    level: float = LEVEL,
+    run: np.ndarray | None = None,
+    pin: Any = None,
+    tie: Any = None,
+) -> list[Window]:
+    """Every cutoff's forecasts.  With `draws` = 0 there are no intervals, and `inside` is false throughout."""
+    windows: list[Window] = []
+    known, compute = np.unique(columns["budget"]), axis(law, columns)
+    for cutoff in cutoffs(columns):
+        below, out = np.flatnonzero(columns["budget"] <= cutoff), np.flatnonzero(columns["budget"] > cutoff)
+        try:
+            found = fit(law, _pick(columns, below), delta=delta, pin=pin, tie=tie, certify=False)
+        except ValueError:  # too few of the small runs to identify the law
+            continue
+        left, inside = _pick(columns, out), np.zeros(out.size, bool)
+        predicted = predict(law, found.theta, left)
+        with np.errstate(over="ignore"):
+            error = (np.exp(predicted) if law.space == "log" else predicted) / left[law.output] - 1
+        if draws:
+            past = [(w.next_error, w.next_reach) for w in windows if w.following <= cutoff]
+            sample = bootstrap(found, draws=draws, seed=seed, run=None if run is None else run[below])
+            inside = np.array([r.inside for r in forecast(found, sample, columns, below, out, past, level).runs])
+        reach = compute[out] / compute[below].max()
+        following = float(known[np.searchsorted(known, cutoff) + 1])
+        next_rows = columns["budget"][out] == following
+        mean = float(np.mean(error[next_rows]))
+        windows.append(
+            Window(float(cutoff), following, mean, mean_log(reach[next_rows]), below.size, found.theta, out, reach,
+                   error, inside)
+        )  # fmt: skip
+    return windows
+
+
+def by_horizon(windows: Sequence[Window]) -> list[dict[str, Any]]:
+    """Forecast errors one, two and three octaves and a decade ahead (each run counted where it is nearest)."""
+    if not windows:
+        return []
+    reach, error, inside = (
+        np.concatenate([getattr(w, name) for w in windows]) for name in ("reach", "error", "inside")
+    )
+    known = np.log(list(HORIZONS.values()))
+    nearest = np.abs(np.log(reach)[:, None] - known).argmin(1)
+    nearest[np.log(reach) > known[-1] + 0.5] = len(known)
+    rows = []
+    for i, name in enumerate((*HORIZONS, "further")):
+        here = (nearest == i) & np.isfinite(error)
+        if here.any():
+            rows.append(
+                {"horizon": name, "forecasts": int(here.sum()),
+                 "windows": sum(bool((nearest_of(w, known) == i).any()) for w in windows),
+                 "mean_error": float(error[here].mean()), "rms_error": float(np.sqrt(np.mean(error[here] ** 2))),
+                 "coverage": float(inside[here].mean())}
+            )  # fmt: skip
+    return rows
+
+
+def nearest_of(window: Window, known: np.ndarray) -> np.ndarray:
+    nearest = np.abs(np.log(window.reach)[:, None] - known).argmin(1)
+    return np.where(np.log(window.reach) > known[-1] + 0.5, len(known), nearest)
+
+
+def select(candidates: dict[str, dict[str, Any]], columns: Columns, *, delta: float = 1e-3) -> list[dict[str, Any]]:
+    """Laws by what they forecast, best first: `candidates` are name -> arguments of `backtest` (law, pin, tie).
+
+    Each is scored on the same runs: those that every law that could be fitted forecast at every cutoff they share.
+    """
+    scores = []
+    for name, arguments in candidates.items():
+        try:
+            windows = backtest(columns=columns, delta=delta, draws=0, **arguments)
+            whole = fit(columns=columns, delta=delta, certify=False, **arguments)
+        except ValueError:
+            continue
+        scores.append((name, whole, {w.cutoff: w.error for w in windows}))
+    shared = set.intersection(*(set(errors) for _, _, errors in scores)) if scores else set()
+    if not shared:
+        return []
+    rows = []
+    for name, whole, errors in scores:
+        every = np.concatenate([errors[cutoff] for cutoff in sorted(shared)])
+        rows.append(
+            {"law": name, "forecasts": every.size, "rms_error": float(np.sqrt(np.mean(every**2))),
+             "mean_error": float(every.mean()), "objective": whole.objective, "params": whole.params}
+        )  # fmt: skip
+    return sorted(rows, key=lambda row: row["rms_error"] if math.isfinite(row["rms_error"]) else math.inf)

@@ -1,0 +1,210 @@
+"""What moves an exponent: runs, outliers, delta, counting, the floor, and the law itself, in one table."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scaling import records
+from scaling.backtest import axis
+from scaling.fit import LOG_MSE, Fit, fit
+from scaling.intervals import Draws, jackknife
+from scaling.laws import LAWS, chinchilla
+from scaling.optimum import optimum
+
+OUTLIERS = 5  # largest losses left out by the rule of Besiroglu et al. 2024
+ALONE = 300  # runs that are left out one by one; more go in groups
+
+
+class Row(NamedTuple):
+    """One choice, and the exponent that follows from it."""
+
+    what: str
+    choice: str
+    value: float
+    shift: float  # from the fit as it was made
+    shift_in_errors: float  # over the bootstrap's standard error: nan without one
+
+
+def quantity(law: Any) -> str:
+    """What the table is about: a of N_opt ~ C^a where the law has an optimum, else its first real parameter."""
+    if law.trades and set(law.inputs) == {"n", "d"}:
+        return "a"
+    return next((p.name for p in law.params if p.kind == "real"), law.params[0].name)
+
+
+def read(fit: Fit, at: float | None = None) -> float:
+    """`quantity` of a fit: for laws whose a is not constant, the slope of ln N_opt at `at` FLOPs."""
+    name = quantity(fit.law)
+    if name != "a":
+        return fit.params[name]
+    if "a" in fit.derived:
+        return fit.derived["a"]
+    ends = np.log(optimum(fit.law, fit.theta, np.array([at / 1.1, at * 1.1]))["n"])
+    return float((ends[1] - ends[0]) / (2 * np.log(1.1)))
+
+
+def table(fitted: Fit, draws: Draws, runs: records.Runs | None = None) -> list[Row]:
+    """Every choice that a reader may question, each changed alone."""
+    law, columns, delta = fitted.law, fitted.columns, fitted.delta
+    at = float(axis(law, columns).max())
+    base, name = read(fitted, at), quantity(law)
+    spread = _spread(fitted, draws, name)
+    rows = [Row("as fitted", f"{law.name}, δ = {delta:g}, {len(fitted.residuals)} rows", base, 0.0, 0.0)]
+
+    def add(what: str, choice: str, **changes: Any) -> None:
+        asked: dict[str, Any] = {
+            "law": law,
+            "columns": columns,
+            "delta": delta,
+            "pin": fitted.pin,
+            "tie": fitted.tie,
+            "certify": False,
+        }
+        try:
+            value = read(fit(**(asked | changes)), at)
+        except ValueError as error:
+            rows.append(Row(what, f"{choice}: {error}", np.nan, np.nan, np.nan))
+            return
+        rows.append(Row(what, choice, value, value - base, (value - base) / spread))
+
+    for what, choice, keep in _outliers(fitted):
+        if keep.sum() < keep.size:
+            add(what, choice, columns={k: v[keep] for k, v in columns.items()})
+    rows += _one_out(fitted, draws, base, spread)
+    for other in (1e-4, 1e-3, 1e-2, 1e-1, LOG_MSE):
+        if other != delta:
+            add("δ", "least squares on log loss" if other == LOG_MSE else f"δ = {other:g}", delta=other)
+    if "alpha" in law.names and "beta" in law.names and not fitted.tie:
+        add("exponents", "α = β", tie={"beta": "alpha"})
+    floor = law.floor
+    if floor and floor not in fitted.pin:
+        for part in (0.9, 1.1):
+            value = fitted.params[floor] * part
+            if value < columns[law.output].min():
+                add("floor", f"{floor} pinned at {value:.4g} ({part - 1:+.0%})", pin={**fitted.pin, floor: value})
+    if runs is not None and "n" in law.inputs:
+        for convention, n in counts(runs).items():
+            if not np.array_equal(n, columns["n"]):
+                add(
+                    "counting",
+                    f"N: {convention} ({records.counts(runs.table)[convention]})",
+                    columns={**columns, "n": n},
+                )
+    if name == "a":
+        for other in ("chinchilla", "overtrained", "kaplan_nd"):
+            if other != law.name:
+                add("law", f"{other}: {LAWS[other].equation}", law=LAWS[other], pin={}, tie={})
+    return rows
+
+
+def counts(runs: records.Runs) -> dict[str, np.ndarray]:
+    """convention -> N [rows], of those that the rows have throughout."""
+    found = {}
+    for convention, column in records.counts(runs.table).items():
+        n = records.chosen(runs.table, "n", column).values
+        if (np.isfinite(n) & (n > 0)).all():
+            found[convention] = n
+    return found
+
+
+def _spread(fitted: Fit, draws: Draws, name: str) -> float:
+    values = draws.params.get(name)
+    if values is None and name in fitted.law.derived:
+        values = fitted.law.derived[name](draws.params)
+    if values is None:
+        return np.nan
+    low, high = np.nanquantile(values, [0.1587, 0.8413])
+    return float(high - low) / 2 or np.nan
+
+
+def _outliers(fitted: Fit) -> list[tuple[str, str, np.ndarray]]:
+    loss, size = fitted.columns[fitted.law.output], np.abs(fitted.residuals)
+    scale = np.median(size) / 0.6745
+    wide = size <= 4.0 * scale
+    rules = []
+    best = np.zeros(loss.size, bool)
+    best[records.best_of(np.stack([fitted.columns[k] for k in fitted.law.inputs]), loss)] = True
+    if best.mean() < 0.95:
+        rules.append(("same inputs", f"the best row of each {', '.join(fitted.law.inputs)} (--best)", best))
+    rules += [("outliers", f"without the {(~wide).sum()} rows beyond 4 robust deviations", wide)]
+    if loss.size >= 5 * OUTLIERS:
+        rules.append(
+            ("outliers", f"without the {OUTLIERS} largest {fitted.law.output}es", loss < np.sort(loss)[-OUTLIERS])
+        )
+    return rules
+
+
+def _one_out(fitted: Fit, draws: Draws, base: float, spread: float) -> list[Row]:
+    """The two runs (or groups) whose absence moves the quantity furthest down and up."""
+    name, law = quantity(fitted.law), fitted.law
+    run = draws.run if draws.run is not None else np.arange(fitted.residuals.size)
+    theta = jackknife(fitted, run, ALONE)
+    params = law.published(theta)
+    values = params.get(name)
+    if values is None and name in law.derived:
+        values = law.derived[name](params)
+    if values is None:
+        return []
+    groups = np.unique(run).size
+    what = "one run out" if groups <= ALONE else f"one of {ALONE} groups of runs out"
+    inputs = fitted.columns
+    rows = []
+    for i in (int(np.nanargmin(values)), int(np.nanargmax(values))):
+        first = int(np.flatnonzero(np.unique(run, return_inverse=True)[1] == i)[0])
+        text = ", ".join(f"{k.upper()} {inputs[k][first]:.3g}" for k in law.inputs)
+        rows.append(Row(what, f"run {i + 1} of {groups} ({text})", float(values[i]), float(values[i] - base),
+                        float((values[i] - base) / spread)))  # fmt: skip
+    return rows
+
+
+def sentences(rows: list[Row], name: str) -> list[str]:
+    """Choices of data that move the quantity by more than its own standard error."""
+    found = []
+    lead = {
+        "outliers": "outlier-sensitive: ", "one run out": "one run decides: without ",
+        "same inputs": "rows of the same inputs differ by more than noise: with only ",
+    }  # fmt: skip
+    for row in rows:
+        if row.what in lead and abs(row.shift_in_errors) > (2.0 if row.what == "one run out" else 1.0):
+            found.append(
+                f"{lead[row.what]}{row.choice}, {name} is {row.value:.4g} instead of {row.value - row.shift:.4g}, "
+                f"{abs(row.shift_in_errors):.1f} standard errors away"
+            )
+    return found
+
+
+def conventions(fitted: Fit, runs: records.Runs) -> list[dict[str, Any]]:
+    """Exponents under every way of counting N and C that the rows allow, side by side.
+
+    The law is fitted with each N.  Where C is not 6 N D but k N^(1+s) D over these runs, the best split of it has
+    a = beta / (alpha + beta (1 + s)), b = 1 - a (1 + s).
+    """
+    if fitted.law is not chinchilla:
+        return []
+    rows = []
+    for convention, n in counts(runs).items():
+        columns = {**fitted.columns, "n": n}
+        try:
+            found = fit(chinchilla, columns, delta=fitted.delta, pin=fitted.pin, tie=fitted.tie, certify=False)
+        except ValueError:
+            continue
+        for name, column in records.computes(runs.table).items():
+            s = 0.0
+            if column is not None:
+                c = records.chosen(runs.table, "c", column).values
+                if not (np.isfinite(c) & (c > 0)).all():
+                    continue
+                s = float(np.polyfit(np.log(n), np.log(c) - np.log(6 * n * columns["d"]), 1)[0])
+            alpha, beta = found.params["alpha"], found.params["beta"]
+            a = beta / (alpha + beta * (1 + s))
+            rows.append(
+                {"n": convention, "n_column": records.counts(runs.table)[convention], "c": name, "a": a,
+                 "b": 1 - a * (1 + s), "alpha": alpha, "beta": beta, "E": found.params["E"],
+                 "objective": found.objective}
+            )  # fmt: skip
+    return rows
+
+
+def as_dicts(rows: list[Row]) -> list[Mapping[str, Any]]:
+    return [row._asdict() for row in rows]

@@ -1,0 +1,593 @@
+"""Approaches 1 and 2 of Hoffmann et al. 2022 (arXiv:2203.15556): the best size for a budget, without a law of loss.
+
+Approach 2 (`profiles`) trains several sizes on each of several budgets and reads the minimum of each profile.
+Approach 1 (`envelope`) takes the lowest of many training curves at every C.  Both then fit N* ~ C^a and D* ~ C^b by a
+line in logs.  Neither knows which sizes were left out, so a minimum that the sizes do not bracket is refused.
+
+K budgets, R rows (runs or checkpoints), S sizes on one budget, B bootstrap draws, P values of C on the envelope.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.interpolate
+
+from scaling.laws import hoffmann
+from scaling.laws.api import Params
+from train.errors import UserError, suggest
+
+LEVEL = 0.9
+LOG6 = hoffmann.LOG6
+FEWEST = {"parabola": 3, "window": 3, "akima": 5}  # method -> sizes that a budget needs
+WEIGHTS = ("equal", "variance")
+SAME = 1e-3  # relative difference up to which C as given is 6 N D
+SPREAD = 1.25  # ratio of the FLOPs of a budget's runs beyond which size and compute are mixed up
+NONE = (np.nan, np.nan)  # an interval that could not be found
+OK, SMALLEST, LARGEST, DOWNWARDS, BELOW, ABOVE = range(6)  # what became of a minimum
+
+
+class Minimum(NamedTuple):
+    """The best run of one budget."""
+
+    budget: float  # its label, as given
+    c: float  # FLOPs: geometric mean of the budget's runs
+    n: float  # parameters; nan where refused
+    d: float  # tokens: c / (6 n), or between the runs' own where C is not 6 N D; nan where refused
+    loss: float  # of the fitted profile, nats per token; nan where refused
+    rows: np.ndarray  # of the columns: the best run of each size, sizes ascending
+    status: str  # "ok", or a sentence that says why the minimum is not used and which runs would mend it
+    warning: str  # a sentence, or "" where there is nothing to say
+    sd: float  # of ln n, by the bootstrap; nan where there is none
+
+
+class Line(NamedTuple):
+    """y = k C^exponent."""
+
+    k: float
+    exponent: float
+    interval: tuple[float, float]  # of the exponent, central `level`; nan where there is none
+    draws: np.ndarray  # [B, 2]: ln k and exponent of each bootstrap draw
+    level: float
+
+    def __call__(self, c: Any) -> Any:
+        """y at C FLOPs."""
+        return np.exp(np.log(self.k) + self.exponent * np.log(np.asarray(c, np.float64)))
+
+    def band(self, c: Any) -> tuple[Any, Any]:
+        """The central `level` of y at C FLOPs."""
+        log_y = self.draws[:, 0] + self.draws[:, 1] * np.log(np.asarray(c, np.float64))[..., None]
+        low, high = _interval(log_y, self.level)
+        return np.exp(low), np.exp(high)
+
+
+class Profiles(NamedTuple):
+    """Approach 2."""
+
+    method: str  # "parabola", "window" or "akima"
+    minima: list[Minimum]  # budgets ascending, those that are refused too
+    n: Line  # N* of C
+    d: Line  # D* of C
+    loss: Line  # L* of C: a power law without a floor, for interpolation only
+    noise: float  # sd of loss that the bootstrap injects, nats (mean over rows); nan where there is none
+    noise_source: str  # "given", "residuals" or "none"
+    weights: str  # of the budgets in the lines: "equal", or "variance" (1 / sd^2 of ln N*)
+    warnings: list[str]
+
+    @property
+    def a(self) -> float:
+        """Exponent of N* = k_n C^a."""
+        return self.n.exponent
+
+    @property
+    def b(self) -> float:
+        """Exponent of D* = k_d C^b."""
+        return self.d.exponent
+
+
+class Envelope(NamedTuple):
+    """Approach 1."""
+
+    c: np.ndarray  # [P] FLOPs, where a run of inner size is the best
+    n: np.ndarray  # [P] parameters of that run
+    d: np.ndarray  # [P] its tokens
+    loss: np.ndarray  # [P] its loss, nats per token
+    run: np.ndarray  # [P] its label
+    n_line: Line
+    d_line: Line
+    left_out: dict[str, int]  # why -> values of C that say nothing about the best size
+    warnings: list[str]
+
+    @property
+    def a(self) -> float:
+        """Exponent of N* = k_n C^a."""
+        return self.n_line.exponent
+
+    @property
+    def b(self) -> float:
+        """Exponent of D* = k_d C^b."""
+        return self.d_line.exponent
+
+
+class Bias(NamedTuple):
+    """What approach 2 gets wrong on noise-free losses: the error of the method, not of the data."""
+
+    n: float  # relative error of N* at the target
+    d: float  # relative error of D* at the target
+    a: float  # error of the exponent of N*
+    found: Profiles
+
+
+class Profile(NamedTuple):
+    """One budget's runs, one of each size."""
+
+    budget: float
+    log_c: float
+    x: np.ndarray  # [S] ln N, ascending
+    loss: np.ndarray  # [S]
+    log_d: np.ndarray  # [S]
+    rows: np.ndarray  # [S]
+    exact: bool  # C = 6 N D
+    spread: float  # ratio of the largest to the smallest C
+
+
+class Vertices(NamedTuple):
+    """Minima of B profiles over the same sizes; meaningful where `code` is OK."""
+
+    x: np.ndarray  # [B] ln N*
+    loss: np.ndarray  # [B]
+    code: np.ndarray  # [B]
+
+
+def profiles(
+    columns: Mapping[str, Any],
+    *,
+    method: str = "parabola",
+    window: int = 5,
+    weights: str = "equal",
+    noise: Any = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Profiles:
+    """Approach 2: lines through the minima of isoFLOP profiles.
+
+    Columns [R]: n, d, loss, budget (equal labels are one profile), and c if C is not 6 n d.  Of runs with the same n on
+    the same budget the best is kept.  The minimum of loss over ln n is that of a least-squares parabola through every
+    size ("parabola", as published), through the `window` sizes nearest to the lowest ("window"), or of Akima's
+    interpolant in log-log ("akima", Porian et al. 2024, arXiv:2406.19146).  A parabola is biased by the skew of the
+    profile, more the wider the sizes reach: see `bias`.
+
+    Intervals are those of Porian et al. 2024: `draws` times noise is added to every loss and everything is refitted.
+    `noise` is the sd of a loss in nats, one for all or [R]; where it is None, it is that of the residuals from the
+    parabolas ("window" and "akima": from windowed ones), which counts their misfit as noise.  `weights` "variance"
+    weights a budget by 1 / sd^2 of its ln N*.  On 9 budgets of 10 sizes with 3 millinats of noise, nominal 90 %
+    intervals of a covered it in 90 % of sweeps ("parabola"), 95 % ("window") and 98 % ("akima"): noise is added to
+    noise, and the local methods feel it.
+    """
+    for name, choices in ((method, tuple(FEWEST)), (weights, WEIGHTS)):
+        if name not in choices:
+            raise UserError(f"{name!r} is not known here{suggest(name, choices)}")
+    if window < FEWEST["window"]:
+        raise UserError(f"a window of {window} sizes holds no parabola; give 3 or more")
+    groups = _grouped(columns)
+    minima = [_minimum(p, method, window) for p in groups]
+    used = [i for i, m in enumerate(minima) if m.status == "ok"]
+    if len(used) < 2:
+        refused = "; ".join(m.status for m in minima if m.status != "ok")
+        raise UserError(
+            f"{len(used)} of {len(minima)} budgets brackets its best size and a line needs 2"
+            + (f": {refused}" if refused else "; add runs on other budgets")
+        )
+    sd, source = _noise(groups, noise, method, window, np.size(columns["loss"]))
+    good = [groups[i] for i in used]
+    drawn = _draw(good, sd, method, window, draws, seed) if sd is not None and draws else None
+    sds = np.full(len(used), np.nan) if drawn is None else _sd(drawn[0])
+    for i, value in zip(used, sds, strict=True):
+        minima[i] = minima[i]._replace(sd=float(value))
+    if weights == "variance" and not np.all(np.isfinite(sds)):
+        raise UserError("weights 'variance' need the noise of a loss: give it (nats), or 4 sizes or more on a budget")
+    weight = 1.0 / np.maximum(sds, 1e-12) ** 2 if weights == "variance" else np.ones(len(used))
+    log_c = np.array([p.log_c for p in good])
+    points = np.log([[getattr(minima[i], name) for i in used] for name in ("n", "d", "loss")])
+    lines = [
+        _line_of(log_c, y, weight, None if drawn is None or len(used) < 3 else drawn[k], level)
+        for k, y in enumerate(points)
+    ]
+    return Profiles(
+        method, minima, *lines, np.nan if sd is None else float(np.mean(sd)), source, weights,
+        _warnings(groups, minima, used, drawn, draws),
+    )  # fmt: skip
+
+
+def slope(c: Any, n: Any, weights: Any = None) -> float:
+    """The exponent of n ~ c^exponent, by least squares of ln n on ln c; `weights` are 1 / variance of ln n, not 1 / sd.
+
+    The `sigma` of scipy's curve_fit is the sd itself.
+    """
+    c, n = _column("c", c), _column("n", n)
+    if np.unique(c).size < 2:
+        raise UserError("a slope needs two different values of c")
+    weights = np.ones(c.size) if weights is None else np.asarray(weights, np.float64)
+    return float(_lines(np.log(c), np.log(n), weights)[..., 1])
+
+
+def envelope(
+    columns: Mapping[str, Any],
+    *,
+    points: int = 1500,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Envelope:
+    """Approach 1: lines through the runs of least loss at each of `points` values of C, log-spaced.
+
+    Columns [R], one row a checkpoint: n, d, loss, run (label), and c if C is not 6 n d.  Between checkpoints of a run
+    ln loss is linear in ln C; beyond its ends there is none.  A checkpoint is worth the loss of a run that ends there
+    only if the learning rate had decayed by then: Hoffmann et al. 2022 train each size over four horizons.
+
+    A value of C says nothing about the best size, and is left out and counted, where only one size was run or where the
+    best is the smallest or largest of the sizes that were.  Intervals redraw whole runs, whose checkpoints err
+    together; they are rough where a size has one run, since a draw then misses sizes.
+    """
+    table = _columns(columns, ("run",))
+    labels, which = np.unique(table["run"], return_inverse=True)
+    curves = [_curve(table, np.flatnonzero(which == i)) for i in range(labels.size)]
+    order = np.argsort([n for n, _, _, _ in curves], kind="stable")
+    curves, labels = [curves[i] for i in order], labels[order]
+    sizes = np.array([n for n, _, _, _ in curves])
+    if np.unique(sizes).size < 3:
+        raise UserError(f"an envelope over {np.unique(sizes).size} sizes brackets no best size; it needs 3 or more")
+    log_c = np.linspace(min(c[0] for _, c, _, _ in curves), max(c[-1] for _, c, _, _ in curves), points)
+    losses = np.stack([np.interp(log_c, c, y, np.inf, np.inf) for _, c, _, y in curves])
+    best, why = _lowest(losses, sizes)
+    left_out = {name: int(np.sum(why == name)) for name in ("one size", "smallest size", "largest size")}
+    kept = np.flatnonzero(why == "")
+    if np.unique(sizes[best[kept]]).size < 2:
+        raise UserError(
+            f"of {points} values of C {kept.size} have their best size inside the sizes run, too few for a line "
+            f"({', '.join(f'{name}: {count}' for name, count in left_out.items())}); add larger and smaller models "
+            f"trained over the same C"
+        )
+    log_d = np.stack([np.interp(log_c, c, d) for _, c, d, _ in curves])
+    log_n, columns_kept = np.log(sizes), np.arange(log_c.size)
+    drawn = _redraw(log_c, losses, log_n, log_d, draws, seed)
+    ones = np.ones(kept.size)
+    at = best[kept], columns_kept[kept]
+    lines = [_line(log_c[kept], y, ones, drawn[:, k], level) for k, y in enumerate((log_n[best[kept]], log_d[at]))]
+    short = int(np.sum(~np.isfinite(drawn[:, 0, 1])))
+    warnings = [
+        f"{short} of {draws} draws of runs bracket no best size, so the intervals describe the others; add runs"
+    ] * (short > 0.1 * draws)
+    if np.unique(sizes[best[kept]]).size < 4:
+        warnings.append(
+            f"the envelope passes through {np.unique(sizes[best[kept]]).size} inner sizes: its steps decide the slope; "
+            f"add sizes between {_say(sizes[0])} and {_say(sizes[-1])}"
+        )
+    return Envelope(
+        np.exp(log_c[kept]), sizes[best[kept]], np.exp(log_d[at]), np.exp(losses[at]), labels[best[kept]],
+        *lines, left_out, warnings,
+    )  # fmt: skip
+
+
+def bias(
+    params: Params,
+    span: float,
+    *,
+    budgets: Sequence[float] | np.ndarray = (1e17, 1e18, 1e19, 1e20, 1e21),
+    sizes: int = 15,
+    centre: float | Sequence[float] | np.ndarray = 1.0,
+    target: float = 1e24,
+    method: str = "parabola",
+    window: int = 5,
+) -> Bias:
+    """How wrong approach 2 would be on noise-free runs of Chinchilla's law `params`, by its own fault.
+
+    Each budget has `sizes` sizes, log-spaced from N_opt / `span` to N_opt * `span`, all times `centre` (one factor, or
+    one for each budget).  A profile is skewed unless alpha = beta, so the vertex of its parabola lies off the optimum.
+    Where the sizes follow the optimum it does so by the same factor on every budget: a is right, and N* and D* are
+    wrong by that factor at any target.  Where `centre` drifts a is wrong too.  In ln D the vertex is the same, since
+    ln D = ln(C / 6) - ln N.
+    """
+    budgets, centre = np.asarray(budgets, np.float64), np.asarray(centre, np.float64)
+    if not (span > 1 and np.all(centre > 0) and centre.size in (1, budgets.size)):
+        raise UserError(
+            f"span is {span:g} and centre {centre.tolist()}; span is over 1, centre positive, one or one a budget"
+        )
+    c = np.repeat(budgets, sizes)
+    factors = np.geomspace(1.0 / span, span, sizes) * np.broadcast_to(centre, budgets.shape)[:, None]
+    n = hoffmann.n_opt(params, c) * factors.ravel()
+    d = c / (6.0 * n)
+    columns = {"n": n, "d": d, "loss": hoffmann.chinchilla(params, n, d), "c": c, "budget": c}
+    found = profiles(columns, method=method, window=window, draws=0)
+    return Bias(
+        float(found.n(target) / hoffmann.n_opt(params, target) - 1.0),
+        float(found.d(target) / hoffmann.d_opt(params, target) - 1.0),
+        float(found.a - hoffmann.a(params)),
+        found,
+    )
+
+
+def _columns(columns: Mapping[str, Any], further: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """n, d, loss, c as float64 [R], and `further` labels as they are."""
+    missing = [name for name in ("n", "d", "loss", *further) if name not in columns]
+    if missing:
+        raise UserError(f"there is no column {missing[0]!r}; these are given: {', '.join(columns)}")
+    table = {name: _column(name, columns[name]) for name in ("n", "d", "loss", "c") if name in columns}
+    table |= {name: np.asarray(columns[name]) for name in further}
+    lengths = {name: values.size for name, values in table.items()}
+    if len(set(lengths.values())) > 1:
+        raise UserError(f"columns are of different lengths: {lengths}")
+    table.setdefault("c", 6.0 * table["n"] * table["d"])
+    return table
+
+
+def _column(name: str, values: Any) -> np.ndarray:
+    values = np.asarray(values, np.float64).ravel()
+    bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    if bad.size:
+        raise UserError(f"{name} of row {bad[0]} is {values[bad[0]]:g}; every {name} must be finite and positive")
+    return values
+
+
+def _grouped(columns: Mapping[str, Any]) -> list[Profile]:
+    """One profile a budget, budgets ascending in FLOPs."""
+    table = _columns(columns, ("budget",))
+    labels, which = np.unique(np.asarray(table["budget"], np.float64), return_inverse=True)
+    found = [_profile(table, float(label), np.flatnonzero(which == i)) for i, label in enumerate(labels)]
+    return sorted(found, key=lambda p: p.log_c)
+
+
+def _profile(table: dict[str, np.ndarray], budget: float, rows: np.ndarray) -> Profile:
+    """The best run of each size, sizes ascending."""
+    rows = rows[np.lexsort((table["loss"][rows], table["n"][rows]))]
+    rows = rows[np.r_[True, np.diff(table["n"][rows]) > 0]]
+    c, n, d = table["c"][rows], table["n"][rows], table["d"][rows]
+    exact = bool(np.allclose(c, 6.0 * n * d, rtol=SAME, atol=0.0))
+    log_c = float(np.log(c).mean())
+    return Profile(budget, log_c, np.log(n), table["loss"][rows], np.log(d), rows, exact, float(c.max() / c.min()))
+
+
+def _vertices(x: np.ndarray, losses: np.ndarray, method: str, window: int) -> Vertices:
+    """Minima of profiles `losses` [B, S] over ln N `x` [S]; those at an edge of the sizes are marked."""
+    lowest = np.argmin(losses, axis=1)
+    if method == "akima":
+        vertex, loss = _akima(x, losses)
+        code = np.full(lowest.size, OK)
+    elif method == "parabola":
+        vertex, loss, code = _parabola(x, losses)
+    else:
+        vertex, loss, code = np.empty(lowest.size), np.empty(lowest.size), np.empty(lowest.size, int)
+        for i in np.unique(lowest):
+            near, same = np.sort(np.argsort(np.abs(x - x[i]), kind="stable")[:window]), lowest == i
+            vertex[same], loss[same], code[same] = _parabola(x[near], losses[same][:, near])
+    return Vertices(vertex, loss, np.select([lowest == 0, lowest == x.size - 1], [SMALLEST, LARGEST], code))
+
+
+def _parabola(x: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertex, its loss, and its code, of least-squares parabolas of `losses` [B, S] in `x` [S]."""
+    middle, half = 0.5 * (x[0] + x[-1]), 0.5 * (x[-1] - x[0])
+    curve, tilt, height = np.linalg.pinv(np.vander((x - middle) / half, 3)) @ losses.T
+    with np.errstate(all="ignore"):
+        at = -0.5 * tilt / curve
+        loss = height + 0.5 * tilt * at
+    return middle + half * at, loss, np.select([~(curve > 0), at < -1, at > 1], [DOWNWARDS, BELOW, ABOVE], OK)
+
+
+def _akima(x: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Minimum and its loss of Akima interpolants of ln loss, exactly.
+
+    Every piece is a cubic, and only its ends and stationary points can be lowest.
+    """
+    cubic = scipy.interpolate.Akima1DInterpolator(x, np.log(losses).T).c  # [4, S - 1, B], highest power first
+    width = np.diff(x)[:, None]
+    with np.errstate(all="ignore"):
+        root = np.sqrt(cubic[1] ** 2 - 3.0 * cubic[0] * cubic[2])
+        q = -(cubic[1] + np.copysign(root, cubic[1]))  # the root without cancellation, and its partner by Vieta
+        at = np.stack([np.zeros_like(q), q / (3.0 * cubic[0]), cubic[2] / q, np.broadcast_to(width, q.shape)])
+    at = np.clip(np.where(np.isfinite(at), at, 0.0), 0.0, width)
+    values = ((cubic[0] * at + cubic[1]) * at + cubic[2]) * at + cubic[3]
+    where = (at + x[:-1, None]).reshape(-1, len(losses))
+    values = values.reshape(-1, len(losses))
+    best, draws = np.argmin(values, axis=0), np.arange(len(losses))
+    return where[best, draws], np.exp(values[best, draws])
+
+
+def _minimum(p: Profile, method: str, window: int) -> Minimum:
+    """The minimum of one budget, or why there is none."""
+    refused = Minimum(p.budget, float(np.exp(p.log_c)), np.nan, np.nan, np.nan, p.rows, "", "", np.nan)
+    if p.x.size < FEWEST[method]:
+        return refused._replace(
+            status=f"at {_say(refused.c)} FLOPs there {'is' if p.x.size == 1 else 'are'} {p.x.size} "
+            f"size{'s' * (p.x.size > 1)} and {method} needs {FEWEST[method]}; add sizes on both sides of "
+            f"{_say(np.exp(p.x[np.argmin(p.loss)]))}"
+        )
+    found = _vertices(p.x, p.loss[None], method, window)
+    x, code = float(found.x[0]), int(found.code[0])
+    warning = _off_centre(p) if method == "parabola" and code in (OK, BELOW, ABOVE) else ""
+    if code != OK:
+        return refused._replace(status=_sentence(p, code), warning=warning)
+    d = float(np.exp(_log_d(p, x)))
+    return refused._replace(n=float(np.exp(x)), d=d, loss=float(found.loss[0]), status="ok", warning=warning)
+
+
+def _sentence(p: Profile, code: int) -> str:
+    """Why a minimum is refused, and which runs would mend it."""
+    small, large = _say(np.exp(p.x[0])), _say(np.exp(p.x[-1]))
+    said = {
+        SMALLEST: f"the best run is the smallest of {p.x.size} sizes; add sizes below {small}",
+        LARGEST: f"the best run is the largest of {p.x.size} sizes; add sizes above {large}",
+        BELOW: f"the parabola's vertex lies below the sizes that it was fitted to; add sizes below {small}",
+        ABOVE: f"the parabola's vertex lies above the sizes that it was fitted to; add sizes above {large}",
+        DOWNWARDS: f"the parabola opens downwards, so noise hides the minimum; add sizes below {small} and above "
+        f"{large}, or seeds",
+    }
+    return f"at {_say(np.exp(p.log_c))} FLOPs {said[code]}"
+
+
+def _off_centre(p: Profile) -> str:
+    """The sentence where the lowest run is not in the middle third: a parabola is tilted by the longer of its sides."""
+    low, high, best = p.x[0], p.x[-1], p.x[np.argmin(p.loss)]
+    share = (best - low) / (high - low)
+    if 1 / 3 - 1e-9 <= share <= 2 / 3 + 1e-9:
+        return ""
+    third, missing = ("lower", f"down to {_say(np.exp(2 * best - high))}") if share < 0.5 else (
+        "upper", f"up to {_say(np.exp(2 * best - low))}",
+    )  # fmt: skip
+    return (
+        f"at {_say(np.exp(p.log_c))} FLOPs the best size, {_say(np.exp(best))}, is in the {third} third of "
+        f"{_say(np.exp(low))} to {_say(np.exp(high))} (log scale), and the longer side tilts a parabola; add sizes "
+        f"{missing}"
+    )
+
+
+def _log_d(p: Profile, x: Any) -> Any:
+    """ln D at ln N: what C = 6 N D leaves, or between the runs' own where C is counted otherwise."""
+    return p.log_c - LOG6 - x if p.exact else np.interp(x, p.x, p.log_d)
+
+
+def _noise(groups: list[Profile], noise: Any, method: str, window: int, rows: int) -> tuple[np.ndarray | None, str]:
+    """sd [R] of every loss, and where it is from."""
+    if noise is not None:
+        sd = np.asarray(noise, np.float64)
+        if sd.shape not in ((), (rows,)) or not np.all(np.isfinite(sd) & (sd > 0)):
+            raise UserError(f"noise is the sd of a loss in nats: one positive number, or one for each of {rows} rows")
+        return np.broadcast_to(sd, (rows,)), "given"
+    squares, freedom = 0.0, 0
+    for p in groups:
+        count = p.x.size if method == "parabola" else window
+        near = np.argsort(np.abs(p.x - p.x[np.argmin(p.loss)]), kind="stable")[:count]
+        if near.size > 3:
+            x = p.x[near] - p.x[near].mean()
+            left = p.loss[near] - np.polyval(np.polyfit(x, p.loss[near], 2), x)
+            squares, freedom = squares + float(np.sum(left**2)), freedom + near.size - 3
+    return (np.full(rows, np.sqrt(squares / freedom)), "residuals") if freedom else (None, "none")
+
+
+def _draw(groups: list[Profile], sd: np.ndarray, method: str, window: int, draws: int, seed: int) -> Any:
+    """Logs of n, d and loss [3, B, K] of the minima of noisier profiles; nan where such a minimum is refused."""
+    rng, found = np.random.default_rng(seed), []
+    for p in groups:
+        losses = p.loss + sd[p.rows] * rng.standard_normal((draws, p.x.size))
+        at = _vertices(p.x, np.maximum(losses, 1e-300), method, window)
+        good = (at.code == OK) & (at.loss > 0)
+        x = np.where(good, at.x, np.nan)
+        found.append([x, _log_d(p, x), np.log(np.where(good, at.loss, np.nan))])
+    return np.moveaxis(np.array(found), 0, -1)
+
+
+def _sd(values: np.ndarray) -> np.ndarray:
+    """sd [K] of draws [B, K] that are numbers; nan where fewer than two are."""
+    count = np.isfinite(values).sum(0)
+    with np.errstate(all="ignore"):
+        mean = np.nansum(values, axis=0) / count
+        return np.where(count > 1, np.sqrt(np.nansum((values - mean) ** 2, axis=0) / (count - 1)), np.nan)
+
+
+def _lines(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Intercept and slope [..., 2] of weighted least squares of y [..., K] on x [K]; what is nan in y is left out."""
+    weights = np.where(np.isfinite(y), weights, 0.0)
+    y = np.where(np.isfinite(y), y, 0.0)
+    with np.errstate(all="ignore"):
+        total = weights.sum(-1, keepdims=True)
+        mean_x, mean_y = ((weights * v).sum(-1, keepdims=True) / total for v in (x, y))
+        rise = (weights * (x - mean_x) * (y - mean_y)).sum(-1) / (weights * (x - mean_x) ** 2).sum(-1)
+        found = np.stack([mean_y[..., 0] - rise * mean_x[..., 0], rise], -1)
+    return np.where((weights > 0).sum(-1)[..., None] > 1, found, np.nan)
+
+
+def _line_of(x: np.ndarray, y: np.ndarray, weights: np.ndarray, drawn: np.ndarray | None, level: float) -> Line:
+    """The line through the minima y [K], with those of the draws [B, K]."""
+    return _line(x, y, weights, np.empty((0, 2)) if drawn is None else _lines(x, drawn, weights), level)
+
+
+def _line(x: np.ndarray, y: np.ndarray, weights: np.ndarray, draws: np.ndarray, level: float) -> Line:
+    log_k, exponent = (float(v) for v in _lines(x, y, weights))
+    low, high = _interval(draws[:, 1], level)
+    return Line(float(np.exp(log_k)), exponent, (float(low), float(high)), draws, level)
+
+
+def _interval(values: np.ndarray, level: float) -> tuple[Any, Any]:
+    """The central `level` of the numbers along the last axis; nan where fewer than half are numbers."""
+    if not values.shape[-1]:
+        return np.full(values.shape[:-1], np.nan), np.full(values.shape[:-1], np.nan)
+    known = np.isfinite(values).mean(-1) >= 0.5
+    filled = np.where(known[..., None], values, 0.0)
+    low, high = np.nanquantile(filled, (0.5 - level / 2, 0.5 + level / 2), axis=-1, method="weibull")
+    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+
+
+def _warnings(
+    groups: list[Profile], minima: list[Minimum], used: list[int], drawn: np.ndarray | None, draws: int
+) -> list[str]:
+    """What a reader must know before using the lines, as sentences."""
+    said = [m.status for m in minima if m.status != "ok"] + [m.warning for m in minima if m.warning]
+    said += [
+        f"at {_say(np.exp(p.log_c))} FLOPs the runs differ in FLOPs by a factor of {p.spread:.2g}, so the profile "
+        f"mixes size with compute; split the budget or rerun the outliers"
+        for p in groups
+        if p.spread > SPREAD
+    ]
+    if draws and len(used) < 3:
+        said.append("two budgets give a line and no interval; add a third")
+    elif draws and drawn is None:
+        said.append("no budget has more than 3 sizes, so nothing shows the noise of a loss; give it for intervals")
+    if drawn is not None:
+        lost = np.isnan(drawn[0]).mean(0)
+        said += [
+            f"at {_say(minima[i].c)} FLOPs noise moves the minimum to the edge of the sizes in {share:.0%} of draws; "
+            f"add sizes on both sides, or seeds"
+            for i, share in zip(used, lost, strict=True)
+            if share > 0.05
+        ]
+    return said
+
+
+def _curve(table: dict[str, np.ndarray], rows: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+    """n, ln C ascending, ln D and ln loss of one run; of checkpoints with the same C the last given is kept."""
+    if np.unique(table["n"][rows]).size > 1:
+        sizes = ", ".join(_say(v) for v in np.unique(table["n"][rows])[:3])
+        raise UserError(f"run {table['run'][rows[0]]} has rows of several sizes ({sizes}); a run is one model")
+    rows = rows[np.argsort(table["c"][rows], kind="stable")]
+    rows = rows[np.r_[np.diff(table["c"][rows]) > 0, True]]
+    return float(table["n"][rows[0]]), *(np.log(table[name][rows]) for name in ("c", "d", "loss"))
+
+
+def _lowest(losses: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The run of least loss at each C [P] of `losses` [runs, P] (sizes ascending), and why it does not count, or ""."""
+    there = np.isfinite(losses)
+    best = np.argmin(losses, axis=0)
+    smallest = sizes[np.argmax(there, axis=0)]
+    largest = sizes[len(sizes) - 1 - np.argmax(there[::-1], axis=0)]
+    alone = (smallest == largest) | ~there.any(0)
+    size = sizes[best]
+    return best, np.select(
+        [alone, size == smallest, size == largest], ["one size", "smallest size", "largest size"], ""
+    )
+
+
+def _redraw(
+    log_c: np.ndarray, losses: np.ndarray, log_n: np.ndarray, log_d: np.ndarray, draws: int, seed: int
+) -> np.ndarray:
+    """Lines of n and d [B, 2, 2] of envelopes over runs drawn with replacement; nan where they have none.
+
+    A run drawn twice is as low as one drawn once, so a draw is a subset; every fifth C is enough for it.
+    """
+    rng, step = np.random.default_rng(seed), max(1, log_c.size // 300)
+    log_c, losses, log_d = log_c[::step], losses[:, ::step], log_d[:, ::step]
+    found = np.full((draws, 2, 2), np.nan)
+    for i in range(draws):
+        chosen = np.unique(rng.integers(len(losses), size=len(losses)))
+        best, why = _lowest(losses[chosen], log_n[chosen])
+        kept = np.flatnonzero(why == "")
+        run = chosen[best[kept]]
+        if np.unique(log_n[run]).size > 1:
+            y = np.stack([log_n[run], log_d[run, kept]])
+            found[i] = _lines(log_c[kept], y, np.ones(kept.size))
+    return found
+
+
+def _say(value: Any) -> str:
+    """3 digits, as people write them: 6e18, 3.2e8, 512."""
+    mantissa, _, power = f"{float(value):.3g}".partition("e")
+    return f"{mantissa}e{int(power)}" if power else mantissa

@@ -1,0 +1,172 @@
+"""What a scaling law is: one value, whose prediction is a pure JAX function of free coordinates and logs of columns.
+
+P parameters of the law.  Any leading shape of theta broadcasts against any shape of the columns.
+"""
+
+import dataclasses
+import functools
+import itertools
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from train.errors import UserError, suggest
+
+Params = Mapping[str, Any]  # published name -> number, or an array with one entry per bootstrap draw
+Powers = Mapping[str, int | float | str]
+
+
+class Param(NamedTuple):
+    """A parameter as published, its unit, and how it is fitted.
+
+    `powers` gives the unit: column -> power, a number or the name of the exponent that it is ("alpha", "-q",
+    "1/alpha_N").  A change of a column's unit then changes the parameter and no prediction.
+    """
+
+    name: str
+    kind: str  # "positive": fitted as its log; "real": as it is; "log": is itself the log of something
+    powers: Powers = types.MappingProxyType({})
+    meaning: str = ""
+
+    @property
+    def unit(self) -> str:
+        """As a reader writes it: 'loss · n^alpha'."""
+        return " · ".join(column if power == 1 else f"{column}^{power}" for column, power in self.powers.items())
+
+
+def positive(name: str, meaning: str = "", **powers: Any) -> Param:
+    return Param(name, "positive", powers, meaning)
+
+
+def real(name: str, meaning: str = "", **powers: Any) -> Param:
+    return Param(name, "real", powers, meaning)
+
+
+def logarithm(name: str, meaning: str = "", **powers: Any) -> Param:
+    return Param(name, "log", powers, meaning)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)  # eq=False: hashed by identity, so a law can be a static argument of jit
+class Law:
+    """A law in free coordinates theta: logs of positive parameters, the others as they are.
+
+    `predict(theta, *logs of inputs)` is the log of the output (the output itself where `space` is "linear"), and is
+    what is fitted.  A law is closed under changes of unit, so the fit sees each column as the log of its ratio to its
+    geometric mean: that takes the Hessian's condition number from 1e11 to 1e3 for Chinchilla's law, and lets one grid
+    of `starts` serve data of any size and unit.
+    """
+
+    name: str
+    equation: str
+    source: str
+    inputs: tuple[str, ...]  # columns the law reads, in the order `predict` takes them
+    params: tuple[Param, ...]
+    predict: Callable[..., jax.Array]  # (theta, *log inputs) -> log output; theta unpacks along its first axis
+    starts: tuple[tuple[float, ...], ...]  # theta in centred coordinates; entries of `linear` are solved for
+    output: str = "loss"
+    space: str = "log"
+    linear: tuple[str, ...] = ()  # positive parameters that the output is a sum over: variable projection
+    units: Mapping[str, str | None] = types.MappingProxyType({})  # column -> the column whose unit it shares, or None
+    levels: Mapping[str, int] = types.MappingProxyType({})  # distinct values an input needs; 3 where it is not named
+    floor: str | None = None  # the parameter that is left of the output as every input grows
+    derived: Mapping[str, Callable[[Params], Any]] = types.MappingProxyType({})
+    optimum: Callable[..., dict[str, Any]] | None = None  # (theta, log C) -> logs of n, d, loss; None: by search
+    typical: Mapping[str, tuple[float, float]] = types.MappingProxyType({})  # what published fits have shown
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(param.name for param in self.params)
+
+    @property
+    def trades(self) -> bool:
+        """Does the law trade parameters against tokens, so that compute has a best split?"""
+        return self.output == "loss" and {"n", "d"} <= set(self.inputs)
+
+    def index(self, name: str) -> int:
+        if name not in self.names:
+            raise UserError(f"{self.name} has no parameter {name!r}{suggest(name, self.names)}")
+        return self.names.index(name)
+
+    def free(self, params: Params) -> np.ndarray:
+        """theta [..., P] of published parameters."""
+        missing = set(self.names) - set(params)
+        if missing:
+            raise UserError(f"{self.name} needs {sorted(missing)} too; its parameters are {list(self.names)}")
+        with np.errstate(all="ignore"):
+            values = [np.log(params[p.name]) if p.kind == "positive" else params[p.name] for p in self.params]
+        return np.stack(np.broadcast_arrays(*(np.asarray(v, np.float64) for v in values)), -1)
+
+    def published(self, theta: Any) -> dict[str, Any]:
+        """Published parameters of theta [..., P]; beyond the range of float64 they are inf or 0."""
+        with np.errstate(over="ignore"):
+            parts = zip(self.params, np.moveaxis(np.asarray(theta, np.float64), -1, 0), strict=True)
+            return {p.name: np.exp(v) if p.kind == "positive" else v for p, v in parts}
+
+    def rescale(self, theta: Any, units: Mapping[str, float], sign: float = 1.0) -> np.ndarray:
+        """theta [..., P] of columns in other units: `units` are logs of what one new unit is of an old one.
+
+        From centred coordinates to raw ones with the logs of the geometric means; with `sign` -1 the way back.
+        """
+        theta = np.array(theta, np.float64)
+        named = self.published(theta)  # a power that is an exponent is its value, whatever is fitted of it
+        shifts = [
+            sum(power_of(power, named) * units.get(column, 0.0) for column, power in param.powers.items()) * sign
+            for param in self.params
+        ]
+        for i, (param, shift) in enumerate(zip(self.params, shifts, strict=True)):
+            if param.powers:
+                theta[..., i] = theta[..., i] * np.exp(shift) if param.kind == "real" else theta[..., i] + shift
+        return theta
+
+    def at(self, theta: Any, *logs: Any) -> np.ndarray:
+        """log output (or output, where `space` is "linear") of theta [..., P] at logs of the inputs, which broadcast.
+
+        Float64, whatever precision the process trains in.  Logs, so that a resample whose exponents ran off overflows
+        nowhere.
+        """
+        theta = np.moveaxis(np.asarray(theta, np.float64), -1, 0)
+        shape = np.broadcast_shapes(theta.shape[1:], *(np.shape(x) for x in logs))
+        flat = [np.broadcast_to(v, shape).reshape(-1) for v in (*theta, *(np.asarray(x, np.float64) for x in logs))]
+        size = flat[0].size
+        block = min(BLOCK, max(256, 1 << (size - 1).bit_length()))  # few shapes: few programs to compile
+        out = np.empty(size)
+        with jax.enable_x64(True):
+            for i in range(0, size, block):
+                part = [np.resize(v[i : i + block], block) for v in flat]
+                found = _evaluate(self.predict, np.stack(part[: len(theta)]), *part[len(theta) :])
+                out[i : i + block] = np.asarray(found)[: size - i]
+        return out.reshape(shape)
+
+    def __call__(self, params: Params, *inputs: Any) -> Any:
+        """The output itself, of published parameters and inputs as they are measured."""
+        found = self.at(self.free(params), *(np.log(np.asarray(x, np.float64)) for x in inputs))
+        return found if self.space == "linear" else np.asarray(np.exp(found))
+
+
+BLOCK = 1 << 16  # predictions evaluated together
+_evaluate = jax.jit(lambda predict, theta, *logs: predict(theta, *logs), static_argnums=0)
+
+
+def power_of(power: int | float | str, named: Mapping[str, Any]) -> Any:
+    """A power in a unit: a number, or of one of `named` as in "alpha", "-alpha", "2 alpha", "1 - alpha", "1/alpha"."""
+    if not isinstance(power, str):
+        return power
+    forms = {"": lambda v: v, "-": lambda v: -v, "2 ": lambda v: 2 * v, "1 - ": lambda v: 1 - v, "1/": lambda v: 1 / v}
+    name = max((n for n in named if power.endswith(n)), key=len)
+    with np.errstate(divide="ignore"):
+        return forms[power.removesuffix(name)](named[name])
+
+
+def grid(*values: Any) -> tuple[tuple[float, ...], ...]:
+    """Starting points: every combination of the values of each parameter."""
+    return tuple(itertools.product(*values))
+
+
+def log_sum(*logs: jax.Array) -> jax.Array:
+    """log(e^a + e^b + …) without overflow; the largest is only a shift, so no derivative goes through it."""
+    largest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, logs))
+    return largest + jnp.log(functools.reduce(jnp.add, (jnp.exp(v - largest) for v in logs)))

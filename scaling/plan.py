@@ -1,0 +1,189 @@
+"""What to train: the best N and D for a budget, a loss, a token count or a size, from a fitted law."""
+
+import json
+import math
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scaling.backtest import discrepancy
+from scaling.intervals import Interval, interval
+from scaling.laws import LAWS, Law
+from scaling.optimum import compute_for_loss, optimum
+from train.errors import UserError
+
+
+class Fitted(NamedTuple):
+    """What fit.json holds of a law: enough to forecast with intervals."""
+
+    law: Law
+    params: dict[str, float]
+    theta: np.ndarray  # [P]
+    draws: np.ndarray  # [draws, P]
+    scale: np.ndarray  # [draws]
+    residuals: np.ndarray
+    past: list[tuple[float, float]]  # earlier forecasts: (relative error, reach)
+    largest: float  # FLOPs of the largest run fitted
+    counting: dict[str, Any]
+    level: float
+
+
+class Plan(NamedTuple):
+    """A run and what it should reach."""
+
+    n: float
+    d: float
+    c: float  # 6 N D FLOPs
+    tokens_per_parameter: float
+    steps: int | None  # where a batch was given
+    loss: float
+    interval: Interval  # of the loss of one run: constants, scatter, discrepancy
+    n_interval: Interval  # of the best N for these FLOPs
+    d_interval: Interval
+    per_doubling: float  # loss gained by twice the compute, best split
+    per_tokens: float  # loss gained by twice the tokens at this N
+    per_params: float  # loss gained by twice the parameters at this D
+    reach: float  # c over the largest run fitted
+    warnings: list[str]
+
+
+def load(path: str | pathlib.Path) -> Fitted:
+    """Reads fit.json."""
+    path = pathlib.Path(path)
+    path = path / "fit.json" if path.is_dir() else path
+    if not path.exists():
+        raise UserError(f"{path} does not exist; `python -m scaling fit RUNS --out DIR` writes DIR/fit.json")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        law = LAWS[found["law"]]
+        params = {name: math.inf if v is None else v for name, v in found["params"].items()}
+        resamples, held = found["resamples"], found["heldout"] or {}
+        return Fitted(
+            law=law, params=params, theta=law.free(params),
+            draws=np.array(resamples["theta"], np.float64).reshape(-1, len(law.names)),
+            scale=np.array(resamples["scale"], np.float64), residuals=np.array(resamples["residuals"], np.float64),
+            past=past(held), largest=6.0 * largest(found), counting=found["counting"],
+            level=found["interval"]["level"],
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} is not the fit.json of `python -m scaling fit` ({error!r}); fit the runs again"
+        ) from None
+
+
+def past(held: dict[str, Any]) -> list[tuple[float, float]]:
+    """Earlier forecasts, the held-out one among them."""
+    known = [(error, reach) for error, reach in held.get("past_errors", [])]
+    return [*known, (held["mean_error"], held["reach"])] if held else known
+
+
+def largest(found: dict[str, Any]) -> float:
+    return found["range"]["c"][1] / 6.0 if "c" in found["range"] else found["range"][next(iter(found["range"]))][1]
+
+
+def plan(
+    fitted: Fitted,
+    *,
+    flops: float | None = None,
+    loss: float | None = None,
+    tokens: float | None = None,
+    params: float | None = None,
+    batch: float | None = None,
+) -> Plan:
+    """One of `flops`, `loss`, `tokens`, `params` fixes the best run; `tokens` with `params` asks about that very run.
+
+    `batch` is in tokens.
+    """
+    law = fitted.law
+    if not law.trades or set(law.inputs) != {"n", "d"}:
+        raise UserError(f"{law.name} does not trade N against D alone, so it has no plan; fit --law chinchilla")
+    asked = {"--flops": flops, "--loss": loss, "--tokens": tokens, "--params": params}
+    given = {name: v for name, v in asked.items() if v is not None}
+    for name, value in {**given, "--batch": batch}.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise UserError(f"{name} is {value:g}; it must be positive")
+    if len(given) != 1 and set(given) != {"--tokens", "--params"}:
+        raise UserError(
+            f"a plan starts from one of {', '.join(asked)} (or from --tokens with --params), not {list(given)}"
+        )
+    n, d = _run(fitted, flops, loss, tokens, params)
+    c = 6.0 * n * d
+    at = lambda n, d: float(np.exp(law.at(fitted.theta, np.log(n), np.log(d))))
+    best = optimum(law, fitted.draws, c)
+    drawn = np.exp(law.at(fitted.draws, math.log(n), math.log(d)))
+    rng = np.random.default_rng(0)
+    scatter = np.exp(rng.choice(fitted.residuals, drawn.size) * fitted.scale)
+    reach = c / fitted.largest
+    spread = discrepancy(fitted.past, max(reach, 1.0), drawn.size)[:, 0] if reach > 1 else 1.0
+    here, twice = at(n, d), float(optimum(law, fitted.theta, 2 * c)["loss"])
+    return Plan(
+        n=n, d=d, c=c, tokens_per_parameter=d / n, steps=None if batch is None else math.ceil(d / batch), loss=here,
+        interval=interval(drawn * scatter * spread, fitted.level), n_interval=interval(best["n"], fitted.level),
+        d_interval=interval(best["d"], fitted.level),
+        per_doubling=float(optimum(law, fitted.theta, c)["loss"]) - twice, per_tokens=here - at(n, 2 * d),
+        per_params=here - at(2 * n, d), reach=reach, warnings=_warnings(fitted, reach),
+    )  # fmt: skip
+
+
+def _run(fitted: Fitted, flops, loss, tokens, params) -> tuple[float, float]:
+    law, theta = fitted.law, fitted.theta
+    if tokens is not None and params is not None:
+        return float(params), float(tokens)
+    if loss is not None:
+        flops = float(compute_for_loss(law, theta, loss))
+        if not math.isfinite(flops):
+            floor = fitted.params.get(law.floor or "", 0.0)
+            raise UserError(
+                f"no compute reaches a loss of {loss:g}: the law's floor is {floor:.4g}; ask for more than that"
+            )
+    if flops is None:  # the compute whose best run has these tokens, or parameters
+        name, wanted = ("d", tokens) if tokens is not None else ("n", params)
+        low, high = 1.0, 200.0
+        for _ in range(200):
+            middle = 0.5 * (low + high)
+            below = float(optimum(law, theta, math.exp(middle))[name]) < wanted
+            low, high = (middle, high) if below else (low, middle)
+        flops = math.exp(0.5 * (low + high))
+    found = optimum(law, theta, flops)
+    n, d = float(found["n"]), float(found["d"])
+    if not (math.isfinite(n) and math.isfinite(d)):
+        raise UserError(
+            f"{law.name} with {fitted.params} has no best run at {flops:.3g} FLOPs: an exponent is not positive"
+        )
+    return n, d
+
+
+def _warnings(fitted: Fitted, reach: float) -> list[str]:
+    found = []
+    tested = max((r for _, r in fitted.past), default=1.0)
+    if reach > 1.0 and reach > tested * 1.5:
+        found.append(
+            f"this is {reach:.2g} times beyond the largest run fitted, and the law was tested {tested:.2g} times "
+            f"beyond its runs; the interval grows with the log of the reach, which is all that is known out there"
+        )
+    if not fitted.past:
+        found.append("no run was held out when this law was fitted: its interval knows nothing of how laws bend")
+    return found
+
+
+def text(plan: Plan, fitted: Fitted) -> str:
+    """What the terminal shows."""
+    from scaling.plot import si
+
+    low, high = plan.interval
+    span = lambda ends: f"{fitted.level:.0%} interval {si(ends[0])} to {si(ends[1])}"
+    lines = [
+        f"N       {si(plan.n):>8}  parameters ({fitted.counting.get('n', '')}); the best N has {span(plan.n_interval)}",
+        f"D       {si(plan.d):>8}  tokens; the best D has {span(plan.d_interval)}",
+        f"D / N   {plan.tokens_per_parameter:>8.3g}  tokens a parameter",
+        f"C       {si(plan.c):>8}  FLOPs (6 N D), {plan.reach:.2g} times the largest run fitted",
+    ]
+    if plan.steps is not None:
+        lines.append(f"steps   {plan.steps:>8,}")
+    lines += [
+        f"loss    {plan.loss:>8.4f}  {fitted.level:.0%} interval {low:.4f} to {high:.4f}",
+        f"        twice the compute gains {plan.per_doubling:.4f}, twice the tokens {plan.per_tokens:.4f}, "
+        f"twice the parameters {plan.per_params:.4f}",
+    ]
+    return "\n".join(lines + [f"! {sentence}" for sentence in plan.warnings])

@@ -1,0 +1,156 @@
+"""Minimises a robust loss of any law for many problems at once: starts, resamples and splits in one compiled program.
+
+P parameters of the law, F free directions among them, R rows, I inputs of the law, B problems solved together.
+The batch is the last axis, so that every sum over rows is a loop over problems side by side, which vectorises.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+Predict = Callable[..., jax.Array]  # (theta [P, 1, B], *inputs [R, 1]) -> prediction [R, B], in the space of the fit
+
+
+class Solution(NamedTuple):
+    """One entry per problem.  Derivatives are of the summed loss by the free directions."""
+
+    theta: Float[np.ndarray, "B P"]
+    objective: Float[np.ndarray, " B"]
+    gradient_norm: Float[np.ndarray, " B"]
+    hessian: Float[np.ndarray, "B F F"]
+    moved: Float[np.ndarray, " B"]  # root mean square change of a prediction in the last step: 0 where it settled
+
+
+ROUND = 12  # iterations before finished problems leave the batch and others move up
+LIMIT = 25  # rounds
+SETTLED = 1e-13  # of log loss: the rounding of the loss itself
+QUADRATIC = 1e3  # a Huber delta no log loss reaches: least squares
+
+
+def solve(
+    predict: Predict,
+    x: Float[np.ndarray, "I R"],
+    y: Float[np.ndarray, "#B R"],
+    weights: Float[np.ndarray, "#B R"],
+    theta: Float[np.ndarray, "B P"],
+    delta: float,
+    basis: Float[np.ndarray, "#B P F"] | None = None,
+) -> Solution:
+    """Solves B problems on the same inputs, each from its own `theta`, in float64 on a CPU.
+
+    Levenberg-Marquardt on reweighted squares finds the basin, Newton on the loss itself the optimum; a step counts as
+    the last when it moves predictions by less than `SETTLED`, so no scale of the objective or of a parameter matters.
+    `basis` names the free directions: a parameter without a column is pinned, one column in two parameters ties them.
+    Precision and devices of whatever else this process computes stay as they are.
+    """
+    count, rows = len(theta), x.shape[1]
+    padded = max(32, 1 << (rows - 1).bit_length())  # one program for data of many sizes
+    batch = max(1, min(64, 16384 // padded))  # temporaries of one batch stay in cache
+    x = np.pad(x, ((0, 0), (0, padded - rows)))
+    theta, delta = np.array(theta, np.float64), min(delta, QUADRATIC)
+    basis = np.eye(theta.shape[1])[None] if basis is None else np.asarray(basis, np.float64)
+    free, rivals = basis.shape[2], len(y) == len(weights) == len(basis) == 1
+    basis = np.pad(basis, ((0, 0), (0, 0), (0, theta.shape[1] - free)))  # and for any number of free directions
+    out = Solution(theta, *(np.full((count, *shape), np.nan) for shape in ((), (), theta.shape[1:] * 2, ())))
+    damping = np.full(count, 1e-2)
+    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        for newton, enough in ((False, 1e-4), (True, SETTLED)):
+            left, damping[:] = np.arange(count), 1e-2
+            for _ in range(LIMIT if newton else 4):
+                before = out.objective.copy()
+                done = [
+                    _rounds(predict, x[..., None], *_packed(left[i : i + batch], batch, padded, y, weights, basis,
+                                                            out.theta, damping), delta, enough, newton)
+                    for i in range(0, left.size, batch)
+                ]  # fmt: skip
+                done = [np.concatenate(v, axis=-1)[..., : left.size] for v in zip(*jax.device_get(done), strict=True)]
+                for array, value in zip((*out, damping), done, strict=True):
+                    array[left] = np.moveaxis(value, -1, 0)
+                left = left[~(out.moved[left] <= enough)]
+                if rivals and newton:  # what stands above the best and hardly gains runs off to no minimum
+                    gained = before[left] - out.objective[left] > 1e-2 * out.objective[left]
+                    left = left[gained | (out.objective[left] < 1.1 * np.nanmin(out.objective))]
+                if not left.size:
+                    break
+    return out._replace(hessian=out.hessian[:, :free, :free])
+
+
+def _packed(index, batch, rows, y, weights, basis, theta, damping):
+    """The problems `index`, batch last, padded: rows by weight zero, problems by repeating the last."""
+    index = np.pad(index, (0, batch - index.size), mode="edge")
+    pick = lambda v: v[index] if len(v) > 1 else np.broadcast_to(v, (batch, *v.shape[1:]))
+    tall = lambda v: np.pad(pick(v).T, ((0, rows - v.shape[1]), (0, 0)))
+    return tall(y), tall(weights), np.moveaxis(pick(basis), 0, -1), theta[index].T, damping[index]
+
+
+@functools.partial(jax.jit, static_argnames=("predict", "newton"))
+def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, enough, newton):
+    """Up to `ROUND` damped steps of every problem that has not settled."""
+    evaluate = lambda theta: _derivatives(predict, theta, x_IR1, y_RB, w_RB, delta, newton)
+    project = lambda m: jnp.einsum("pfb,pqb,qgb->bfg", basis_PFB, m, basis_PFB)
+    total_B = w_RB.sum(0)
+
+    def step(state):
+        theta, value, g, h, square, damping, moved, trial, size, count = state
+        found = evaluate(trial)
+        better = found[0] < value
+        # Rounding hides what such a step gains, so it is taken on its size alone.
+        last = (jnp.abs(found[0] - value) <= 1e-14 * value) & (size < 1e-8)
+        go = moved > enough
+        theta, value, g, h, square = (
+            jnp.where(jnp.reshape(go & (better | last), (1,) * (new.ndim - 1) + (-1,)), new, old)
+            for new, old in zip((trial, *found), (theta, value, g, h, square), strict=True)
+        )
+        eased = jnp.where(better, jnp.maximum(damping * 0.2, 1e-14), damping * 5)
+        damping = jnp.where(go & jnp.isfinite(size), eased, damping)
+        moved = jnp.where(go, jnp.where(last, 0.0, size), moved)
+        h_BFF, k_BFF, g_BF = project(h), project(square), jnp.einsum("pfb,pb->bf", basis_PFB, g)
+        # A term that vanished leaves its directions without curvature: the floor keeps them still, not undefined.
+        floor = 1e-12 * jnp.trace(k_BFF, axis1=1, axis2=2)[:, None, None] + 1e-300
+        scale = jnp.eye(h_BFF.shape[-1])[None] * (damping[:, None, None] * k_BFF + floor)
+        change = jnp.einsum("pfb,bf->pb", basis_PFB, jnp.linalg.solve(h_BFF + scale, -g_BF[..., None])[..., 0])
+        size = jnp.sqrt(jnp.maximum(jnp.einsum("pb,pqb,qb->b", change, square, change), 0.0) / total_B)
+        return theta, value, g, h, square, damping, moved, theta + change, size, count + 1
+
+    far, flat = jnp.full_like(damping_B, jnp.inf), jnp.zeros((len(theta_PB), *theta_PB.shape))
+    start = theta_PB, far, jnp.zeros_like(theta_PB), flat, flat, damping_B, far, theta_PB, far, 0
+    state = jax.lax.while_loop(lambda s: (s[-1] <= ROUND) & jnp.any(s[6] > enough), step, start)
+    theta, value, g, h, _, damping, moved, *_ = state
+    norm = jnp.linalg.norm(jnp.einsum("pfb,pb->fb", basis_PFB, g), axis=0)
+    return theta, value, norm, jnp.moveaxis(project(h), 0, -1), moved, damping
+
+
+def _derivatives(predict, theta_PB, x_IR1, y_RB, w_RB, delta, newton):
+    """Loss [B], gradient [P, B], Hessian (its reweighted square unless `newton`) and square of the Jacobian [P, P, B].
+
+    One forward derivative along each parameter serves the whole batch, since no problem depends on another's theta.
+    """
+    units = [jnp.zeros_like(theta_PB).at[p].set(1.0) for p in range(len(theta_PB))]
+    residual = lambda theta: predict(theta[:, None], *x_IR1) - y_RB
+    along = lambda f, u: lambda theta: jax.jvp(f, (theta,), (u,))[1]
+    r, slopes = residual(theta_PB), [along(residual, u) for u in units]
+    j = [slope(theta_PB) for slope in slopes]
+    size = jnp.abs(r)
+    push = w_RB * jnp.clip(r, -delta, delta)
+    curve = w_RB * (size <= delta) if newton else w_RB * jnp.minimum(1.0, delta / jnp.maximum(size, 1e-300))
+    h, square = ([[None] * len(j) for _ in j] for _ in range(2))
+    for p in range(len(j)):
+        for q in range(p + 1):
+            both = j[p] * j[q]
+            bend = push * along(slopes[q], units[p])(theta_PB) if newton else 0.0
+            h[p][q] = h[q][p] = (curve * both + bend).sum(0)
+            square[p][q] = square[q][p] = (w_RB * both).sum(0)
+    stack = lambda m: jnp.stack([jnp.stack(row) for row in m])
+    value = (w_RB * huber(r, delta)).sum(0)
+    return value, jnp.stack([(push * slope).sum(0) for slope in j]), stack(h), stack(square)
+
+
+def huber(r: Any, delta: Any) -> jax.Array:
+    """r^2 / 2 up to delta, linear beyond (Huber 1964)."""
+    size = jnp.abs(r)
+    return jnp.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
