@@ -21,6 +21,8 @@ from train.errors import UserError
 
 HORIZONS = {"1 octave": 2.0, "2 octaves": 4.0, "3 octaves": 8.0, "1 decade": 10.0}
 CUTOFFS = 8  # windows at most; each is a fit and a bootstrap
+MOST = 1000  # rows that one cutoff forecasts; of more, a sample
+FITTED = 20_000  # rows that a forecast is fitted to; of more, a sample
 
 
 class Run(NamedTuple):
@@ -159,7 +161,13 @@ def split(columns: Columns, budget: float | str = "largest") -> tuple[np.ndarray
     if known.size < 2:
         raise UserError("every run has the same budget, so none can be held out; add runs at another budget")
     at = known[-1] if budget == "largest" else known[np.argmin(np.abs(np.log(known / float(budget))))]
-    return np.flatnonzero(columns["budget"] < at), np.flatnonzero(columns["budget"] == at)
+    return _some(columns["budget"] < at, FITTED), _some(columns["budget"] == at, MOST)
+
+
+def _some(mask: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the rows where `mask` is, in order."""
+    rows = np.flatnonzero(mask)
+    return rows if rows.size <= most else np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
 
 
 def cutoffs(columns: Columns) -> np.ndarray:
@@ -214,7 +222,7 @@ def backtest(
     windows: list[Window] = []
     known, compute = np.unique(columns["budget"]), axis(law, columns)
     for cutoff in cutoffs(columns):
-        below, out = np.flatnonzero(columns["budget"] <= cutoff), np.flatnonzero(columns["budget"] > cutoff)
+        below, out = _some(columns["budget"] <= cutoff, FITTED), _some(columns["budget"] > cutoff, MOST)
         try:
             found = fit(law, _pick(columns, below), delta=delta, pin=pin, tie=tie, certify=False)
         except ValueError:  # too few of the small runs to identify the law
@@ -230,6 +238,8 @@ def backtest(
         reach = compute[out] / compute[below].max()
         following = float(known[np.searchsorted(known, cutoff) + 1])
         next_rows = columns["budget"][out] == following
+        if not next_rows.any():  # of many, the sample may hold none
+            continue
         mean = float(np.mean(error[next_rows]))
         windows.append(
             Window(float(cutoff), following, mean, mean_log(reach[next_rows]), below.size, found.theta, out, reach,

@@ -129,7 +129,8 @@ def search(problem: Problem, delta: float) -> tuple[Solution, float, list[dict[s
     order = np.argsort(found.objective)
     basins = _distinct(found, order[np.isfinite(found.objective[order])])
     if rows.size < problem.y.size:
-        best = problem.solve(problem.y[None], np.ones((1, problem.y.size)), found.theta[basins[:8]], delta)
+        near = basins[found.objective[basins] < 1.1 * found.objective[basins[0]]][:4]
+        best = problem.solve(problem.y[None], np.ones((1, problem.y.size)), found.theta[near], delta)
         basins, objective = np.argsort(best.objective), best.objective
     else:
         best, objective = found, found.objective

@@ -108,12 +108,15 @@ def design_warnings(law: Law, columns: Any) -> list[str]:
                 f"and {law.equation} says nothing of that; fit runs that only {name.upper()} limits"
             )
         return found
-    edges, spread = [], 1.0
+    edges, spread, spans = [], 1.0, []
+    for budget in np.unique(columns["budget"]):
+        c = c_6nd(columns["n"], columns["d"])[columns["budget"] == budget]
+        spans.append(c.max() / c.min())
+    if np.median(spans) > 1.45:  # octaves of runs that were not made budget by budget
+        return found
     for budget in np.unique(columns["budget"]):
         rows = columns["budget"] == budget
         n, loss, c = columns["n"][rows], columns["loss"][rows], c_6nd(columns["n"], columns["d"])[rows]
-        if c.max() > 1.8 * c.min():  # octaves of runs that were not made budget by budget
-            continue
         spread = max(spread, c.max() / c.min())
         if np.unique(n).size > 2 and n[loss.argmin()] in (n.min(), n.max()):
             edges.append(f"{budget:.2g} (the {'smallest' if n[loss.argmin()] == n.min() else 'largest'})")

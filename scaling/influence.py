@@ -183,7 +183,11 @@ def conventions(fitted: Fit, runs: records.Runs) -> list[dict[str, Any]]:
     if fitted.law is not chinchilla:
         return []
     rows = []
+    known: list[np.ndarray] = []
     for convention, n in counts(runs).items():
+        if any(np.array_equal(n, other) for other in known):  # a network without experts has as many active as in all
+            continue
+        known.append(n)
         columns = {**fitted.columns, "n": n}
         try:
             found = fit(chinchilla, columns, delta=fitted.delta, pin=fitted.pin, tie=fitted.tie, certify=False)

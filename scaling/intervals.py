@@ -27,7 +27,7 @@ Interval = tuple[float, float]
 LEVEL = 0.9
 PILOTS = 200  # refits that measure by how much residuals are smaller than errors
 METHODS = ("residual", "pairs", "cluster")
-MANY = 20_000  # rows beyond which a resample is one Newton step: its error falls faster than the interval does
+MANY = 2_000  # rows beyond which a resample is one Newton step: its error falls faster than the interval does
 
 
 class Draws(NamedTuple):
@@ -71,11 +71,12 @@ def bootstrap(
         wider = math.sqrt(rows / max(rows - problem.basis.shape[1], 1))  # residuals are that much smaller than errors
         return Draws(fit, method, theta, np.full(draws, wider), run if method == "cluster" else None)
     fitted = problem.y - fit.residuals
-    errors = scatter(fit, rng, np.ones(PILOTS), rows)
+    expected = (fitted + problem.units.get(fit.law.output, 0.0))[None]
+    errors = scatter(fit, rng, np.ones(PILOTS), expected)
     pilot = problem.raw(_refit(problem, start, fit.delta, fitted + errors, ones))
     left = fitted + errors + problem.units.get(fit.law.output, 0.0) - predict(fit.law, pilot[:, None], fit.columns)
     scale = rng.choice(np.sqrt(np.mean(errors**2)) / np.sqrt(np.mean(left**2, axis=1)), draws)
-    targets = fitted + scatter(fit, rng, scale, rows)
+    targets = fitted + scatter(fit, rng, scale, expected)
     return Draws(fit, method, problem.raw(_refit(problem, start, fit.delta, targets, ones)), scale)
 
 
@@ -105,18 +106,36 @@ def jacobian(problem: Problem, theta: np.ndarray, step: float = 1e-6) -> Float[n
     return np.stack([(at(step * v) - at(-step * v)) / (2 * step) for v in problem.basis.T], 1)
 
 
-def scatter(fit: Fit, rng: np.random.Generator, scale: np.ndarray, runs: int) -> Float[np.ndarray, "draws runs"]:
+def scatter(
+    fit: Fit, rng: np.random.Generator, scale: np.ndarray, expected: Float[np.ndarray, "#draws runs"]
+) -> Float[np.ndarray, "draws runs"]:
     """Errors of log loss as new runs would show them, for each draw of `scale`: at 1 they are as large as residuals.
 
-    Residuals, without those of the runs that the fit passes through, plus a Gaussian of Silverman's width.
+    Residuals, without those of the runs that the fit passes through, plus a Gaussian of Silverman's width; larger or
+    smaller where the `expected` log loss says so (`unevenness`).
     """
-    residuals = fit.residuals
-    size = np.abs(residuals)
-    through = min(fit.theta.size - len(fit.pin) - len(fit.tie), max(size.size - 3, 0))
-    pool = residuals[np.argsort(size)[through:]]
+    size = unevenness(fit)
+    residuals = fit.residuals / size(predict(fit.law, fit.theta, fit.columns))
+    through = min(fit.theta.size - len(fit.pin) - len(fit.tie), max(residuals.size - 3, 0))
+    pool = residuals[np.argsort(np.abs(residuals))[through:]]
     width = 1.06 * min(np.std(pool), np.ptp(np.quantile(pool, [0.25, 0.75])) / 1.349) * pool.size**-0.2
-    drawn = rng.choice(pool, (scale.size, runs)) + width * rng.standard_normal((scale.size, runs))
-    return scale[:, None] * drawn * np.sqrt(np.mean(size**2) / (np.mean(pool**2) + width**2 + 1e-300))
+    shape = scale.size, expected.shape[1]
+    drawn = rng.choice(pool, shape) + width * rng.standard_normal(shape)
+    whole = np.sqrt(np.mean(residuals**2) / (np.mean(pool**2) + width**2 + 1e-300))
+    return scale[:, None] * drawn * whole * size(expected)
+
+
+def unevenness(fit: Fit) -> Callable[[np.ndarray], np.ndarray]:
+    """How much larger errors are at one log loss than at another: a power law where ranks show it, else 1.
+
+    Small runs often scatter more.  Errors drawn alike for all would then make intervals too narrow.
+    """
+    expected, size = predict(fit.law, fit.theta, fit.columns), np.abs(fit.residuals)
+    if size.size < 12 or np.ptp(expected) == 0 or not scipy.stats.spearmanr(expected, size).pvalue < 0.01:
+        return np.ones_like
+    low, high, middle = expected.min(), expected.max(), expected.mean()
+    slope = np.polyfit(expected, np.log(np.maximum(size, 0.1 * np.median(size))), 1)[0]
+    return lambda at: np.exp(slope * (np.clip(at, low, high) - middle))
 
 
 def interval(values: Any, level: float = LEVEL) -> Interval:
@@ -218,7 +237,7 @@ def predict_runs(draws: Draws, columns: Columns, *, seed: int = 1) -> Float[np.n
     fit = draws.fit
     columns = {name: np.atleast_1d(np.asarray(columns[name], np.float64)) for name in fit.law.inputs}
     found = predict(fit.law, draws.theta[:, None], columns)
-    found = found + scatter(fit, np.random.default_rng(seed), draws.scale, found.shape[1])
+    found = found + scatter(fit, np.random.default_rng(seed), draws.scale, found)
     return np.exp(found) if fit.law.space == "log" else found
 
 

@@ -24,6 +24,7 @@ from scaling.optimum import optimum as optimum_of
 LAW, SECOND, HELDOUT = "#0072B2", "#009E73", "#D55E00"
 INK = "#1b1f24"  # of axes and text: `svg` hands it over to the page
 BUDGETS = ("#4A7FB5", "#3FA7A0", "#7DB347", "#C9A227", "#B07AA1", "#8C8C8C")  # smaller to larger, held-out apart
+MANY = 2_000  # points beyond which they are an image in the SVG
 STYLE = {
     "svg.fonttype": "none",  # text stays text: selectable, and in the page's font
     "svg.hashsalt": "isoflop",  # the same figure gives the same file
@@ -79,7 +80,8 @@ def curve(columns: Columns, draws: Draws, heldout: Heldout | None, level: float 
     label = "law of the smaller runs" if heldout else "law"
     axes.plot(grid, np.exp(line) if law.space == "log" else line, color=LAW, lw=1.8, label=label)
     held = np.isin(np.arange(columns[name].size), [run.row for run in heldout.runs] if heldout else [])
-    axes.plot(columns[name][~held], columns[law.output][~held], "o", ms=4, color=INK, alpha=0.5)
+    left = columns[name][~held]
+    axes.plot(left, columns[law.output][~held], "o", ms=4, rasterized=left.size > MANY, color=INK, alpha=0.5)
     if held.any():
         axes.plot(columns[name][held], columns[law.output][held], "D", ms=6, color=HELDOUT, label="held out")
     _legend(figure)
@@ -111,7 +113,15 @@ def isoflop(columns: Columns, fit: Fit, heldout: Heldout | None) -> Figure:
         c = np.exp(np.log(c_6nd(n, columns["d"][rows])).mean())
         grid = np.geomspace(n.min() / 1.4, n.max() * 1.4, 100)
         axes.plot(grid, fit.law(fit.params, grid, c / (6 * grid)), color=colour, ls="--" if held else "-", lw=1.6)
-        axes.plot(n, loss, "o", ms=5, color=colour, label=f"{si(c)} FLOPs" + (", held out" if held else ""))
+        axes.plot(
+            n,
+            loss,
+            "o",
+            ms=5,
+            rasterized=n.size > MANY,
+            color=colour,
+            label=f"{si(c)} FLOPs" + (", held out" if held else ""),
+        )
         best = loss.argmin()
         axes.plot(n[best], loss[best], "o", ms=11, mfc="none", mec=colour, mew=1.5)
     _legend(figure)
@@ -124,13 +134,13 @@ def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: floa
     draws = heldout.draws if heldout else draws
     law, c = draws.fit.law, c_6nd(columns["n"], columns["d"])
     grid = np.geomspace(c.min() / 1.5, c.max() * 4, 80)
-    errors = scatter(draws.fit, np.random.default_rng(1), draws.scale, grid.size)
-    losses = optimum_of(law, draws.theta[:, None], grid)["loss"] * np.exp(errors)
+    losses = optimum_of(law, draws.theta[:, None], grid)["loss"]
+    losses = losses * np.exp(scatter(draws.fit, np.random.default_rng(1), draws.scale, np.log(losses)))
     low, high = np.transpose([interval(column, level) for column in losses.T])
     axes.fill_between(grid, _smooth(low), _smooth(high), color=LAW, alpha=0.16, lw=0, label=f"{level:.0%} for one run")
     label = "law of the smaller budgets" if heldout else "law"
     axes.plot(grid, optimum_of(law, draws.fit.theta, grid)["loss"], color=LAW, lw=1.8, label=label)
-    axes.plot(c, columns["loss"], ".", ms=5, color=INK, alpha=0.35)
+    axes.plot(c, columns["loss"], ".", ms=5, rasterized=c.size > MANY, color=INK, alpha=0.35)
     for budget, _, held in _budgets(columns, heldout):
         rows = np.flatnonzero(columns["budget"] == budget)
         best = rows[columns["loss"][rows].argmin()]
@@ -171,7 +181,15 @@ def residuals(columns: Columns, fit: Fit, heldout: Heldout | None) -> Figure:
     fitted = np.exp(fitted) if fit.law.space == "log" else fitted
     for budget, colour, _ in _budgets(columns, heldout):
         rows = columns["budget"] == budget
-        axes.plot(fitted[rows], 100 * fit.residuals[rows], "o", ms=5, color=colour, label=si(budget))
+        axes.plot(
+            fitted[rows],
+            100 * fit.residuals[rows],
+            "o",
+            ms=5,
+            rasterized=rows.sum() > MANY,
+            color=colour,
+            label=si(budget),
+        )
     axes.axhline(0, color=INK, lw=1)
     if np.unique(columns["budget"]).size <= 8:
         _legend(figure)

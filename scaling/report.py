@@ -67,13 +67,13 @@ def write(out: str | pathlib.Path, analysis: Analysis) -> None:
         plot.png(figure, out / "plots" / f"{name}.png")
 
 
-def rows(analysis: Analysis) -> list[dict[str, Any]]:
+def rows(analysis: Analysis, which: Any = None) -> list[dict[str, Any]]:
     """What was fitted: every original column of the rows kept, and which number of each was N, D and loss."""
     table = analysis.runs.table
     plain = lambda v: None if isinstance(v, float) and not math.isfinite(v) else v
     return [
         {name: plain(v[i].item() if isinstance(v[i], np.generic) else v[i]) for name, v in table.items()}
-        for i in range(len(analysis.runs.where))
+        for i in (range(len(analysis.runs.where)) if which is None else which)
     ]
 
 
@@ -301,17 +301,16 @@ def run_table(analysis: Analysis, most: int = 500) -> list[dict[str, Any]]:
     columns, residuals, held = analysis.columns, analysis.fit.residuals, analysis.heldout
     left_out = {run.row for run in held.runs} if held else set()
     order = np.argsort(axis(analysis.fit.law, columns), kind="stable")[:most]
-    records = rows(analysis)
     return [
         {
-            "record": records[i],
-            "where": records[i].get("name") or analysis.runs.where[i],
+            "record": record,
+            "where": record.get("name") or analysis.runs.where[i],
             **{name: float(v[i]) for name, v in columns.items()},
             "measured": float(columns[analysis.fit.law.output][i]),
             "residual": float(np.expm1(residuals[i]) if analysis.fit.law.space == "log" else residuals[i]),
             "held": int(i) in left_out,
         }
-        for i in order
+        for i, record in zip(order, rows(analysis, order), strict=True)
     ]
 
 

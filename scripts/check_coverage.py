@@ -36,8 +36,13 @@ def intervals(found: Fit, method: str, draws: int, seed: int, run: np.ndarray | 
     return constants(sample, 0.95, "bca" if method == "bca" else "percentile")
 
 
-def covered(rows: int, method: str, *, trials: int, draws: int, seed: int, noise: float = 0.005) -> np.ndarray:
-    """[trials, constants]: did the 95 % interval of each of `NAMES` hold the truth?  `noise` is sd of log loss."""
+def covered(
+    rows: int, method: str, *, trials: int, draws: int, seed: int, noise: float = 0.005, uneven: float = 0.0
+) -> np.ndarray:
+    """[trials, constants]: did the 95 % interval of each of `NAMES` hold the truth?
+
+    `noise` is the sd of log loss at the middle compute; it falls with compute to the power `uneven`.
+    """
     budgets, sizes = ROWS[rows] if rows in ROWS else (5, rows // 5)
     runs, rng = design(sizes, budgets), np.random.default_rng(seed)
     run = np.arange(runs["n"].size)
@@ -46,9 +51,11 @@ def covered(rows: int, method: str, *, trials: int, draws: int, seed: int, noise
         share = np.tile(np.geomspace(0.25, 1.0, CHECKPOINTS), run.size)
         runs, run = {"n": runs["n"][keep], "d": runs["d"][keep] * share}, keep
     truth = {**TRUTH, "a": laws.a(TRUTH)}
+    c = runs["n"] * runs["d"]
+    size = (c / np.exp(np.log(c).mean())) ** -uneven
     found = []
     for trial in range(trials):
-        errors = noise * rng.standard_normal(np.unique(run).size)[run]
+        errors = noise * size * rng.standard_normal(np.unique(run).size)[run]
         if method == "cluster":
             errors += 0.5 * noise * rng.standard_normal(run.size)
         loss = laws.chinchilla(TRUTH, runs["n"], runs["d"]) * np.exp(errors)
@@ -64,15 +71,27 @@ def main() -> None:
     flags.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
     flags.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     flags.add_argument("--noise", type=float, default=0.005)
+    flags.add_argument("--uneven", type=float, default=0.0, help="noise falls with compute to this power")
     flags.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = flags.parse_args()
-    print(f"covered, %, of {options.trials} sweeps a line; noise {options.noise:.1%}, {options.draws} draws")
+    print(
+        f"covered, %, of {options.trials} sweeps a line; noise {options.noise:.1%}, uneven {options.uneven:g}, "
+        f"{options.draws} draws"
+    )
     print(f"{'method':<10}{'rows':<6}{'seed':<6}" + "".join(f"{name:>7}" for name in NAMES) + "  seconds", flush=True)
     for method in options.methods:
         for rows in options.rows:
             for seed in options.seeds:
                 start = time.monotonic()
-                hits = covered(rows, method, trials=options.trials, draws=options.draws, seed=seed, noise=options.noise)
+                hits = covered(
+                    rows,
+                    method,
+                    trials=options.trials,
+                    draws=options.draws,
+                    seed=seed,
+                    noise=options.noise,
+                    uneven=options.uneven,
+                )
                 shares = "".join(f"{100 * share:>7.1f}" for share in hits.mean(0))
                 print(f"{method:<10}{rows:<6}{seed:<6}{shares}{time.monotonic() - start:>9.0f}", flush=True)
     error = 100 * np.sqrt(0.05 * 0.95 / options.trials)
