@@ -13,7 +13,7 @@ from scaling.identify import design_warnings, frontier
 from scaling.intervals import LEVEL, Draws, Interval, bootstrap, constants, profile, undefined
 from scaling.laws import LAWS
 from scaling.laws.kaplan import kaplan_d, kaplan_n
-from scaling.readers import Table
+from scaling.table import Table
 from train.errors import UserError, suggest
 
 FEW = 2_000  # rows beyond which the tables that refit again and again are left out

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling import records
+from scaling import records, roles
 from scaling.backtest import axis
 from scaling.fit import LOG_MSE, Fit, fit
 from scaling.intervals import Draws, jackknife
@@ -88,7 +88,7 @@ def table(fitted: Fit, draws: Draws, runs: records.Runs | None = None) -> list[R
             if not np.array_equal(n, columns["n"]):
                 add(
                     "counting",
-                    f"N: {convention} ({records.counts(runs.table)[convention]})",
+                    f"N: {convention} ({roles.counts(runs.table)[convention]})",
                     columns={**columns, "n": n},
                 )
     if name == "a":
@@ -101,8 +101,8 @@ def table(fitted: Fit, draws: Draws, runs: records.Runs | None = None) -> list[R
 def counts(runs: records.Runs) -> dict[str, np.ndarray]:
     """convention -> N [rows], of those that the rows have throughout."""
     found = {}
-    for convention, column in records.counts(runs.table).items():
-        n = records.chosen(runs.table, "n", column).values
+    for convention, column in roles.counts(runs.table).items():
+        n = roles.chosen(runs.table, "n", column).values
         if (np.isfinite(n) & (n > 0)).all():
             found[convention] = n
     return found
@@ -193,17 +193,17 @@ def conventions(fitted: Fit, runs: records.Runs) -> list[dict[str, Any]]:
             found = fit(chinchilla, columns, delta=fitted.delta, pin=fitted.pin, tie=fitted.tie, certify=False)
         except ValueError:
             continue
-        for name, column in records.computes(runs.table).items():
+        for name, column in roles.computes(runs.table).items():
             s = 0.0
             if column is not None:
-                c = records.chosen(runs.table, "c", column).values
+                c = roles.chosen(runs.table, "c", column).values
                 if not (np.isfinite(c) & (c > 0)).all():
                     continue
                 s = float(np.polyfit(np.log(n), np.log(c) - np.log(6 * n * columns["d"]), 1)[0])
             alpha, beta = found.params["alpha"], found.params["beta"]
             a = beta / (alpha + beta * (1 + s))
             rows.append(
-                {"n": convention, "n_column": records.counts(runs.table)[convention], "c": name, "a": a,
+                {"n": convention, "n_column": roles.counts(runs.table)[convention], "c": name, "a": a,
                  "b": 1 - a * (1 + s), "alpha": alpha, "beta": beta, "E": found.params["E"],
                  "objective": found.objective}
             )  # fmt: skip

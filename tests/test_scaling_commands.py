@@ -209,11 +209,11 @@ def test_a_failed_fit_exits_with_2_and_leaves_the_last_report(tmp_path):
 
 
 def test_the_front_door_offers_what_there_is():
-    from scaling import intervals, records
+    from scaling import intervals, roles
 
     assert tuple(laws.LAWS) == LAWS
-    assert tuple(records.CONVENTIONS) == COUNTS
+    assert tuple(roles.CONVENTIONS) == COUNTS
     assert tuple(intervals.METHODS) == METHODS
     needed = {name for law in laws.LAWS.values() for name in (*law.inputs, law.output)}
     assert needed <= set(ROLES)
-    assert set(ROLES) <= {"n", *records.NAMES}
+    assert set(ROLES) <= {"n", *roles.NAMES}

@@ -17,8 +17,10 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.proto.tensor_pb2 import TensorProto
 
 from scaling import readers
-from scaling.readers import number, read
-from scaling.records import CONVENTIONS, NAMES, assign, budgets, computes, counts
+from scaling.readers import read
+from scaling.records import assign, budgets
+from scaling.roles import CONVENTIONS, NAMES, computes, counts
+from scaling.table import number
 from train.errors import UserError
 
 

@@ -1,0 +1,275 @@
+"""Which column of a table plays which role.  A role is what a law reads: n, d, loss."""
+
+import datetime
+import math
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scaling.flops import PETAFLOP_DAY
+from scaling.table import Columns, missing, number
+from train.errors import UserError, suggest
+
+# The names of N under each convention, best first; those of one line are equally good.
+CONVENTIONS = {
+    "total": (
+        "paramstotal totalparams totalparameters nparamstotal numparamstotal nwemb nwithemb ntotal paramswithemb",
+        "n",
+        "params nparams numparams parameters nparameters numparameters parametercount paramcount modelparams "
+        "modelparameters modelsize numberofparameters",
+    ),
+    "non_embedding": (
+        "paramsnonembedding nonembeddingparams nonembeddingparameters nonembparams nonembedparams nparamsnonembedding "
+        "numnonembeddingparams numparamsnonembedding nnonembedding nnonemb nnoemb nnoembed paramsnoemb paramsnonemb "
+        "paramsnoembed paramsnoembeds totalnonembparams parametersnonembedding noembeddingparams",
+    ),
+    "active": (
+        "paramsactive activeparams activeparameters paramsactiveprecise nactive numactiveparams nparamsactive "
+        "numparamsactive activatedparams activatedparameters parametersactive",
+    ),
+}
+
+# Normalised names of every other role, best first; those of one line are equally good.
+NAMES: dict[str, tuple[str, ...]] = {
+    "d": (
+        "d",
+        "tokensseen seentokens numtokensseen numinputtokensseen trainnuminputtokensseen consumedtokens tokensconsumed "
+        "tokenstrained trainedtokens tokensprocessed",
+        "tokens ntokens numtokens totaltokens tokenstotal tokencount throughputtotaltokens",
+        "traintokens trainingtokens ntraintokens numtraintokens datasettokens datasetsize traintokenstotal",
+    ),
+    "c": (
+        "c",
+        "flopstrain trainflops trainingflops trainingflop trainflop traincompute trainingcompute",
+        "flops flop totalflops totalflop totalflos flos trainflos traintotalflos compute totalcompute",
+        "flops6nd c6nd approxc",
+    ),
+    "loss": (
+        "loss finalloss valloss validloss validationloss evalloss heldoutloss devloss finalvalloss finalvalidloss "
+        "finalvalidationloss finalevalloss evaluationloss losseval lossval lossvalid lossvalidation",
+        "testloss finaltestloss losstest",
+        "crossentropy crossentropyloss celoss nll lmloss valcrossentropy evalcrossentropyloss",
+        "trainloss trainingloss finaltrainloss losstrain traincrossentropyloss smoothedloss",
+    ),
+    "budget": ("budget computebudget flopbudget flopsbudget cbudget",),
+    "step": ("step globalstep trainglobalstep trainstep trainingstep currentsteps currentstep", "iteration iter steps"),
+    "s": ("s steps totalsteps trainsteps trainingsteps nsteps numsteps", "step globalstep currentsteps iterations"),
+    "s_min": ("smin minsteps minimumsteps minimalsteps",),
+    "c_min": ("cmin mincompute minimumcompute minimalcompute",),
+    "added_loss": ("addedloss deltaloss lossincrease lossdegradation",),
+    "x": (),  # an amount of whatever kind: only `given` says which
+    "u": ("u tokensunique uniquetokens nuniquetokens numuniquetokens",),
+    "p": ("p bits precisionbits trainingbits bitsofprecision bitwidth", "precision"),
+    "batch": ("batch batchtokens tokensperbatch", "batchsize globalbatchsize trainbatchsize"),
+    "lr": ("lr learningrate η", "peaklr maxlr peaklearningrate maxlearningrate"),
+    "error": ("error errorrate", "valerror validationerror evalerror testerror top1error"),
+    "accuracy": ("accuracy acc", "valaccuracy valacc validationaccuracy evalaccuracy evalacc testaccuracy top1"),
+    "bpb": ("bpb bitsperbyte", "valbpb evalbpb validbpb validationbpb"),
+    "t": ("t date day days releasedate publicationdate",),
+    "run": ("runid", "run", "runname", "experimentname expname experiment", "name displayname"),
+}  # fmt: skip
+MEANINGS = {
+    "n": "parameters", "d": "training tokens", "c": "training FLOPs", "loss": "loss", "budget": "FLOPs planned for",
+    "step": "place within a run", "s": "training steps", "s_min": "fewest steps to the loss",
+    "c_min": "least FLOPs to the loss", "added_loss": "loss added", "x": "amount that the loss is a curve of",
+    "u": "unique tokens", "p": "bits of precision",
+    "batch": "batch", "lr": "learning rate", "error": "error", "accuracy": "accuracy", "bpb": "bits per byte",
+    "t": "date, or days", "run": "run that a row belongs to",
+}  # fmt: skip
+COUNTED = {"n", "d", "c", "c_min", "u", "budget", "s", "s_min"}  # whose columns are in millions and billions
+FACTORS = {
+    **dict.fromkeys(("k", "thousand", "thousands"), 1e3), **dict.fromkeys(("m", "million", "millions"), 1e6),
+    **dict.fromkeys(("b", "bn", "billion", "billions"), 1e9), **dict.fromkeys(("t", "trillion", "trillions"), 1e12),
+}  # fmt: skip
+PREFIXES = {"k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18, "z": 1e21, "y": 1e24}
+
+
+class Choice(NamedTuple):
+    """The column that plays a role."""
+
+    name: str
+    factor: float  # its unit: 1e9 of "tokens (B)"
+    values: np.ndarray  # float64 [rows], times the factor; NaN where missing or text
+
+
+def check(columns: Columns, given: Mapping[str, str], count: str | None, roles: Sequence[str]) -> None:
+    for role in roles:
+        if role != "n" and role not in NAMES:
+            raise UserError(f"{role!r} is no role a column can have{suggest(role, ['n', *NAMES])}")
+    for role, name in given.items():
+        if name not in columns:
+            raise UserError(f"there is no column {name!r} ({flag(role)}){suggest(name, columns)}")
+        if role != "run" and not has_numbers(columns[name], role):
+            seen = distinct(columns[name]) or "nothing"
+            raise UserError(f"column {name!r} ({flag(role)}) holds no numbers but {seen}{near(columns, role)}")
+    if count is not None and count not in CONVENTIONS:
+        raise UserError(f"{count!r} is no way to count parameters{suggest(count, CONVENTIONS)}")
+
+
+def flag(role: str) -> str:
+    return "--flops" if role == "c" else f"--{role}"
+
+
+def choose(
+    columns: Columns, roles: Sequence[str], given: Mapping[str, str], count: str | None, said: list[str]
+) -> tuple[dict[str, Choice], dict[str, str]]:
+    """role -> its column, and role -> what to call that; roles that nobody asked for only where the guess is clear."""
+    found: dict[str, Choice] = {}
+    mapping: dict[str, str] = {}
+    for role in dict.fromkeys([*roles, "n", "d", "c", "budget", "step"]):
+        if role in given:
+            found[role] = chosen(columns, role, given[role])
+        elif choice := guess(columns, role, count, said, wanted=role in roles):
+            found[role] = choice
+    if "c" not in given and {"n", "d"} <= found.keys():
+        found.pop("c", None)  # 6 n d
+    for role in (r for r in roles if r not in found):
+        if role == "d" and {"c", "n"} <= found.keys():
+            mapping["d"] = "c / (6 n)"
+            said.append(f"d: c / (6 n), c from column {found['c'].name!r} (no column is named like tokens; --d COL)")
+        elif role != "c" or not {"n", "d"} <= found.keys():
+            raise UserError(nothing(columns, role))
+    for role, choice in found.items():
+        mapping[role] = choice.name
+        factor = f" times {choice.factor:g}" if choice.factor != 1 else ""
+        known = role in given or "config_hash" in columns  # isoflop's own records name their columns themselves
+        guessed = "" if known else f" (guessed; {flag(role)} COL names another)"
+        if factor or (guessed and role in roles):
+            said.append(f"{role}: column {choice.name!r}{factor}{guessed}")
+    return found, mapping
+
+
+def guess(columns: Columns, role: str, count: str | None, said: list[str], wanted: bool) -> Choice | None:
+    """The column whose name fits `role` best.  UserError where several do, and say different things."""
+    conventions = [None] if role != "n" else [count] if count else CONVENTIONS
+    best = {c: fits for c in conventions if (fits := fitting(columns, role, c))}
+    fits = next(iter(best.values()), [])
+    if role == "n" and best and "total" not in best:
+        fits = [fit for several in best.values() for fit in several]
+        if wanted and count is None:
+            said.append(f"n: no column counts all parameters, so it is the {' or '.join(map(str, best))} count")
+    if all(np.array_equal(fit.values, fits[0].values, equal_nan=True) for fit in fits):
+        return fits[0] if fits else None
+    if wanted:
+        raise UserError(
+            f"columns {' and '.join(repr(fit.name) for fit in fits)} could each be {role}, the {MEANINGS[role]}; "
+            f"choose one with {flag(role)} COL"
+        )
+    return None
+
+
+def fitting(columns: Columns, role: str, convention: str | None = None) -> list[Choice]:
+    """The columns of numbers that fit a role's names best, equally well."""
+    ranks = {n: r for n, v in columns.items() if (r := rank(n, role, convention)) and has_numbers(v, role)}
+    best = min((r[:2] for r in ranks.values()), default=None)
+    return [chosen(columns, role, name) for name, r in ranks.items() if r[:2] == best]
+
+
+def chosen(columns: Columns, role: str, name: str) -> Choice:
+    conventions = CONVENTIONS if role == "n" else [None]
+    factor = next((r[2] for c in conventions if (r := rank(name, role, c))), 1.0)
+    return Choice(name, factor, measured(columns[name], role) * factor if role != "run" else np.empty(0))
+
+
+def rank(column: str, role: str, convention: str | None = None) -> tuple[int, int, float] | None:
+    """(tier of the name, how much of the column's name was left out, unit); less is better.  None: another thing."""
+    tiers = CONVENTIONS[convention or "total"] if role == "n" else NAMES[role]
+    found = [
+        (tier, left_out, factor)
+        for left_out, text, factor in spellings(column, role)
+        for tier, names in enumerate(tiers)
+        if text in names.split()
+    ]
+    return min(found, default=None)
+
+
+def plain(text: str) -> str:
+    return "".join(filter(str.isalnum, text))
+
+
+def spellings(column: str, role: str) -> Iterator[tuple[int, str, float]]:
+    """(how much was left out, a normalised name, its unit): "config.Params (M)" is also params, a million each."""
+    name = unicodedata.normalize("NFKC", re.sub(r" \(\d+\)$", "", column)).lower()
+    inner = re.sub(r"^(summary|config|hparam|hparams|params|results)[./]", "", name)
+    for left_out, text in enumerate((name, inner, name.rpartition(".")[2])):
+        if left_out == 2 and role in ("loss", "error", "accuracy", "bpb"):
+            continue  # train.loss is not loss
+        yield left_out, plain(text), 1.0
+        if role not in COUNTED:
+            continue
+        unit = re.search(r"(?:[(\[]\s*(?:in )?|(?<=\w\w)[ _-](?:in[ _-])?)([a-z]+)\s*[)\]]?$", text)
+        if unit and unit[1] in FACTORS:
+            yield left_out, plain(text[: unit.start()]), FACTORS[unit[1]]
+        if role in ("c", "c_min", "budget"):
+            if days := re.match(r"(.*?)(?:in)?(?:pf|pflops?|petaflops?)s?days?$", plain(text)):
+                yield left_out, days[1] or "flops", PETAFLOP_DAY
+            if prefixed := re.match(r"(?:throughput)?((?:total|train|training)+)([kmgtpezy])flo[ps]+$", plain(text)):
+                yield left_out, "flops", PREFIXES[prefixed[2]]
+
+
+def counts(columns: Columns) -> dict[str, str]:
+    """convention -> its column, of every convention of counting parameters that the table has."""
+    return {name: fits[0].name for name in CONVENTIONS if (fits := fitting(columns, "n", name))}
+
+
+def computes(columns: Columns) -> dict[str, str | None]:
+    """What may count as C: "6 n d" -> None, and each column of FLOPs -> itself."""
+    ranked = sorted((r, name) for name, v in columns.items() if (r := rank(name, "c")) and has_numbers(v, "c"))
+    return {"6 n d": None, **{name: name for _, name in ranked}}
+
+
+def nothing(columns: Columns, role: str) -> str:
+    """That no column plays `role`, and what to do."""
+    hint = ""
+    if role == "loss":
+        wrong = [n for n in columns if re.search(r"perplexity|(?<![a-z])ppl(?![a-z])", n.lower())]
+        hint = f"; {wrong[0]!r} is a perplexity, whose logarithm would be a loss" if wrong else ""
+    if role == "d":
+        hint = "; with a column of FLOPs (--flops COL) it would be C / (6 N)"
+    return f"no column is named like {role}, the {MEANINGS[role]}{hint}{near(columns, role)}"
+
+
+def near(columns: Columns, role: str) -> str:
+    """The columns to choose from, the nearest first."""
+    usable = [n for n, v in columns.items() if role == "run" or has_numbers(v, role)]
+    names = " ".join(CONVENTIONS["total"] if role == "n" else NAMES[role]).split()
+    close = [n for n in usable if any(len(x) > 3 and x in plain(n.lower()) for x in names)]
+    like = f", perhaps {' or '.join(map(repr, close[:5]))}" if close else ""
+    listed = ", ".join(usable) or "there are none"
+    return f"; name one with {flag(role)} COL{like}. Columns of numbers: {listed}"
+
+
+# What a column says.
+
+
+def measured(values: np.ndarray, role: str = "") -> np.ndarray:
+    """float64 [rows], NaN where there is no number.  Dates, where `t` is asked for, are days since 1970."""
+    if values.dtype == np.float64:
+        return values
+    found = [number(v) for v in values]
+    if role == "t":
+        found = [day(v) if x is None else x for v, x in zip(values, found, strict=True)]
+    return np.array([math.nan if x is None else x for x in found], np.float64)
+
+
+def day(text: str) -> float | None:
+    try:
+        return float((datetime.date.fromisoformat(text[:10]) - datetime.date(1970, 1, 1)).days)
+    except (TypeError, ValueError):
+        return None
+
+
+def has_numbers(values: np.ndarray, role: str) -> bool:
+    return bool(np.isfinite(measured(values, role)).any())
+
+
+def distinct(values: np.ndarray) -> str:
+    """The first ten values that are there."""
+    return ", ".join(map(shown, [*dict.fromkeys(values[~missing(values)].tolist())][:10]))
+
+
+def shown(value: Any) -> str:
+    return "missing" if value is None else f"{value:g}" if isinstance(value, float) else repr(value)
