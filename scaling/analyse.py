@@ -102,7 +102,8 @@ def analyse(
         runs=runs, count=runs.mapping.get("n", ""), columns=columns, fit=found, draws=sample, level=level,
         intervals=constants(sample, level), other_intervals=other_intervals(found, sample, run, level) if few else {},
         heldout=forecast, windows=windows, horizons=by_horizon(windows),
-        selection=select(candidates(form, pin, tie), columns, delta=delta) if few and windows else [],
+        selection=select(candidates(form, pin, tie), columns, delta=delta, made={form.name: (found, windows)})
+        if few and windows else [],
         influence=moves, conventions=influence.conventions(found, runs) if few else [],
         profiles=profiles(columns) if form.trades else None, envelope=envelope(columns, run) if form.trades else None,
         kaplan=kaplan(columns, runs) if form.trades else {}, warnings=warnings,

@@ -6,7 +6,8 @@ must be.  Where a law has no compute, its first input takes the place of compute
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -255,37 +256,45 @@ def by_horizon(windows: Sequence[Window]) -> list[dict[str, Any]]:
     reach, error, inside = (
         np.concatenate([getattr(w, name) for w in windows]) for name in ("reach", "error", "inside")
     )
-    known = np.log(list(HORIZONS.values()))
-    nearest = np.abs(np.log(reach)[:, None] - known).argmin(1)
-    nearest[np.log(reach) > known[-1] + 0.5] = len(known)
-    rows = []
+    nearest, rows = horizon_of(reach), []
     for i, name in enumerate((*HORIZONS, "further")):
         here = (nearest == i) & np.isfinite(error)
         if here.any():
             rows.append(
                 {"horizon": name, "forecasts": int(here.sum()),
-                 "windows": sum(bool((nearest_of(w, known) == i).any()) for w in windows),
+                 "windows": sum(bool((horizon_of(w.reach) == i).any()) for w in windows),
                  "mean_error": float(error[here].mean()), "rms_error": float(np.sqrt(np.mean(error[here] ** 2))),
                  "coverage": float(inside[here].mean())}
             )  # fmt: skip
     return rows
 
 
-def nearest_of(window: Window, known: np.ndarray) -> np.ndarray:
-    nearest = np.abs(np.log(window.reach)[:, None] - known).argmin(1)
-    return np.where(np.log(window.reach) > known[-1] + 0.5, len(known), nearest)
+def horizon_of(reach: np.ndarray) -> np.ndarray:
+    """Index into `HORIZONS` of the nearest to each reach, in logs; their number for what lies beyond all of them."""
+    known = np.log(list(HORIZONS.values()))
+    nearest = np.abs(np.log(reach)[:, None] - known).argmin(1)
+    return np.where(np.log(reach) > known[-1] + 0.5, len(known), nearest)
 
 
-def select(candidates: dict[str, dict[str, Any]], columns: Columns, *, delta: float = 1e-3) -> list[dict[str, Any]]:
+def select(
+    candidates: dict[str, dict[str, Any]],
+    columns: Columns,
+    *,
+    delta: float = 1e-3,
+    made: Mapping[str, tuple[Fit, Sequence[Window]]] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
     """Laws by what they forecast, best first: `candidates` are name -> arguments of `backtest` (law, pin, tie).
 
-    Each is scored on the same runs: those that every law that could be fitted forecast at every cutoff they share.
+    `made` holds the fits and windows of candidates that are at hand.  Each is scored on the same runs: those that every
+    law that could be fitted forecast at every cutoff they share.
     """
     scores = []
     for name, arguments in candidates.items():
         try:
-            windows = backtest(columns=columns, delta=delta, draws=0, **arguments)
-            whole = fit(columns=columns, delta=delta, certify=False, **arguments)
+            whole, windows = made.get(name) or (
+                fit(columns=columns, delta=delta, certify=False, **arguments),
+                backtest(columns=columns, delta=delta, draws=0, **arguments),
+            )
         except ValueError:
             continue
         scores.append((name, whole, {w.cutoff: w.error for w in windows}))

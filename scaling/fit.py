@@ -31,7 +31,7 @@ class Certificate(NamedTuple):
     eigenvalues: list[float]  # of the same Hessian, largest first
     starts: int
     starts_at_optimum: float  # share of starts that end within 1 % of the objective
-    other_minima: list[dict[str, Any]]  # objective, share of starts, params: the converged ones, best first
+    other_minima: list[dict[str, Any]]  # objective, how far above the best, params: those that converged, best first
     invariance: float  # largest relative change of a parameter when objective or units change a millionfold
 
 
@@ -93,8 +93,8 @@ def fit(
     """The best of all starts.  `delta` is where the Huber loss on log L turns linear; `LOG_MSE` for least squares.
 
     `pin` holds published parameters at values, `tie` holds exponents equal to others; without `certify` the certificate
-    leaves out its invariance, which costs three more fits.  Hoffmann et al. 2022 sum the
-    loss over runs; a mean stops L-BFGS at its starting points, while here no scale of the objective matters.
+    leaves out its invariance, which costs three more fits.  Hoffmann et al. 2022 sum the loss over runs; a mean stops
+    L-BFGS at its starting points, while here no scale of the objective matters.
     """
     if not delta > 0:
         raise UserError(f"delta is {delta:g}; it is a log loss, and positive: 1e-3 as published, inf for least squares")
@@ -165,7 +165,7 @@ def project(problem: Problem, starts: Float[np.ndarray, "S P"]) -> Float[np.ndar
     solved = [i for i in linear if problem.basis[i].any()]
     if not solved:
         return theta
-    alone = np.full((len(linear), len(starts), len(law.params)), 0.0) + theta
+    alone = np.tile(theta, (len(linear), 1, 1))
     for k, i in enumerate(linear):
         alone[k][:, [j for j in linear if j != i]] = -1e4
         alone[k][:, i] = theta[:, i] * (i not in solved)
@@ -203,7 +203,7 @@ def centre(
     if law.space == "log":
         units[law.output] = float(np.log(columns[law.output]).mean())
     x = np.stack([np.log(columns[name]) - units[name] for name in law.inputs])
-    y = response(law, columns) - units.get(law.output, 0.0) * (law.space == "log")
+    y = response(law, columns) - units.get(law.output, 0.0)
     base, basis = _constraints(law, units, dict(pin or {}), dict(tie or {}))
     return Problem(law, x, y, units, base, basis)
 
@@ -229,9 +229,8 @@ def _constraints(law: Law, units: Mapping[str, float], pin: dict[str, float], ti
     held = [law.index(name) for name in pin]
     base = np.zeros(len(law.params))
     base[held] = law.rescale(raw, units, sign=-1.0)[held]
-    return base, np.delete(basis, held + [law.index(name) for name in tie], axis=1) * ~np.isin(
-        np.arange(len(law.params)), held
-    ).reshape(-1, 1)
+    basis[held] = 0.0
+    return base, np.delete(basis, held + [law.index(name) for name in tie], axis=1)
 
 
 def _exponents(law: Law, name: str) -> set[str]:

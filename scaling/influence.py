@@ -1,6 +1,5 @@
 """What moves an exponent: runs, outliers, delta, counting, the floor, and the law itself, in one table."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from scaling import records, roles
 from scaling.backtest import axis
 from scaling.fit import LOG_MSE, Fit, fit
-from scaling.intervals import Draws, jackknife
+from scaling.intervals import Draws, jackknife, quantities
 from scaling.laws import LAWS, chinchilla
 from scaling.optimum import optimum
 
@@ -109,9 +108,7 @@ def counts(runs: records.Runs) -> dict[str, np.ndarray]:
 
 
 def _spread(fitted: Fit, draws: Draws, name: str) -> float:
-    values = draws.params.get(name)
-    if values is None and name in fitted.law.derived:
-        values = fitted.law.derived[name](draws.params)
+    values = quantities(fitted, draws.theta).get(name)
     if values is None:
         return np.nan
     low, high = np.nanquantile(values, [0.1587, 0.8413])
@@ -139,11 +136,7 @@ def _one_out(fitted: Fit, draws: Draws, base: float, spread: float) -> list[Row]
     """The two runs (or groups) whose absence moves the quantity furthest down and up."""
     name, law = quantity(fitted.law), fitted.law
     run = draws.run if draws.run is not None else np.arange(fitted.residuals.size)
-    theta = jackknife(fitted, run, ALONE)
-    params = law.published(theta)
-    values = params.get(name)
-    if values is None and name in law.derived:
-        values = law.derived[name](params)
+    values = quantities(fitted, jackknife(fitted, run, ALONE)).get(name)
     if values is None:
         return []
     groups = np.unique(run).size
@@ -208,7 +201,3 @@ def conventions(fitted: Fit, runs: records.Runs) -> list[dict[str, Any]]:
                  "objective": found.objective}
             )  # fmt: skip
     return rows
-
-
-def as_dicts(rows: list[Row]) -> list[Mapping[str, Any]]:
-    return [row._asdict() for row in rows]

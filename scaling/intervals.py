@@ -131,7 +131,12 @@ def unevenness(fit: Fit) -> Callable[[np.ndarray], np.ndarray]:
     Small runs often scatter more.  Errors drawn alike for all would then make intervals too narrow.
     """
     expected, size = predict(fit.law, fit.theta, fit.columns), np.abs(fit.residuals)
-    if size.size < 12 or np.ptp(expected) == 0 or not scipy.stats.spearmanr(expected, size).pvalue < 0.01:
+    if (
+        size.size < 12
+        or np.ptp(expected) == 0
+        or np.median(size) == 0
+        or not scipy.stats.spearmanr(expected, size).pvalue < 0.01
+    ):
         return np.ones_like
     low, high, middle = expected.min(), expected.max(), expected.mean()
     slope = np.polyfit(expected, np.log(np.maximum(size, 0.1 * np.median(size))), 1)[0]
@@ -163,22 +168,18 @@ def quantiles(values: Any, at: tuple[float, float]) -> Interval:
 
 def constants(draws: Draws, level: float = LEVEL, method: str = "percentile") -> dict[str, Interval]:
     """Intervals of the law's parameters and of what is derived from them, "percentile" or "bca"."""
-    values, held = quantities(draws), draws.fit.pin
+    values, held = quantities(draws.fit, draws.theta), draws.fit.pin
     if method == "percentile":
         return {name: interval(v, level) for name, v in values.items() if name not in held}
     if method != "bca":
         raise UserError(f"{method!r} is not an interval of draws; choose 'percentile' or 'bca'")
     found = {**draws.fit.params, **draws.fit.derived}
-    left = _quantities(draws.fit, jackknife(draws.fit, draws.run))
+    left = quantities(draws.fit, jackknife(draws.fit, draws.run))
     return {name: bca(v, found[name], left[name], level) for name, v in values.items() if name not in held}
 
 
-def quantities(draws: Draws) -> dict[str, np.ndarray]:
-    """Every constant of the law and what is derived from them -> [draws]."""
-    return _quantities(draws.fit, draws.theta)
-
-
-def _quantities(fit: Fit, theta: np.ndarray) -> dict[str, np.ndarray]:
+def quantities(fit: Fit, theta: np.ndarray) -> dict[str, np.ndarray]:
+    """Every constant of the law and what is derived from them -> [draws], of theta [draws, P]."""
     params = fit.law.published(theta)
     return {**params, **{name: of(params) for name, of in fit.law.derived.items()}}
 
@@ -213,7 +214,7 @@ def jackknife(fit: Fit, run: np.ndarray | None = None, groups: int = 60) -> Floa
 
 def undefined(draws: Draws) -> list[str]:
     """A sentence where resamples sent an exponent off, so that some constant of theirs is infinite or undefined."""
-    found = {**quantities(draws)}
+    found = quantities(draws.fit, draws.theta)
     lost = np.count_nonzero(~np.all([np.isfinite(v) for v in found.values()], axis=0))
     if not lost:
         return []

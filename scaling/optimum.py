@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.laws.api import Law
+from scaling.laws.hoffmann import LOG6
 from train.errors import UserError
 
 STEPS = 100  # of a bisection: the range of float64's exponents to its rounding
-LOG6 = float(np.log(6.0))
 
 
 def optimum(law: Law, theta: Any, c: Any, others: Mapping[str, float] | None = None) -> dict[str, Any]:

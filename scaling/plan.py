@@ -63,7 +63,7 @@ def load(path: str | pathlib.Path) -> Fitted:
             law=law, params=params, theta=law.free(params),
             draws=np.array(resamples["theta"], np.float64).reshape(-1, len(law.names)),
             scale=np.array(resamples["scale"], np.float64), residuals=np.array(resamples["residuals"], np.float64),
-            past=past(held), largest=6.0 * largest(found), counting=found["counting"],
+            past=past(held), largest=largest(found), counting=found["counting"],
             level=found["interval"]["level"],
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
@@ -74,12 +74,13 @@ def load(path: str | pathlib.Path) -> Fitted:
 
 def past(held: dict[str, Any]) -> list[tuple[float, float]]:
     """Earlier forecasts, the held-out one among them."""
-    known = [(error, reach) for error, reach in held.get("past_errors", [])]
+    known = [tuple(pair) for pair in held.get("past_errors", [])]
     return [*known, (held["mean_error"], held["reach"])] if held else known
 
 
 def largest(found: dict[str, Any]) -> float:
-    return found["range"]["c"][1] / 6.0 if "c" in found["range"] else found["range"][next(iter(found["range"]))][1]
+    """Compute of the largest run fitted, FLOPs; of laws that know none, their first column."""
+    return found["range"].get("c", next(iter(found["range"].values())))[1]
 
 
 def plan(

@@ -68,7 +68,7 @@ def write(out: str | pathlib.Path, analysis: Analysis) -> None:
 
 
 def rows(analysis: Analysis, which: Any = None) -> list[dict[str, Any]]:
-    """What was fitted: every original column of the rows kept, and which number of each was N, D and loss."""
+    """What was fitted: every original column of the rows kept, or of `which` of them."""
     table = analysis.runs.table
     plain = lambda v: None if isinstance(v, float) and not math.isfinite(v) else v
     return [
@@ -230,7 +230,7 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
         ],
         "horizons": analysis.horizons,
         "selection": analysis.selection,
-        "influence": influence.as_dicts(analysis.influence),
+        "influence": [row._asdict() for row in analysis.influence],
         "conventions": analysis.conventions,
         "approaches": approaches(analysis),
         "profiles": [m._asdict() for m in analysis.profiles.minima] if analysis.profiles else [],

@@ -132,22 +132,17 @@ def _derivatives(predict, theta_PB, x_IR1, y_RB, w_RB, delta, newton):
     """
     units = [jnp.zeros_like(theta_PB).at[p].set(1.0) for p in range(len(theta_PB))]
     residual = lambda theta: predict(theta[:, None], *x_IR1) - y_RB
-    along = lambda f, u: lambda theta: jax.jvp(f, (theta,), (u,))[1]
-    r, slopes = residual(theta_PB), [along(residual, u) for u in units]
-    j = [slope(theta_PB) for slope in slopes]
+    along = lambda f: jnp.stack([jax.jvp(f, (theta_PB,), (unit,))[1] for unit in units])
+    r, j_PRB = residual(theta_PB), along(residual)
     size = jnp.abs(r)
     push = w_RB * jnp.clip(r, -delta, delta)
-    curve = w_RB * (size <= delta) if newton else w_RB * jnp.minimum(1.0, delta / jnp.maximum(size, 1e-300))
-    h, square = ([[None] * len(j) for _ in j] for _ in range(2))
-    for p in range(len(j)):
-        for q in range(p + 1):
-            both = j[p] * j[q]
-            bend = push * along(slopes[q], units[p])(theta_PB) if newton else 0.0
-            h[p][q] = h[q][p] = (curve * both + bend).sum(0)
-            square[p][q] = square[q][p] = (w_RB * both).sum(0)
-    stack = lambda m: jnp.stack([jnp.stack(row) for row in m])
-    value = (w_RB * huber(r, delta)).sum(0)
-    return value, jnp.stack([(push * slope).sum(0) for slope in j]), stack(h), stack(square)
+    squares = lambda weight: jnp.stack([((weight * j_RB)[None] * j_PRB).sum(1) for j_RB in j_PRB])
+    if newton:
+        bend = along(jax.grad(lambda theta: (push * residual(theta)).sum()))
+        h_PPB = squares(w_RB * (size <= delta)) + bend
+    else:
+        h_PPB = squares(w_RB * jnp.minimum(1.0, delta / jnp.maximum(size, 1e-300)))
+    return (w_RB * huber(r, delta)).sum(0), (push[None] * j_PRB).sum(1), h_PPB, squares(w_RB)
 
 
 def huber(r: Any, delta: Any) -> jax.Array:
