@@ -71,6 +71,8 @@ def assign(
         reasons = "; ".join(f"{d['row']}: {d['reason']}" for d in dropped[len(table.dropped) :][:3])
         raise UserError(f"none of {len(good)} rows can be fitted ({reasons}); name other columns, see --help")
     columns, values, where = take(columns, good), take(values, good), where[good]
+    if "c" in inputs and "c" not in values:
+        values["c"] = c_6nd(values["n"], values["d"])
     run, mapping["run"] = runs(columns, values, given, said)
     kept, largest = reduced(run, values, inputs if best else (), output, drop_outliers, last, said)
     what = "losses" if output == "loss" else f"values of {output}"

@@ -703,3 +703,10 @@ def test_loss_of_compute_reads_6nd_unless_told(tmp_path):
 def test_roles_nobody_asked_for_need_not_be_there(tmp_path):
     found = assign(renamed(tmp_path, n_params=None, flops=None), inputs=("d",))
     assert sorted(found.columns) == ["d", "loss"]
+
+
+def test_the_best_of_runs_of_equal_compute_where_compute_is_computed():
+    rows = [{"n": n, "d": d, "loss": loss} for n, d, loss in ((1e7, 2e9, 3.0), (2e7, 1e9, 2.9), (1e7, 4e9, 2.8))]
+    runs = assign(readers.from_rows(rows), inputs=("c",), best=True)
+    assert runs.columns["loss"].tolist() == [2.9, 2.8]
+    assert runs.columns["c"].tolist() == [1.2e17, 2.4e17]
