@@ -3,7 +3,8 @@
 python -m scaling sweep --config configs/scaling_markov.py --workdir runs/markov
 python -m scaling fit runs/markov --out runs/markov
 
-E = 1.619 [1.508, 1.652] where the entropy is 1.6215 (-0.2 %); 25 runs, 3 minutes, two EPYC cores (commit 51f229b).
+E = 1.619 [1.397, 1.640] where the entropy is 1.6215 (-0.2 %); 25 runs, 3 minutes, two EPYC cores (sweep at commit
+51f229b, fit at c19258c).
 """
 
 from configs.base import base
