@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scaling import envelope as approach1
 from scaling import influence, isoflop, records
-from scaling.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, select
+from scaling.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, select
 from scaling.fit import Fit, fit
 from scaling.flops import c_6nd
 from scaling.identify import design_warnings, frontier
-from scaling.intervals import LEVEL, Draws, Interval, bootstrap, constants, profile, undefined
+from scaling.intervals import LEVEL, METHODS, Draws, Interval, bootstrap, constants, profile, undefined
 from scaling.laws import LAWS
 from scaling.laws.kaplan import kaplan_d, kaplan_n
 from scaling.table import Table
@@ -28,7 +29,7 @@ class Analysis(NamedTuple):
     fit: Fit  # of every row
     draws: Draws
     level: float
-    intervals: dict[str, Interval]  # percentile
+    intervals: dict[str, Interval]  # of constants, made as draws.how says
     other_intervals: dict[str, dict[str, Interval]]  # method -> the same constants
     heldout: Heldout | None
     windows: list[Window]
@@ -88,6 +89,7 @@ def analyse(
         forecast = heldout(
             form, columns, heldout_budget, draws=draws, seed=seed, level=level, run=run, windows=windows, **asked
         )
+        warnings += sampled(found.residuals.size)
         warnings += [
             f"without the held-out budget: {sentence}"
             for sentence in forecast.fit.warnings + undefined(forecast.draws)
@@ -126,17 +128,9 @@ def mixed(runs: records.Runs) -> list[str]:
 
 def other_intervals(found: Fit, sample: Draws, run: Any, level: float) -> dict[str, dict[str, Interval]]:
     """The same constants by every other method, so that a reader sees how much the method decides."""
-    methods = {}
-    for method in ("residual", "pairs", "cluster"):
-        if method == sample.method or (method == "cluster" and run is None):
-            continue
-        methods[f"{method}, percentile"] = constants(
-            bootstrap(found, draws=min(sample.size, 1000), seed=1, run=run, method=method), level
-        )
-    whole = sample if sample.method != "residual" else bootstrap(found, draws=sample.size, seed=1, method="pairs")
-    methods[f"{whole.method}, BCa"] = constants(whole, level, "bca")
-    methods["profile"] = profile(found, level)
-    return methods
+    others = [m for m in METHODS if m != sample.method and (m != "cluster" or run is not None)]
+    drawn = [bootstrap(found, draws=min(sample.size, 1000), seed=1, run=run, method=m) for m in others]
+    return {draws.how: constants(draws, level) for draws in drawn} | {"profile": profile(found, level)}
 
 
 def candidates(form: Any, pin: Any, tie: Any) -> dict[str, dict[str, Any]]:
@@ -173,7 +167,7 @@ def envelope(columns: Mapping[str, np.ndarray], run: np.ndarray | None) -> Any:
     if run is None:
         return None
     try:
-        return isoflop.envelope({**columns, "run": run})
+        return approach1.envelope({**columns, "run": run})
     except ValueError:
         return None
 

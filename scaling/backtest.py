@@ -165,6 +165,16 @@ def split(columns: Columns, budget: float | str = "largest") -> tuple[np.ndarray
     return _some(columns["budget"] < at, FITTED), _some(columns["budget"] == at, MOST)
 
 
+def sampled(rows: int) -> list[str]:
+    """A sentence where forecasts are made from a sample of the rows."""
+    if rows <= FITTED:
+        return []
+    return [
+        f"held-out forecasts are fitted to {FITTED:,} rows at most and forecast {MOST:,} at most, drawn at random; the "
+        f"law itself is fitted to all {rows:,}"
+    ]
+
+
 def _some(mask: np.ndarray, most: int) -> np.ndarray:
     """At most `most` of the rows where `mask` is, in order."""
     rows = np.flatnonzero(mask)

@@ -59,7 +59,7 @@ def checklist(analysis: "Analysis") -> dict[str, list[tuple[str, str]]]:
             ("Reached by", f"{fit.certificate.starts_at_optimum:.0%} of the starts"),
             ("Validation by extrapolation", f"{best.reach:.2g} times beyond the runs fitted: "
                                             f"{best.best.relative_error:+.2%}" if best else "none"),
-            ("Intervals", f"{analysis.draws.size} resamples, {analysis.draws.method}, percentiles at "
+            ("Intervals", f"{analysis.draws.size} resamples, {analysis.draws.how}, at "
                           f"{analysis.level:.0%}"),
             ("Goodness of fit", f"root mean square residual {np.sqrt(np.mean(fit.residuals**2)):.3%}"),
         ],

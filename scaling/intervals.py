@@ -1,7 +1,9 @@
 """How far a fit can be trusted: bootstrap and profile intervals of its constants, its optima, and its predictions.
 
 Three ways to resample.  "residual" (the default) keeps every run's inputs and redraws its error.  "pairs" redraws whole
-runs (Besiroglu et al. 2024).  "cluster" redraws runs with all their checkpoints, whose errors are not independent.
+runs (Besiroglu et al. 2024); of few runs a redrawn sweep is much poorer than the sweep and its percentiles are too
+wide, so that its intervals are BCa.  "cluster" reweights runs with all their checkpoints, whose errors are not
+independent, by smooth weights that leave no run out (the Bayesian bootstrap: Rubin 1981).
 With delta = 1e-3 the fit is nearly a median regression, and the plain residual bootstrap of one is too narrow for three
 reasons, each mended in `scatter` or `bootstrap`: residuals are lumpy where the median needs their density (so they are
 smoothed: De Angelis, Hall & Young 1993), the fit passes exactly through as many runs as it has parameters (those
@@ -44,6 +46,12 @@ class Draws(NamedTuple):
         return len(self.theta)
 
     @property
+    def how(self) -> str:
+        """How intervals of constants are made of these draws, for reports."""
+        few = self.method == "pairs" and self.fit.residuals.size <= MANY
+        return f"{self.method}, {'BCa' if few else 'percentile'}"
+
+    @property
     def params(self) -> dict[str, np.ndarray]:
         """Published name -> [draws]; inf where a resample's exponent ran off."""
         return self.fit.law.published(self.theta)
@@ -66,7 +74,8 @@ def bootstrap(
     if rows > MANY and method == "residual":
         method = "pairs"
     if method != "residual":
-        weights = resampled(rng, draws, np.arange(rows) if method == "pairs" or run is None else run, rows > MANY)
+        smooth = method == "cluster" and run is not None
+        weights = resampled(rng, draws, run if smooth else np.arange(rows), smooth, lazy=rows > MANY)
         theta = problem.raw(_refit(problem, start, fit.delta, problem.y[None], weights, rows > MANY))
         wider = math.sqrt(rows / max(rows - problem.basis.shape[1], 1))  # residuals are that much smaller than errors
         return Draws(fit, method, theta, np.full(draws, wider), run if method == "cluster" else None)
@@ -80,11 +89,19 @@ def bootstrap(
     return Draws(fit, method, problem.raw(_refit(problem, start, fit.delta, targets, ones)), scale)
 
 
-def resampled(rng: np.random.Generator, draws: int, run: np.ndarray, lazy: bool = False) -> Any:
-    """How often each row occurs when whole runs are drawn with replacement: weights [draws, rows]."""
+def resampled(rng: np.random.Generator, draws: int, run: np.ndarray, smooth: bool, lazy: bool = False) -> Any:
+    """Weights of rows [draws, rows], equal within a run and of mean 1 over runs.
+
+    How often each run occurs when runs are drawn with replacement, or, `smooth`, uniform on the simplex.
+    """
     _, which = np.unique(run, return_inverse=True)
     runs = int(which.max()) + 1
-    one = lambda: np.bincount(rng.integers(runs, size=runs), minlength=runs).astype(np.float64)[which]
+
+    def one() -> np.ndarray:
+        if smooth:
+            return (rng.dirichlet(np.ones(runs)) * runs)[which]
+        return np.bincount(rng.integers(runs, size=runs), minlength=runs).astype(np.float64)[which]
+
     return (one() for _ in range(draws)) if lazy else np.stack([one() for _ in range(draws)])
 
 
@@ -166,13 +183,11 @@ def quantiles(values: Any, at: tuple[float, float]) -> Interval:
     return ends[0], ends[1]
 
 
-def constants(draws: Draws, level: float = LEVEL, method: str = "percentile") -> dict[str, Interval]:
-    """Intervals of the law's parameters and of what is derived from them, "percentile" or "bca"."""
+def constants(draws: Draws, level: float = LEVEL) -> dict[str, Interval]:
+    """Intervals of the law's parameters and of what is derived from them, made as `draws.how` says."""
     values, held = quantities(draws.fit, draws.theta), draws.fit.pin
-    if method == "percentile":
+    if not draws.how.endswith("BCa"):
         return {name: interval(v, level) for name, v in values.items() if name not in held}
-    if method != "bca":
-        raise UserError(f"{method!r} is not an interval of draws; choose 'percentile' or 'bca'")
     found = {**draws.fit.params, **draws.fit.derived}
     left = quantities(draws.fit, jackknife(draws.fit, draws.run))
     return {name: bca(v, found[name], left[name], level) for name, v in values.items() if name not in held}

@@ -1,10 +1,10 @@
-"""Approaches 1 and 2 of Hoffmann et al. 2022 (arXiv:2203.15556): the best size for a budget, without a law of loss.
+"""Approach 2 of Hoffmann et al. 2022 (arXiv:2203.15556): the best size for a budget, without a law of loss.
 
-Approach 2 (`profiles`) trains several sizes on each of several budgets and reads the minimum of each profile.
-Approach 1 (`envelope`) takes the lowest of many training curves at every C.  Both then fit N* ~ C^a and D* ~ C^b by a
-line in logs.  Neither knows which sizes were left out, so a minimum that the sizes do not bracket is refused.
+`profiles` takes several sizes on each of several budgets and reads the minimum of each profile, then fits N* ~ C^a and
+D* ~ C^b by a line in logs.  It does not know which sizes were left out, so a minimum that the sizes do not bracket is
+refused.
 
-K budgets, R rows (runs or checkpoints), S sizes on one budget, B bootstrap draws, P values of C on the envelope.
+K budgets, R rows, S sizes on one budget, B bootstrap draws.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,14 @@ import scipy.interpolate
 
 from scaling.laws import hoffmann
 from scaling.laws.api import Params
+from scaling.lines import LEVEL, Line, checked, least_squares, line, say
 from train.errors import UserError, suggest
 
-LEVEL = 0.9
 LOG6 = hoffmann.LOG6
 FEWEST = {"parabola": 3, "window": 3, "akima": 5}  # method -> sizes that a budget needs
 WEIGHTS = ("equal", "variance")
 SAME = 1e-3  # relative difference up to which C as given is 6 N D
 SPREAD = 1.25  # ratio of the FLOPs of a budget's runs beyond which size and compute are mixed up
-NONE = (np.nan, np.nan)  # an interval that could not be found
 OK, SMALLEST, LARGEST, DOWNWARDS, BELOW, ABOVE = range(6)  # what became of a minimum
 
 
@@ -39,26 +38,6 @@ class Minimum(NamedTuple):
     status: str  # "ok", or a sentence that says why the minimum is not used and which runs would mend it
     warning: str  # a sentence, or "" where there is nothing to say
     sd: float  # of ln n, by the bootstrap; nan where there is none
-
-
-class Line(NamedTuple):
-    """y = k C^exponent."""
-
-    k: float
-    exponent: float
-    interval: tuple[float, float]  # of the exponent, central `level`; nan where there is none
-    draws: np.ndarray  # [B, 2]: ln k and exponent of each bootstrap draw
-    level: float
-
-    def __call__(self, c: Any) -> Any:
-        """y at C FLOPs."""
-        return np.exp(np.log(self.k) + self.exponent * np.log(np.asarray(c, np.float64)))
-
-    def band(self, c: Any) -> tuple[Any, Any]:
-        """The central `level` of y at C FLOPs."""
-        log_y = self.draws[:, 0] + self.draws[:, 1] * np.log(np.asarray(c, np.float64))[..., None]
-        low, high = _interval(log_y, self.level)
-        return np.exp(low), np.exp(high)
 
 
 class Profiles(NamedTuple):
@@ -83,30 +62,6 @@ class Profiles(NamedTuple):
     def b(self) -> float:
         """Exponent of D* = k_d C^b."""
         return self.d.exponent
-
-
-class Envelope(NamedTuple):
-    """Approach 1."""
-
-    c: np.ndarray  # [P] FLOPs, where a run of inner size is the best
-    n: np.ndarray  # [P] parameters of that run
-    d: np.ndarray  # [P] its tokens
-    loss: np.ndarray  # [P] its loss, nats per token
-    run: np.ndarray  # [P] its label
-    n_line: Line
-    d_line: Line
-    left_out: dict[str, int]  # why -> values of C that say nothing about the best size
-    warnings: list[str]
-
-    @property
-    def a(self) -> float:
-        """Exponent of N* = k_n C^a."""
-        return self.n_line.exponent
-
-    @property
-    def b(self) -> float:
-        """Exponent of D* = k_d C^b."""
-        return self.d_line.exponent
 
 
 class Bias(NamedTuple):
@@ -200,76 +155,6 @@ def profiles(
     )  # fmt: skip
 
 
-def slope(c: Any, n: Any, weights: Any = None) -> float:
-    """The exponent of n ~ c^exponent, by least squares of ln n on ln c; `weights` are 1 / variance of ln n, not 1 / sd.
-
-    The `sigma` of scipy's curve_fit is the sd itself.
-    """
-    c, n = _column("c", c), _column("n", n)
-    if np.unique(c).size < 2:
-        raise UserError("a slope needs two different values of c")
-    weights = np.ones(c.size) if weights is None else np.asarray(weights, np.float64)
-    return float(_lines(np.log(c), np.log(n), weights)[..., 1])
-
-
-def envelope(
-    columns: Mapping[str, Any],
-    *,
-    points: int = 1500,
-    draws: int = 1000,
-    seed: int = 0,
-    level: float = LEVEL,
-) -> Envelope:
-    """Approach 1: lines through the runs of least loss at each of `points` values of C, log-spaced.
-
-    Columns [R], one row a checkpoint: n, d, loss, run (label), and c if C is not 6 n d.  Between checkpoints of a run
-    ln loss is linear in ln C; beyond its ends there is none.  A checkpoint is worth the loss of a run that ends there
-    only if the learning rate had decayed by then: Hoffmann et al. 2022 train each size over four horizons.
-
-    A value of C says nothing about the best size, and is left out and counted, where only one size was run or where the
-    best is the smallest or largest of the sizes that were.  Intervals redraw whole runs, whose checkpoints err
-    together; they are rough where a size has one run, since a draw then misses sizes.
-    """
-    table = _columns(columns, ("run",))
-    labels, which = np.unique(table["run"], return_inverse=True)
-    curves = [_curve(table, np.flatnonzero(which == i)) for i in range(labels.size)]
-    order = np.argsort([n for n, _, _, _ in curves], kind="stable")
-    curves, labels = [curves[i] for i in order], labels[order]
-    sizes = np.array([n for n, _, _, _ in curves])
-    if np.unique(sizes).size < 3:
-        raise UserError(f"an envelope over {np.unique(sizes).size} sizes brackets no best size; it needs 3 or more")
-    log_c = np.linspace(min(c[0] for _, c, _, _ in curves), max(c[-1] for _, c, _, _ in curves), points)
-    losses = np.stack([np.interp(log_c, c, y, np.inf, np.inf) for _, c, _, y in curves])
-    best, why = _lowest(losses, sizes)
-    left_out = {name: int(np.sum(why == name)) for name in ("one size", "smallest size", "largest size")}
-    kept = np.flatnonzero(why == "")
-    if np.unique(sizes[best[kept]]).size < 2:
-        raise UserError(
-            f"of {points} values of C {kept.size} have their best size inside the sizes run, too few for a line "
-            f"({', '.join(f'{name}: {count}' for name, count in left_out.items())}); add larger and smaller models "
-            f"trained over the same C"
-        )
-    log_d = np.stack([np.interp(log_c, c, d) for _, c, d, _ in curves])
-    log_n, columns_kept = np.log(sizes), np.arange(log_c.size)
-    drawn = _redraw(log_c, losses, log_n, log_d, draws, seed)
-    ones = np.ones(kept.size)
-    at = best[kept], columns_kept[kept]
-    lines = [_line(log_c[kept], y, ones, drawn[:, k], level) for k, y in enumerate((log_n[best[kept]], log_d[at]))]
-    short = int(np.sum(~np.isfinite(drawn[:, 0, 1])))
-    warnings = [
-        f"{short} of {draws} draws of runs bracket no best size, so the intervals describe the others; add runs"
-    ] * (short > 0.1 * draws)
-    if np.unique(sizes[best[kept]]).size < 4:
-        warnings.append(
-            f"the envelope passes through {np.unique(sizes[best[kept]]).size} inner sizes: its steps decide the slope; "
-            f"add sizes between {_say(sizes[0])} and {_say(sizes[-1])}"
-        )
-    return Envelope(
-        np.exp(log_c[kept]), sizes[best[kept]], np.exp(log_d[at]), np.exp(losses[at]), labels[best[kept]],
-        *lines, left_out, warnings,
-    )  # fmt: skip
-
-
 def bias(
     params: Params,
     span: float,
@@ -308,31 +193,9 @@ def bias(
     )
 
 
-def _columns(columns: Mapping[str, Any], further: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """n, d, loss, c as float64 [R], and `further` labels as they are."""
-    missing = [name for name in ("n", "d", "loss", *further) if name not in columns]
-    if missing:
-        raise UserError(f"there is no column {missing[0]!r}; these are given: {', '.join(columns)}")
-    table = {name: _column(name, columns[name]) for name in ("n", "d", "loss", "c") if name in columns}
-    table |= {name: np.asarray(columns[name]) for name in further}
-    lengths = {name: values.size for name, values in table.items()}
-    if len(set(lengths.values())) > 1:
-        raise UserError(f"columns are of different lengths: {lengths}")
-    table.setdefault("c", 6.0 * table["n"] * table["d"])
-    return table
-
-
-def _column(name: str, values: Any) -> np.ndarray:
-    values = np.asarray(values, np.float64).ravel()
-    bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
-    if bad.size:
-        raise UserError(f"{name} of row {bad[0]} is {values[bad[0]]:g}; every {name} must be finite and positive")
-    return values
-
-
 def _grouped(columns: Mapping[str, Any]) -> list[Profile]:
     """One profile a budget, budgets ascending in FLOPs."""
-    table = _columns(columns, ("budget",))
+    table = checked(columns, ("budget",))
     labels, which = np.unique(np.asarray(table["budget"], np.float64), return_inverse=True)
     found = [_profile(table, float(label), np.flatnonzero(which == i)) for i, label in enumerate(labels)]
     return sorted(found, key=lambda p: p.log_c)
@@ -398,9 +261,9 @@ def _minimum(p: Profile, method: str, window: int) -> Minimum:
     refused = Minimum(p.budget, float(np.exp(p.log_c)), np.nan, np.nan, np.nan, p.rows, "", "", np.nan)
     if p.x.size < FEWEST[method]:
         return refused._replace(
-            status=f"at {_say(refused.c)} FLOPs there {'is' if p.x.size == 1 else 'are'} {p.x.size} "
+            status=f"at {say(refused.c)} FLOPs there {'is' if p.x.size == 1 else 'are'} {p.x.size} "
             f"size{'s' * (p.x.size > 1)} and {method} needs {FEWEST[method]}; add sizes on both sides of "
-            f"{_say(np.exp(p.x[np.argmin(p.loss)]))}"
+            f"{say(np.exp(p.x[np.argmin(p.loss)]))}"
         )
     found = _vertices(p.x, p.loss[None], method, window)
     x, code = float(found.x[0]), int(found.code[0])
@@ -413,7 +276,7 @@ def _minimum(p: Profile, method: str, window: int) -> Minimum:
 
 def _sentence(p: Profile, code: int) -> str:
     """Why a minimum is refused, and which runs would mend it."""
-    small, large = _say(np.exp(p.x[0])), _say(np.exp(p.x[-1]))
+    small, large = say(np.exp(p.x[0])), say(np.exp(p.x[-1]))
     said = {
         SMALLEST: f"the best run is the smallest of {p.x.size} sizes; add sizes below {small}",
         LARGEST: f"the best run is the largest of {p.x.size} sizes; add sizes above {large}",
@@ -422,7 +285,7 @@ def _sentence(p: Profile, code: int) -> str:
         DOWNWARDS: f"the parabola opens downwards, so noise hides the minimum; add sizes below {small} and above "
         f"{large}, or seeds",
     }
-    return f"at {_say(np.exp(p.log_c))} FLOPs {said[code]}"
+    return f"at {say(np.exp(p.log_c))} FLOPs {said[code]}"
 
 
 def _off_centre(p: Profile) -> str:
@@ -431,12 +294,12 @@ def _off_centre(p: Profile) -> str:
     share = (best - low) / (high - low)
     if 1 / 3 - 1e-9 <= share <= 2 / 3 + 1e-9:
         return ""
-    third, missing = ("lower", f"down to {_say(np.exp(2 * best - high))}") if share < 0.5 else (
-        "upper", f"up to {_say(np.exp(2 * best - low))}",
+    third, missing = ("lower", f"down to {say(np.exp(2 * best - high))}") if share < 0.5 else (
+        "upper", f"up to {say(np.exp(2 * best - low))}",
     )  # fmt: skip
     return (
-        f"at {_say(np.exp(p.log_c))} FLOPs the best size, {_say(np.exp(best))}, is in the {third} third of "
-        f"{_say(np.exp(low))} to {_say(np.exp(high))} (log scale), and the longer side tilts a parabola; add sizes "
+        f"at {say(np.exp(p.log_c))} FLOPs the best size, {say(np.exp(best))}, is in the {third} third of "
+        f"{say(np.exp(low))} to {say(np.exp(high))} (log scale), and the longer side tilts a parabola; add sizes "
         f"{missing}"
     )
 
@@ -484,37 +347,9 @@ def _sd(values: np.ndarray) -> np.ndarray:
         return np.where(count > 1, np.sqrt(np.nansum((values - mean) ** 2, axis=0) / (count - 1)), np.nan)
 
 
-def _lines(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Intercept and slope [..., 2] of weighted least squares of y [..., K] on x [K]; what is nan in y is left out."""
-    weights = np.where(np.isfinite(y), weights, 0.0)
-    y = np.where(np.isfinite(y), y, 0.0)
-    with np.errstate(all="ignore"):
-        total = weights.sum(-1, keepdims=True)
-        mean_x, mean_y = ((weights * v).sum(-1, keepdims=True) / total for v in (x, y))
-        rise = (weights * (x - mean_x) * (y - mean_y)).sum(-1) / (weights * (x - mean_x) ** 2).sum(-1)
-        found = np.stack([mean_y[..., 0] - rise * mean_x[..., 0], rise], -1)
-    return np.where((weights > 0).sum(-1)[..., None] > 1, found, np.nan)
-
-
 def _line_of(x: np.ndarray, y: np.ndarray, weights: np.ndarray, drawn: np.ndarray | None, level: float) -> Line:
     """The line through the minima y [K], with those of the draws [B, K]."""
-    return _line(x, y, weights, np.empty((0, 2)) if drawn is None else _lines(x, drawn, weights), level)
-
-
-def _line(x: np.ndarray, y: np.ndarray, weights: np.ndarray, draws: np.ndarray, level: float) -> Line:
-    log_k, exponent = (float(v) for v in _lines(x, y, weights))
-    low, high = _interval(draws[:, 1], level)
-    return Line(float(np.exp(log_k)), exponent, (float(low), float(high)), draws, level)
-
-
-def _interval(values: np.ndarray, level: float) -> tuple[Any, Any]:
-    """The central `level` of the numbers along the last axis; nan where fewer than half are numbers."""
-    if not values.shape[-1]:
-        return np.full(values.shape[:-1], np.nan), np.full(values.shape[:-1], np.nan)
-    known = np.isfinite(values).mean(-1) >= 0.5
-    filled = np.where(known[..., None], values, 0.0)
-    low, high = np.nanquantile(filled, (0.5 - level / 2, 0.5 + level / 2), axis=-1, method="weibull")
-    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+    return line(x, y, weights, np.empty((0, 2)) if drawn is None else least_squares(x, drawn, weights), level)
 
 
 def _warnings(
@@ -523,7 +358,7 @@ def _warnings(
     """What a reader must know before using the lines, as sentences."""
     said = [m.status for m in minima if m.status != "ok"] + [m.warning for m in minima if m.warning]
     said += [
-        f"at {_say(np.exp(p.log_c))} FLOPs the runs differ in FLOPs by a factor of {p.spread:.2g}, so the profile "
+        f"at {say(np.exp(p.log_c))} FLOPs the runs differ in FLOPs by a factor of {p.spread:.2g}, so the profile "
         f"mixes size with compute; split the budget or rerun the outliers"
         for p in groups
         if p.spread > SPREAD
@@ -535,59 +370,9 @@ def _warnings(
     if drawn is not None:
         lost = np.isnan(drawn[0]).mean(0)
         said += [
-            f"at {_say(minima[i].c)} FLOPs noise moves the minimum to the edge of the sizes in {share:.0%} of draws; "
+            f"at {say(minima[i].c)} FLOPs noise moves the minimum to the edge of the sizes in {share:.0%} of draws; "
             f"add sizes on both sides, or seeds"
             for i, share in zip(used, lost, strict=True)
             if share > 0.05
         ]
     return said
-
-
-def _curve(table: dict[str, np.ndarray], rows: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-    """n, ln C ascending, ln D and ln loss of one run; of checkpoints with the same C the last given is kept."""
-    if np.unique(table["n"][rows]).size > 1:
-        sizes = ", ".join(_say(v) for v in np.unique(table["n"][rows])[:3])
-        raise UserError(f"run {table['run'][rows[0]]} has rows of several sizes ({sizes}); a run is one model")
-    rows = rows[np.argsort(table["c"][rows], kind="stable")]
-    rows = rows[np.r_[np.diff(table["c"][rows]) > 0, True]]
-    return float(table["n"][rows[0]]), *(np.log(table[name][rows]) for name in ("c", "d", "loss"))
-
-
-def _lowest(losses: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The run of least loss at each C [P] of `losses` [runs, P] (sizes ascending), and why it does not count, or ""."""
-    there = np.isfinite(losses)
-    best = np.argmin(losses, axis=0)
-    smallest = sizes[np.argmax(there, axis=0)]
-    largest = sizes[len(sizes) - 1 - np.argmax(there[::-1], axis=0)]
-    alone = (smallest == largest) | ~there.any(0)
-    size = sizes[best]
-    return best, np.select(
-        [alone, size == smallest, size == largest], ["one size", "smallest size", "largest size"], ""
-    )
-
-
-def _redraw(
-    log_c: np.ndarray, losses: np.ndarray, log_n: np.ndarray, log_d: np.ndarray, draws: int, seed: int
-) -> np.ndarray:
-    """Lines of n and d [B, 2, 2] of envelopes over runs drawn with replacement; nan where they have none.
-
-    A run drawn twice is as low as one drawn once, so a draw is a subset; every fifth C is enough for it.
-    """
-    rng, step = np.random.default_rng(seed), max(1, log_c.size // 300)
-    log_c, losses, log_d = log_c[::step], losses[:, ::step], log_d[:, ::step]
-    found = np.full((draws, 2, 2), np.nan)
-    for i in range(draws):
-        chosen = np.unique(rng.integers(len(losses), size=len(losses)))
-        best, why = _lowest(losses[chosen], log_n[chosen])
-        kept = np.flatnonzero(why == "")
-        run = chosen[best[kept]]
-        if np.unique(log_n[run]).size > 1:
-            y = np.stack([log_n[run], log_d[run, kept]])
-            found[i] = _lines(log_c[kept], y, np.ones(kept.size))
-    return found
-
-
-def _say(value: Any) -> str:
-    """3 digits, as people write them: 6e18, 3.2e8, 512."""
-    mantissa, _, power = f"{float(value):.3g}".partition("e")
-    return f"{mantissa}e{int(power)}" if power else mantissa

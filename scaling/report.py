@@ -208,7 +208,7 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
         "tied": fit.tie,
         "derived": fit.derived,
         "interval": {
-            "level": analysis.level, "method": f"{analysis.draws.method}, percentile", "draws": analysis.draws.size,
+            "level": analysis.level, "method": analysis.draws.how, "draws": analysis.draws.size,
             **analysis.intervals,
         },
         "other_intervals": analysis.other_intervals,

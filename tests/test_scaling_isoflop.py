@@ -8,7 +8,9 @@ import scipy.interpolate
 import scipy.optimize
 
 from scaling import isoflop
+from scaling.envelope import envelope
 from scaling.laws import chinchilla, hoffmann, n_opt
+from scaling.lines import say, slope
 from train.errors import UserError
 
 ROUNDED = hoffmann.ROUNDED
@@ -93,7 +95,7 @@ def test_minima_at_an_edge_are_refused_and_left_out(method, edge, side):
     both = {name: np.concatenate([bad[name], good[name]]) for name in good}
     found = isoflop.profiles(both, method=method, draws=0)
     first = found.minima[0]
-    limit = isoflop._say(bad["n"].min() if side == "smallest" else bad["n"].max())
+    limit = say(bad["n"].min() if side == "smallest" else bad["n"].max())
     where = f"{'below' if side == 'smallest' else 'above'} {limit}"
     assert first.status == f"at 6e18 FLOPs the best run is the {side} of 7 sizes; add sizes {where}"
     assert np.isnan(first.n)
@@ -179,10 +181,10 @@ def test_weights_are_inverse_variances_as_curve_fit_takes_sds():
     n = np.exp(0.5 * np.log(c) + sd * rng.standard_normal(9))
     line = lambda x, m, k: m * x + k
     right, wrong = (scipy.optimize.curve_fit(line, np.log(c), np.log(n), sigma=s)[0][0] for s in (sd, 1 / sd**2))
-    found = isoflop.slope(c, n, 1 / sd**2)
+    found = slope(c, n, 1 / sd**2)
     assert found == pytest.approx(right, rel=1e-6)
     assert abs(found - 0.5) < 0.2 * abs(wrong - 0.5)
-    assert isoflop.slope(c, n) == pytest.approx(np.polyfit(np.log(c), np.log(n), 1)[0], rel=1e-10)
+    assert slope(c, n) == pytest.approx(np.polyfit(np.log(c), np.log(n), 1)[0], rel=1e-10)
 
 
 def test_a_noisy_budget_counts_less_under_variance_weights():
@@ -197,7 +199,7 @@ def test_a_noisy_budget_counts_less_under_variance_weights():
     assert sd[0] > 10 * sd[1:].max()
     assert abs(weighted.a - 0.5) < 0.1 * abs(equal.a - 0.5)
     n, c = (np.array([getattr(m, name) for m in weighted.minima]) for name in ("n", "c"))
-    assert weighted.a == pytest.approx(isoflop.slope(c, n, 1 / sd**2), rel=1e-9)
+    assert weighted.a == pytest.approx(slope(c, n, 1 / sd**2), rel=1e-9)
 
 
 def test_parabola_sd_is_that_of_the_delta_method():
@@ -268,7 +270,7 @@ def test_a_thousand_draws_are_quick():
 
 @pytest.mark.parametrize("law", [ROUNDED, EVEN], ids=["rounded", "even"])
 def test_envelope_of_training_curves_gives_back_the_exponents(law):
-    found = isoflop.envelope(curves(law), draws=100)
+    found = envelope(curves(law), draws=100)
     assert found.a == pytest.approx(hoffmann.a(law), abs=0.01)
     assert found.a + found.b == pytest.approx(1.0, abs=1e-3)
     low, high = found.n_line.interval
@@ -281,7 +283,7 @@ def test_envelope_of_training_curves_gives_back_the_exponents(law):
 
 def test_envelope_leaves_out_what_the_sizes_do_not_bracket():
     table = curves()
-    found = isoflop.envelope(table, draws=0)
+    found = envelope(table, draws=0)
     assert set(found.n) <= set(np.unique(table["n"])[1:-1])
     assert found.left_out["one size"] > 0
     assert found.left_out["smallest size"] > 0
@@ -289,7 +291,7 @@ def test_envelope_leaves_out_what_the_sizes_do_not_bracket():
     large = table["n"] > 2e9  # the optimum at these C lies below all sizes
     few = {k: v[large & (table["d"] < 2e9)] for k, v in table.items()}
     with pytest.raises(UserError, match="smallest size: "):
-        isoflop.envelope(few, draws=0)
+        envelope(few, draws=0)
 
 
 def test_envelope_does_not_extrapolate_a_run():
@@ -297,7 +299,7 @@ def test_envelope_does_not_extrapolate_a_run():
     table = curves()
     middle = np.unique(table["n"])[12]
     kept = (table["n"] != middle) | (table["d"] < 1e10)
-    found = isoflop.envelope({k: v[kept] for k, v in table.items()}, draws=0)
+    found = envelope({k: v[kept] for k, v in table.items()}, draws=0)
     assert not np.any((found.n == middle) & (found.d > 1e10))
 
 
@@ -307,8 +309,8 @@ def test_runs_of_one_size_may_be_many_and_rows_in_any_order():
     horizons["run"] = horizons["run"] + np.repeat([0, 100], table["n"].size)
     horizons["loss"] = horizons["loss"] * np.repeat([1.0, 1.05], table["n"].size)
     order = np.random.default_rng(0).permutation(horizons["n"].size)
-    found = isoflop.envelope({k: v[order] for k, v in horizons.items()}, draws=0)
-    assert found.a == pytest.approx(isoflop.envelope(table, draws=0).a, rel=1e-9)
+    found = envelope({k: v[order] for k, v in horizons.items()}, draws=0)
+    assert found.a == pytest.approx(envelope(table, draws=0).a, rel=1e-9)
     assert found.run.max() < 100
 
 
@@ -324,9 +326,9 @@ def test_runs_of_one_size_may_be_many_and_rows_in_any_order():
         (lambda: isoflop.profiles({**runs(), "loss": np.zeros(90)}), "loss of row 0 is 0"),
         (lambda: isoflop.profiles({**runs(), "d": np.ones(3)}), "different lengths"),
         (lambda: isoflop.bias(ROUNDED, 1.0), "span is 1"),
-        (lambda: isoflop.slope([1e18], [1e8]), "two different"),
-        (lambda: isoflop.envelope({**curves(), "run": np.zeros(1800)}), "several sizes"),
-        (lambda: isoflop.envelope(curves(sizes=2)), "2 sizes brackets no best"),
+        (lambda: slope([1e18], [1e8]), "two different"),
+        (lambda: envelope({**curves(), "run": np.zeros(1800)}), "several sizes"),
+        (lambda: envelope(curves(sizes=2)), "2 sizes brackets no best"),
     ],
 )
 def test_refusals_are_sentences(call, sentence):

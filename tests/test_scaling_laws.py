@@ -129,30 +129,18 @@ def test_a_law_broadcasts_over_draws(law):
     np.testing.assert_allclose(law(params, *runs), both if law.space == "linear" else np.exp(both), rtol=1e-10)
 
 
-# Many starts of an expensive law; what its program compiles to is tested from one start beside the planted constants.
-EXPENSIVE = ("constrained", "farseer", "m4", "bnsl2")
+# Laws of nine parameters have other valleys than the deepest: of their starts few arrive, and one is enough.
+FEW_ARRIVE = ("bnsl2", "farseer")
 
 
-@pytest.mark.parametrize("law", [law for name, law in LAWS.items() if name not in EXPENSIVE], ids=lambda law: law.name)
+@every_law
 def test_a_planted_law_is_found_again(law):
     found = fit(law, design(law))
     assert np.abs(found.residuals).max() < 1e-8
     assert found.params == pytest.approx(PLANTED[law.name], rel=1e-5)
     assert found.certificate.gradient_norm < 1e-9
     assert found.certificate.invariance < 1e-8
-    assert found.certificate.starts_at_optimum > 0.2
-
-
-@pytest.mark.parametrize("name", EXPENSIVE)
-def test_a_planted_law_is_found_again_from_nearby(name):
-    law = LAWS[name]
-    problem = centre(law, design(law))
-    start = law.rescale(law.free(PLANTED[name]), problem.units, sign=-1.0) + 1e-2
-    found = problem.solve(problem.y[None], np.ones((1, problem.y.size)), start[None], 1e-3)
-    np.testing.assert_allclose(
-        predict(law, problem.raw(found.theta[0]), design(law)), np.log(design(law)["loss"]), atol=1e-8
-    )
-    assert law.published(problem.raw(found.theta[0])) == pytest.approx(PLANTED[name], rel=1e-5)
+    assert found.certificate.starts_at_optimum > (0.02 if law.name in FEW_ARRIVE else 0.2)
 
 
 @pytest.mark.parametrize(

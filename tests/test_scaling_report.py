@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from scaling import readers, report
+from scaling import backtest, readers, report
 from scaling.__main__ import main
 from scaling.analyse import analyse as analyse_table
 from scaling.laws import chinchilla
@@ -53,6 +53,21 @@ def written(analysis, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "new" / "folder"
     report.write(out, analysis)
     return out
+
+
+def test_forecasts_from_a_sample_of_many_rows_say_so(monkeypatch):
+    monkeypatch.setattr(backtest, "FITTED", 18)
+    found = analyse(rows(), draws=20)
+    assert found.heldout.fit.residuals.size == 18
+    assert found.fit.residuals.size == 25
+    said = "held-out forecasts are fitted to 18 rows at most and forecast 1,000 at most, drawn at random"
+    assert any(sentence.startswith(said) for sentence in found.warnings)
+
+
+def test_the_interval_is_named_as_it_was_made(written):
+    saved = json.loads((written / "fit.json").read_text())
+    assert saved["interval"]["method"] == "residual, percentile"
+    assert set(saved["other_intervals"]) == {"pairs, BCa", "profile"}
 
 
 def test_summary_says_what_a_newcomer_needs(analysis):
