@@ -10,9 +10,9 @@ def base() -> ConfigDict:
     config.batch_size = 64  # over all hosts and devices
     config.accumulate = 1  # slices of the batch, one after the other, for one update
     config.precision = "float32"  # or "bfloat16": what networks compute in; parameters stay float32
-    config.cpu_devices = (
-        1  # parts that a CPU's work is split into, a share of the batch each; GPUs and TPUs: all there are
-    )
+    config.cpu_devices = 1  # devices that a CPU poses as; of GPUs and TPUs all are used
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})  # devices along each axis; -1: all that are left
+    config.parallel = "jit"  # or "pmap": every device runs the step on its share of the batch; only along `data`
     config.nonfinite = "stop"  # or "skip": what a NaN in loss or gradient does
     config.ema = 0.0  # decay of the average of parameters that evaluation uses; 0 is off
     config.log_every = 50

@@ -16,20 +16,21 @@ from data.permute import shuffled
 from data.source import Batch, Source
 
 Transform = Callable[[Batch, np.random.Generator], Batch]
+Rows = np.ndarray | None  # of a batch; None is all of them
 
 
 def batch_at(
-    source: Source, step: int, *, batch_size: int, seed: int, host: int = 0, hosts: int = 1, shuffle: bool = True
+    source: Source, step: int, *, batch_size: int, seed: int, rows: Rows = None, shuffle: bool = True
 ) -> Batch:
-    """This host's contiguous share of batch number `step`.
+    """Batch number `step`; of it `rows` (numbers from 0 to batch_size - 1) where this host needs no more.
 
     Batches run on across the ends of epochs: every record is seen once an epoch and none is dropped.
-    `batch_size` counts the records of all hosts together.
     """
-    local = share(batch_size, hosts)
-    start = step * batch_size + host * local
-    n = len(source)
-    return source.gather(shuffled(start, start + local, n, seed) if shuffle else np.arange(start, start + local) % n)
+    rows = chosen(rows, batch_size)
+    start, n, first = step * batch_size, len(source), int(rows.min())
+    if not shuffle:
+        return source.gather((start + rows) % n)
+    return source.gather(shuffled(start + first, start + int(rows.max()) + 1, n, seed)[rows - first])
 
 
 def train_batches(
@@ -38,51 +39,48 @@ def train_batches(
     batch_size: int,
     seed: int,
     first_step: int = 0,
-    host: int = 0,
-    hosts: int = 1,
+    rows: Rows = None,
     transform: Transform | None = None,
     workers: int = 0,
     prefetch: int = 0,
 ) -> Generator[Batch]:
     """Endless batches from `first_step` on.
 
-    `transform(batch, rng)` sees a generator that depends on seed, step and host alone.  Sources in memory take tens of
-    microseconds a batch, so the default makes batches where they are asked for; `prefetch` makes that many ahead on a
-    thread, `workers` in that many processes, both by Grain; `close()` ends them.  Neither changes a batch.
+    `transform(batch, rng)` sees a generator that depends on seed, step and first row alone.  Sources in memory take
+    tens of microseconds a batch, so the default makes batches where they are asked for; `prefetch` makes that many
+    ahead on a thread, `workers` in that many processes, both by Grain; `close()` ends them.  Neither changes a batch.
     """
-    share(batch_size, hosts)
+    rows = chosen(rows, batch_size)
     if batch_size > len(source):
         raise ValueError(
             f"batch_size {batch_size} is larger than the {len(source)} records of the training split: "
             f"use at most {len(source)}, or more data"
         )
-    make = _Make(source, batch_size, seed, host, hosts, transform)
+    make = _Make(source, batch_size, seed, rows, transform)
     if workers or prefetch:
         return _by_grain(make, first_step, workers, prefetch)
     return (make(step) for step in itertools.count(first_step))
 
 
-def eval_batches(source: Source, *, batch_size: int, host: int = 0, hosts: int = 1) -> Iterator[Batch]:
+def eval_batches(source: Source, *, batch_size: int, rows: Rows = None) -> Iterator[Batch]:
     """Every record once, in order, in batches of one shape: the last is filled up with records of mask 0.
 
     `mask` is float32 [B], or like y where the source has a mask of its own.
     """
-    local, n = share(batch_size, hosts), len(source)
-    for first in range(host * local, -(-n // batch_size) * batch_size, batch_size):
-        ids = np.arange(first, first + local)
+    rows, n = chosen(rows, batch_size), len(source)
+    for first in range(0, n, batch_size):
+        ids = first + rows
         batch = source.gather(np.minimum(ids, n - 1))
         real = (ids < n).astype(np.float32)
-        mask = batch.get("mask", np.ones(local, np.float32))
+        mask = batch.get("mask", np.ones(rows.size, np.float32))
         yield {**batch, "mask": mask * real.reshape(-1, *[1] * (mask.ndim - 1))}
 
 
-def share(batch_size: int, hosts: int) -> int:
-    """Records of one host."""
-    if batch_size < 1 or batch_size % hosts:
-        below = batch_size // hosts * hosts
-        choices = f"{below} or {below + hosts}" if below > 0 else f"{hosts}"
-        raise ValueError(f"batch_size {batch_size} does not divide among {hosts} hosts: use {choices}")
-    return batch_size // hosts
+def chosen(rows: Rows, batch_size: int) -> np.ndarray:
+    """The rows of a batch that this host reads: all, unless it is told."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size {batch_size} holds no record: use 1 or more")
+    return np.arange(batch_size) if rows is None else np.asarray(rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,17 +90,14 @@ class _Make:
     source: Source
     batch_size: int
     seed: int
-    host: int
-    hosts: int
+    rows: np.ndarray
     transform: Transform | None
 
     def __call__(self, step: int) -> Batch:
-        batch = batch_at(
-            self.source, step, batch_size=self.batch_size, seed=self.seed, host=self.host, hosts=self.hosts
-        )
+        batch = batch_at(self.source, step, batch_size=self.batch_size, seed=self.seed, rows=self.rows)
         if self.transform is None:
             return batch
-        return self.transform(batch, np.random.default_rng((self.seed % 2**64, step, self.host)))
+        return self.transform(batch, np.random.default_rng((self.seed % 2**64, step, int(self.rows[0]))))
 
 
 def _by_grain(make: _Make, first_step: int, workers: int, prefetch: int) -> Generator[Batch]:

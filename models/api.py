@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.core import meta
 
 Params = dict[str, Any]
 ModelState = dict[str, Any]  # running statistics and the like; {} for most networks
@@ -26,16 +27,18 @@ def cast_floats(tree: Any, dtype: str) -> Any:
     return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(jnp.result_type(x), jnp.floating) else x, tree)
 
 
-def from_linen(module: nn.Module, precision: str = "float32") -> Model:
+def from_linen(module: nn.Module, precision: str = "float32", labelled: bool = False) -> Model:
     """Splits a Linen module into trained parameters and untrained state.
 
     `precision` is what the network computes in; parameters, state and outputs stay float32 (Micikevicius et al. 2018).
+    The parameters of a `labelled` model keep the names of their axes, for `models.axes.names` to read.
     """
 
     def init(key, *inputs):
         streams = dict(zip(("params", "dropout", "noise"), jax.random.split(key, 3), strict=True))
         variables = dict(module.init(streams, *inputs, train=False))
-        return variables.pop("params"), variables
+        params = variables.pop("params")
+        return params if labelled else meta.unbox(params), variables
 
     def apply(params, state, *inputs, key=None, train=False, method=None):
         streams = {} if key is None else dict(zip(("dropout", "noise"), jax.random.split(key), strict=True))

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from models.layers import Dense
+from models.axes import constrain
+from models.layers import dense
 
 Cache = dict[str, jax.Array]  # keys_BTNH, values_BTNH of one layer
 
@@ -38,8 +39,11 @@ class Attention(nn.Module):
         self, x_BLD: Float[Array, "b l d"], cache: Cache | None = None, length: Any = 0
     ) -> tuple[Float[Array, "b l d"], Cache | None]:
         B, L, D = x_BLD.shape
-        qkv = Dense(3 * D, use_bias=self.bias, name="qkv")(x_BLD)
-        q_BLNH, k_BLNH, v_BLNH = (x.reshape(B, L, self.heads, D // self.heads) for x in jnp.split(qkv, 3, axis=-1))
+        qkv = dense((3, D), ("embed", None, "heads"), use_bias=self.bias, name="qkv")(x_BLD)
+        q_BLNH, k_BLNH, v_BLNH = (
+            constrain(qkv[..., i, :].reshape(B, L, self.heads, D // self.heads), "batch", None, "heads", None)
+            for i in range(3)
+        )
         if self.rotary:
             position_L = length + jnp.arange(L)
             q_BLNH, k_BLNH = rotate(q_BLNH, position_L), rotate(k_BLNH, position_L)
@@ -52,5 +56,5 @@ class Attention(nn.Module):
             cache = {"keys": keys, "values": values}
             seen_LT = jnp.arange(keys.shape[1])[None] <= length + jnp.arange(L)[:, None]
             mixed = jax.nn.dot_product_attention(q_BLNH, keys, values, mask=seen_LT[None, None])
-        out = Dense(D, use_bias=self.bias, kernel_init=self.out_init, name="out")
+        out = dense(D, ("heads", "embed"), use_bias=self.bias, kernel_init=self.out_init, name="out")
         return out(mixed.reshape(B, L, D)), cache

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from models.layers import Dense, choose
+from models.axes import constrain
+from models.layers import Dropout, Embed, choose, dense
 from models.transformer import Stack
 
 
@@ -59,12 +60,12 @@ class GPT(nn.Module):
         self.check(L)
         length = 0 if cache is None else cache["length"]
         init = nn.initializers.normal(self.width**-0.5)  # unit logits from a normalised, tied stream at any width
-        embed = nn.Embed(self.vocab, self.width, embedding_init=init, name="token_embed")
+        embed = Embed(self.vocab, self.width, init, ("vocab", "embed"), name="token_embed")
         x_BLD = embed(tokens_BL)
         if self.positions == "learned":
-            table = nn.Embed(self.context, self.width, embedding_init=init, name="position_embed")
+            table = Embed(self.context, self.width, init, (None, "embed"), name="position_embed")
             x_BLD = x_BLD + table(length + jnp.arange(L))[None]
-        x_BLD = nn.Dropout(self.dropout, deterministic=not train)(x_BLD)
+        x_BLD = Dropout(self.dropout)(constrain(x_BLD, "batch", None, None), train)
         block = {
             "heads": self.heads,
             "ratio": self.ratio,
@@ -76,9 +77,8 @@ class GPT(nn.Module):
         stack = Stack(self.layers, block, self.stack, self.remat, name="stack")
         x_BLD, layers = stack(x_BLD, None if cache is None else cache["layers"], length, train=train)
         x_BLD = nn.LayerNorm(epsilon=1e-5, use_bias=self.bias, name="norm")(x_BLD)
-        logits_BLV = (
-            embed.attend(x_BLD) if self.head == "tied" else Dense(self.vocab, use_bias=False, name="unembed")(x_BLD)
-        )
+        unembed = dense(self.vocab, ("embed", "vocab"), use_bias=False, name="unembed")
+        logits_BLV = constrain(embed.attend(x_BLD) if self.head == "tied" else unembed(x_BLD), "batch", None, "vocab")
         return logits_BLV if cache is None else (logits_BLV, {"layers": layers, "length": length + L})
 
     def empty_cache(self, batch: int) -> dict[str, Any]:

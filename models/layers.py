@@ -1,11 +1,13 @@
 """Small parts that several networks share: activations and norms by name."""
 
-import functools
 import math
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
+
+from models.axes import batch_axis, draw, gathered, named
 
 
 def gelu(x: jax.Array) -> jax.Array:
@@ -52,9 +54,61 @@ def flat_dot_general(x, w, dimensions, precision=None, preferred_element_type=No
     return flat.reshape(*x.shape[:-1], *flat.shape[1:])
 
 
-Dense = functools.partial(nn.Dense, dot_general=flat_dot_general)
+def dense(
+    features: int | tuple[int, ...],
+    axes: tuple[str | None, ...] | None = None,
+    *,
+    use_bias: bool = True,
+    kernel_init: Callable = nn.linear.default_kernel_init,
+    name: str | None = None,
+) -> nn.DenseGeneral:
+    """A dense layer from the last axis to `features`; `axes` are the names of the kernel's axes (models/axes.py)."""
+    bias_init, product = nn.initializers.zeros, flat_dot_general
+    if axes is not None:
+        product = lambda x, w, *how, **more: flat_dot_general(x, gathered(w, *axes), *how, **more)
+        kernel_init, bias_init = named(kernel_init, *axes), named(bias_init, *axes[1:])
+    return nn.DenseGeneral(
+        features, use_bias=use_bias, kernel_init=kernel_init, bias_init=bias_init, dot_general=product, name=name
+    )
+
+
+class Embed(nn.Module):
+    """A table of `count` vectors: looked up by number, or multiplied by (`attend`)."""
+
+    count: int
+    width: int
+    initializer: Callable
+    axes: tuple[str | None, str | None]
+
+    def setup(self):
+        self.embedding = self.param("embedding", named(self.initializer, *self.axes), (self.count, self.width))
+
+    def __call__(self, index: jax.Array) -> jax.Array:
+        return gathered(self.embedding, *self.axes)[index]
+
+    def attend(self, x: jax.Array) -> jax.Array:
+        """x · table: [..., width] → [..., count]."""
+        return flat_dot_general(x, gathered(self.embedding, *self.axes).T, (((x.ndim - 1,), (0,)), ((), ())))
 
 
 def batch_norm(train: bool, name: str) -> nn.BatchNorm:
     """Ioffe & Szegedy 2015, with the running average of the reference ResNet (momentum 0.9, epsilon 1e-5)."""
-    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name=name)
+    return nn.BatchNorm(
+        use_running_average=not train, momentum=0.9, epsilon=1e-5, axis_name=batch_axis() if train else None, name=name
+    )
+
+
+class Dropout(nn.Module):
+    """Zeroes each number with probability `rate` and scales the others to the same mean (Srivastava et al. 2014).
+
+    The numbers of `nn.Dropout`, on however many devices.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        if not train or self.rate == 0:
+            return x
+        kept = draw(jax.random.bernoulli, self.make_rng("dropout"), x.shape, p=1 - self.rate)
+        return jnp.where(kept, x / (1 - self.rate), jnp.zeros_like(x))

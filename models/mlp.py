@@ -3,7 +3,7 @@
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import activation
+from models.layers import Dropout, activation
 
 
 class MLP(nn.Module):
@@ -20,5 +20,5 @@ class MLP(nn.Module):
         x = x.reshape(len(x), -1)
         for i in range(self.layers):
             x = activation(self.activation)(nn.Dense(self.width, name=f"hidden_{i}")(x))
-            x = nn.Dropout(self.dropout)(x, deterministic=not train)
+            x = Dropout(self.dropout)(x, train)
         return nn.Dense(self.classes, name="logits")(x)

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from models.axes import draw
+
 
 class RBM(nn.Module):
     """Energy E(v, h) = -v·b - h·c - v·W·h over binary units."""
@@ -25,9 +27,9 @@ class RBM(nn.Module):
         """One sweep v → h → v', both layers sampled."""
         h_key, v_key = jax.random.split(self.make_rng("noise"))
         p_BH = jax.nn.sigmoid(v_BV @ self.w_VH + self.c_H[None])
-        h_BH = jax.random.bernoulli(h_key, p_BH).astype(v_BV.dtype)
+        h_BH = (draw(jax.random.uniform, h_key, p_BH.shape) < p_BH).astype(v_BV.dtype)
         p_BV = jax.nn.sigmoid(h_BH @ self.w_VH.T + self.b_V[None])
-        return jax.random.bernoulli(v_key, p_BV).astype(v_BV.dtype)
+        return (draw(jax.random.uniform, v_key, p_BV.shape) < p_BV).astype(v_BV.dtype)
 
 
 def log_partition(params: dict) -> jax.Array:

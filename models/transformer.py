@@ -12,7 +12,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from models.attention import Attention
-from models.layers import Dense, activation, choose
+from models.axes import constrain
+from models.layers import Dropout, activation, choose, dense
 
 REMAT_POLICIES = {
     "none": None,
@@ -39,16 +40,17 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x_BLD: Float[Array, "b l d"], cache: Any, length: Any, train: bool):
-        drop = nn.Dropout(self.dropout, deterministic=not train)
+        drop = lambda x: Dropout(self.dropout)(x, train)
         norm = lambda name: nn.LayerNorm(epsilon=1e-5, use_bias=self.bias, name=name)
         out_init = residual_init(self.layers)
         attention = Attention(self.heads, self.rotary, self.bias, out_init, name="attention")
         mixed, cache = attention(norm("norm1")(x_BLD), cache, length)
         x_BLD = x_BLD + drop(mixed)
         D = x_BLD.shape[-1]
-        h = Dense(self.ratio * D, use_bias=self.bias, name="up")(norm("norm2")(x_BLD))
-        h = Dense(D, use_bias=self.bias, kernel_init=out_init, name="down")(activation(self.activation)(h))
-        return x_BLD + drop(h), cache
+        h = dense(self.ratio * D, ("embed", "mlp"), use_bias=self.bias, name="up")(norm("norm2")(x_BLD))
+        h = activation(self.activation)(constrain(h, "batch", None, "mlp"))
+        h = dense(D, ("mlp", "embed"), use_bias=self.bias, kernel_init=out_init, name="down")(h)
+        return constrain(x_BLD + drop(h), "batch", None, None), cache
 
 
 class Stack(nn.Module):
@@ -70,6 +72,7 @@ class Stack(nn.Module):
                 block,
                 variable_axes={"params": 0},
                 split_rngs={"params": True, "dropout": True},
+                metadata_params={nn.PARTITION_NAME: "layers"},
                 in_axes=(0, nn.broadcast, nn.broadcast),
                 length=self.layers,
             )

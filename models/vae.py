@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from models.axes import draw
+
 
 class VAE(nn.Module):
     """Encoder and decoder of one hidden layer, as in the paper's appendix C."""
@@ -22,7 +24,7 @@ class VAE(nn.Module):
     def __call__(self, x: Float[Array, "batch *shape"], *, train: bool = False):
         """The logits of a reconstruction from one sample of the code, the code's mean, and its log variance."""
         mean, log_variance = jnp.split(self.encoder(x.reshape(len(x), -1)), 2, axis=-1)
-        noise = jax.random.normal(self.make_rng("noise"), mean.shape)
+        noise = draw(jax.random.normal, self.make_rng("noise"), mean.shape)
         return self.decode(mean + jnp.exp(0.5 * log_variance) * noise), mean, log_variance
 
     def decode(self, code: Float[Array, "batch latent"], *, train: bool = False) -> Float[Array, "batch *shape"]:

@@ -3,7 +3,6 @@
 import ast
 import json
 import math
-import pathlib
 import signal
 
 import jax
@@ -15,6 +14,7 @@ from models.api import from_linen
 from models.gpt import GPT
 from models.mlp import MLP
 from scaling import design
+from scripts.small import PAGES, STEPS, small
 from train import configs
 from train.build import build
 from train.checkpoint import Checkpoints
@@ -25,20 +25,7 @@ from train.loop import train
 from train.signals import Interrupted
 from train.writer import read_rows
 
-PAGES = configs.pages(pathlib.Path("configs"))
-STEPS, STOP = 6, 3
-
-# At most this of whatever a page sets.
-SMALL = {
-    "steps": STEPS,
-    "batch_size": 8,
-    "log_every": 2,
-    "cpu_devices": 1,
-    "schedule": {"warmup": 2},
-    "eval": {"every": 4, "batch_size": 64, "train_records": 16},
-    "data": {"context": 16, "train_tokens": 4096, "valid_tokens": 512, "train": 256, "valid": 64},
-    "model": {"context": 16, "layers": 1, "heads": 2, "width": 16, "hidden": 16, "blocks": 1},
-}
+STOP = 3
 
 RECORD = {"params_total", "params_non_embedding", "params_active", "tokens_seen", "tokens_unique", "batch_tokens"}
 RECORD |= {"steps", "flops_6nd", "flops_train", "loss", "bits_per_byte", "lr", "seed", "schedule", "wall_seconds"}
@@ -51,28 +38,6 @@ def data_folder(tmp_path_factory):
         patch.setenv("ISOFLOP_DATA", str(tmp_path_factory.mktemp("data")))
         patch.delenv("TFDS_DATA_DIR", raising=False)
         yield
-
-
-def shrink(section, limits):
-    for name, limit in limits.items():
-        if isinstance(limit, dict):
-            parts = section.get(name, {})
-            for part in [parts, *(p for p in parts.values() if hasattr(p, "items"))]:  # and of every player
-                shrink(part, limit)
-        elif type(section.get(name)) is int:
-            section[name] = min(section[name], limit) if section[name] else section[name]
-
-
-def small(page, tmp_path):
-    config = configs.load(str(page)).get_config()
-    shrink(config, SMALL)
-    if str(config.data.get("dataset", "")).startswith("isoflop_"):
-        config.data.valid = "valid[:1]" if config.data.name.startswith("text:") else "valid[:64]"
-    if "path" in config.data:
-        file = tmp_path / "input.txt"
-        file.write_text("".join(chr(32 + i * i % 60) for i in range(3000)))
-        config.data.path = str(file)
-    return config.lock()
 
 
 class Stop(Display):
@@ -107,7 +72,7 @@ def test_page_says_what_it_is(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_trains_and_resumes(page, tmp_path):
-    config = small(page, tmp_path)
+    config = small(page, tmp_path).lock()
     record = train(config, tmp_path / "whole", Display(quiet=True))
     check_record(record, config, tmp_path / "whole")
     like = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), build_experiment(config).state)

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from data.pipeline import batch_at
 from data.source import Dataset
+from models import axes
 from models.api import Model, from_linen
 from train.build import build
 from train.errors import UserError, suggest
@@ -18,6 +19,7 @@ from train.schedules import Schedule
 from train.step import Task, TrainState, init_state
 
 Shapes = dict[str, jax.ShapeDtypeStruct]  # of a batch
+PARALLEL = ("jit", "pmap")
 PRECISIONS = ("float32", "bfloat16")
 LEAST = {"steps": 1, "batch_size": 1, "accumulate": 1, "log_every": 1, "cpu_devices": 1}
 LEAST |= {"eval.batch_size": 1, "eval.every": 0, "eval.patience": 0, "eval.train_records": 0}
@@ -34,6 +36,7 @@ class Experiment(NamedTuple):
     schedule: Schedule
     batch: Shapes
     state: TrainState
+    axes: Any  # the names of every parameter's axes, a tree of tuples like `state.params`
 
 
 def build_experiment(config: ConfigDict, dataset: Dataset | None = None) -> Experiment:
@@ -46,34 +49,36 @@ def build_experiment(config: ConfigDict, dataset: Dataset | None = None) -> Expe
     task = build_task(config, dataset.classes)
     batch = example(config, dataset)
     state = try_shapes(config, task, tx, batch)
-    return Experiment(config, dataset, task, tx, schedule, batch, state)
+    labelled = jax.eval_shape(build_task(config, dataset.classes, labelled=True).init, key_shape(), batch)[0]
+    return Experiment(config, dataset, task, tx, schedule, batch, state, axes.names(labelled))
 
 
-def build_task(config: ConfigDict, classes: int) -> Task:
+def build_task(config: ConfigDict, classes: int, labelled: bool = False) -> Task:
     """The task with its networks; it hears of the data's `classes` where it asks for them."""
-    return build("train.tasks", config.task.to_dict(), "task", offer={"classes": classes}, **build_models(config))
+    networks = build_models(config, labelled)
+    return build("train.tasks", config.task.to_dict(), "task", offer={"classes": classes}, **networks)
 
 
-def build_models(config: ConfigDict) -> dict[str, Model]:
+def build_models(config: ConfigDict, labelled: bool = False) -> dict[str, Model]:
     """{"model": one network}, or one for each player where `config.model` holds several."""
     spec, precision = config.model.to_dict(), config.precision
     if precision not in PRECISIONS:
         raise UserError(f"config.precision={precision!r}{suggest(precision, PRECISIONS)}")
     if "name" in spec:
-        return {"model": network(spec, "model", precision)}
+        return {"model": network(spec, "model", precision, labelled)}
     if not spec or not all(isinstance(part, Mapping) for part in spec.values()):
         raise UserError(f"config.model needs one network (config.model.name), or one a player; it has {sorted(spec)}")
-    return {player: network(part, f"model.{player}", precision) for player, part in spec.items()}
+    return {player: network(part, f"model.{player}", precision, labelled) for player, part in spec.items()}
 
 
-def network(spec: Mapping[str, Any], key: str, precision: str) -> Model:
+def network(spec: Mapping[str, Any], key: str, precision: str, labelled: bool) -> Model:
     built = build("models", spec, key)
     for name, value in spec.items():
         if type(value) is int and value < 0:  # a negative number of layers would silently build none
             raise UserError(f"config.{key}.{name}={value} is less than nothing; use 1 or more")
         if name == "dropout" and not 0 <= value < 1:
             raise UserError(f"config.{key}.dropout={value} is a probability; use 0 (off) or more, and less than 1")
-    return from_linen(built, precision)
+    return from_linen(built, precision, labelled)
 
 
 def check_numbers(config: ConfigDict) -> None:
@@ -88,6 +93,8 @@ def check_numbers(config: ConfigDict) -> None:
             f"config.batch_size={config.batch_size} is not divisible by config.accumulate={config.accumulate}; "
             f"batch_size={config.batch_size // config.accumulate * config.accumulate or config.accumulate} is"
         )
+    if config.parallel not in PARALLEL:
+        raise UserError(f"config.parallel={config.parallel!r}{suggest(config.parallel, PARALLEL)}")
     if config.nonfinite not in ("stop", "skip"):
         raise UserError(f"config.nonfinite={config.nonfinite!r}{suggest(config.nonfinite, ('stop', 'skip'))}")
 
@@ -109,10 +116,14 @@ def example(config: ConfigDict, dataset: Dataset) -> Shapes:
     return {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in batch.items()}
 
 
+def key_shape() -> jax.ShapeDtypeStruct:
+    return jax.eval_shape(lambda: jax.random.key(0))
+
+
 def try_shapes(config: ConfigDict, task: Task, tx: Any, batch: Shapes) -> TrainState:
     """The shapes of the train state, found by tracing network and loss; what cannot work is said in a sentence."""
     try:
-        key = jax.eval_shape(lambda: jax.random.key(0))
+        key = key_shape()
         state = jax.eval_shape(lambda k, b: init_state(task, tx, k, b), key, batch)
         jax.eval_shape(lambda s, b, k: task.loss(s.params, s.model_state, b, k, True)[0], state, batch, key)
         return state

@@ -45,9 +45,10 @@ def train(
     """
     display = display or Display()
     experiment = build_experiment(config)
-    devices = mesh.make_mesh(config.cpu_devices)
+    devices = mesh.make_mesh(config.mesh.to_dict(), config.cpu_devices)
     mesh.check_batch(devices, config.batch_size, "batch_size", config.accumulate)
     mesh.check_batch(devices, config.eval.batch_size, "eval.batch_size")
+    mesh.check_parallel(devices, config.parallel)
     check_copies(config.writers)
     record.open_folder(workdir, config)  # only now: what is refused above leaves no folder that holds its config
     finished = record.read(workdir)
@@ -75,7 +76,7 @@ class Run:
         self.config = config = experiment.config
         self.mesh = devices
         record.write_json(workdir / "environment.json", record.environment(mesh.hardware()))
-        self.place = mesh.batch_placer(self.mesh)
+        self.place = mesh.batch_placer(self.mesh, config.batch_size)
         self.init_key, self.loop_key, self.eval_key = jax.random.split(jax.random.key(config.seed), 3)
         self.step = step_program(experiment, self.mesh, display.say)
         self.eval = eval_program(experiment, self.mesh, display.say)
@@ -139,8 +140,7 @@ class Run:
             batch_size=self.config.batch_size,
             seed=self.config.seed,
             first_step=first_step,
-            host=jax.process_index(),
-            hosts=jax.process_count(),
+            rows=mesh.local_rows(self.mesh, self.config.batch_size),
             **loader,
         )
 
@@ -183,14 +183,15 @@ class Run:
         dataset = self.experiment.dataset
         params = evaluation_params(state.params, state.opt_state)
         parts: list[Metrics] = []
+        size = self.config.eval.batch_size
         batches = eval_batches(
             dataset.valid if split == "valid" else First(dataset.train, self.config.eval.train_records),
-            batch_size=self.config.eval.batch_size,
-            host=jax.process_index(),
-            hosts=jax.process_count(),
+            batch_size=size,
+            rows=mesh.local_rows(self.mesh, size),
         )
+        place = mesh.batch_placer(self.mesh, size)
         for index, batch in enumerate(batches):
-            metrics = self.eval(params, self.place(batch), state.model_state, self.eval_key, np.int32(index))
+            metrics = self.eval(params, place(batch), state.model_state, self.eval_key, np.int32(index))
             if parts:
                 parts[-1] = jax.device_get(parts[-1])
             parts.append(metrics)

@@ -1,18 +1,35 @@
 """The only file that knows devices: how many there are, where arrays live, and how XLA is set up."""
 
 import contextlib
+import functools
+import math
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from train.errors import UserError
+from models import axes
+from train.errors import UserError, suggest
+from train.step import Task
 
 CACHE = pathlib.Path("~/.cache/isoflop/xla").expanduser()
+DEFAULT = {"data": -1, "fsdp": 1, "tensor": 1}  # axes of the mesh, the slowest network first
+# Logical axis -> the axes of the mesh that split it.  Parameters are split by `fsdp` along the width of the residual
+# stream and gathered where they are used; `tensor` splits what lies between two such widths (Megatron: Shoeybi et al.
+# 2019), and the vocabulary.
+RULES: dict[str, tuple[str, ...]] = {
+    "batch": ("data", "fsdp"),
+    "embed": ("fsdp",),
+    "mlp": ("tensor",),
+    "heads": ("tensor",),
+    "vocab": ("tensor",),
+    "layers": (),
+}
+SMALL = 4096  # numbers in a parameter below which every device keeps the whole of it, unless its axes have names
 
 
 def set_up(cpu_devices: int = 1, cache: str | os.PathLike | None = None) -> None:
@@ -29,16 +46,148 @@ def set_up(cpu_devices: int = 1, cache: str | os.PathLike | None = None) -> None
             jax.config.update("jax_num_cpu_devices", cpu_devices)
 
 
-def make_mesh(cpu_devices: int = 1) -> Mesh:
-    """All devices along one axis, `data`; of a CPU, `cpu_devices`.  Auto axes: Flax layers carry no shardings."""
-    devices = jax.devices()
-    if devices[0].platform == "cpu" and jax.process_count() == 1:
-        if not 1 <= cpu_devices <= len(devices):
-            raise UserError(
-                f"config.cpu_devices={cpu_devices}, but this process has {len(devices)}; use 1 … {len(devices)}"
-            )
-        devices = devices[:cpu_devices]
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+def make_mesh(sizes: Mapping[str, int] | None = None, cpu_devices: int = 1, devices: Any = None) -> Mesh:
+    """A mesh of all devices (of a CPU, `cpu_devices`) with the axes `sizes`, one of which may be -1: the rest.
+
+    Auto axes: XLA's partitioner completes what parameters, batch and `models.axes.constrain` leave open.
+    """
+    sizes = dict(sizes or DEFAULT)
+    if devices is None:
+        devices = jax.devices()
+        if devices[0].platform == "cpu" and jax.process_count() == 1:
+            if not 1 <= cpu_devices <= len(devices):
+                raise UserError(
+                    f"config.cpu_devices={cpu_devices}, but this process has {len(devices)}; use 1 … {len(devices)}"
+                )
+            devices = devices[:cpu_devices]
+    shape = sizes_of(sizes, len(devices))
+    return jax.make_mesh(tuple(shape.values()), tuple(shape), axis_types=(AxisType.Auto,) * len(shape), devices=devices)
+
+
+def sizes_of(sizes: Mapping[str, int], devices: int) -> dict[str, int]:
+    """`sizes` with -1 replaced by what is left of `devices`."""
+    for name, size in sizes.items():
+        if name not in DEFAULT:
+            raise UserError(f"config.mesh.{name} is no axis of the mesh{suggest(name, list(DEFAULT))}")
+        if size < 1 and size != -1:
+            raise UserError(f"config.mesh.{name}={size}; use 1 or more devices, or -1 for all that are left")
+    found = {**DEFAULT, "data": 1, **sizes}
+    rest = [name for name, size in found.items() if size == -1]
+    taken = math.prod(size for size in found.values() if size != -1)
+    said = ", ".join(f"{name} {size}" for name, size in found.items())
+    if len(rest) > 1:
+        raise UserError(f"config.mesh: {' and '.join(rest)} are both -1; one axis can be the rest")
+    if devices % taken or (not rest and taken != devices):
+        fix = "choose sizes whose product divides that" if rest else f"make the product {devices}, or one of them -1"
+        raise UserError(f"config.mesh ({said}) does not fit {devices} device{'s' * (devices > 1)}; {fix}")
+    return {name: devices // taken if size == -1 else size for name, size in found.items()}
+
+
+def spec(mesh: Mesh, shape: tuple[int, ...], names: tuple[str | None, ...]) -> PartitionSpec:
+    """Which axes of the mesh split which axes of an array.
+
+    By its axes' names; what a mesh axis does not divide stays whole there, and no mesh axis splits two of them.
+    """
+    used: set[str] = set()
+    parts: list[Any] = []
+    for size, name in zip(shape, names, strict=True):
+        if name is not None and name not in RULES:
+            raise ValueError(f"axis name {name!r} is unknown to train/mesh.py; it knows {', '.join(RULES)}")
+        wanted = tuple(a for a in RULES.get(name or "", ()) if mesh.shape[a] > 1 and a not in used)
+        fits = bool(wanted) and size % math.prod(mesh.shape[a] for a in wanted) == 0
+        used |= set(wanted) if fits else set()
+        parts.append((wanted if len(wanted) > 1 else wanted[0]) if fits else None)
+    return PartitionSpec(*parts)
+
+
+def spec_by_size(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
+    """For a parameter whose axes have no names: `fsdp` splits its largest axis, the last of equals, that it divides."""
+    ways = mesh.shape["fsdp"]
+    if ways == 1 or math.prod(shape) < SMALL:
+        return PartitionSpec()
+    fits = [(size, i) for i, size in enumerate(shape) if size % ways == 0]
+    best = max(fits)[1] if fits else -1
+    return PartitionSpec(*("fsdp" if i == best else None for i in range(len(shape))))
+
+
+def shardings(mesh: Mesh, state: Any, names: Any) -> Any:
+    """Where each array of a train state lives: a tree of shardings.
+
+    `names` are those of the axes of `state.params`.  What the optimizer keeps for a parameter, found by its path and
+    shape, lives with it; everything else is on every device.
+    """
+    place = lambda parts: NamedSharding(mesh, parts)
+    paths, tree = jax.tree_util.tree_flatten_with_path(state.params)
+    axes = jax.tree.leaves(names, is_leaf=lambda x: isinstance(x, tuple))
+    by_path, of_params = {}, []
+    for (path, leaf), called in zip(paths, axes, strict=True):
+        parts = spec(mesh, leaf.shape, called) if called else spec_by_size(mesh, leaf.shape)
+        by_path[path] = leaf.shape, place(parts)
+        of_params.append(place(parts))
+
+    def of_optimizer(path: tuple, leaf: Any) -> NamedSharding:
+        for start in range(len(path)):
+            shape, sharding = by_path.get(path[start:], (None, None))
+            if sharding is not None and shape == leaf.shape:
+                return sharding
+        return place(PartitionSpec())
+
+    whole = lambda tree: jax.tree.map(lambda _: place(PartitionSpec()), tree)
+    return state.replace(
+        step=place(PartitionSpec()),
+        params=jax.tree.unflatten(tree, of_params),
+        model_state=whole(state.model_state),
+        opt_state=jax.tree_util.tree_map_with_path(of_optimizer, state.opt_state),
+    )
+
+
+def spread(mesh: Mesh, fn: Callable) -> Callable:
+    """`fn`, in which networks spread their activations over `mesh` where they name the axes."""
+    if mesh.devices.size == 1:
+        return fn
+    place = lambda x, names: jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec(mesh, x.shape, names)))
+
+    @functools.wraps(fn)
+    def spread_fn(*args: Any) -> Any:
+        with axes.spread(place):
+            return fn(*args)
+
+    return spread_fn
+
+
+def gathered(mesh: Mesh, names: Any, task: Task) -> Task:
+    """`task`, whose parameters without axis names are made whole on every device where its loss begins.
+
+    Those with names are made whole where a layer uses them (`models.axes.gathered`).
+    """
+    if mesh.shape["fsdp"] == 1:
+        return task
+    place = NamedSharding(mesh, PartitionSpec())
+    whole = lambda called, p: p if called else jax.lax.with_sharding_constraint(p, place)
+    is_names = lambda x: isinstance(x, tuple)
+
+    def loss(params: Any, *rest: Any) -> Any:
+        return task.loss(jax.tree.map(whole, names, params, is_leaf=is_names), *rest)
+
+    return task._replace(loss=loss)
+
+
+def mapped(mesh: Mesh, step: Callable) -> Callable:
+    """The train step under `jax.pmap`: whole parameters and a share of the batch on every device."""
+    count = mesh.devices.size
+
+    def on_each(*args: Any) -> Any:
+        with axes.split_batch("data"):
+            return step(*args)
+
+    each = jax.pmap(
+        on_each, "data", in_axes=(None, 0, None, None), out_axes=None, devices=list(mesh.devices.flat), backend=None
+    )
+
+    def mapped_step(state: Any, batch: dict[str, jax.Array], key: jax.Array, rate: jax.Array) -> Any:
+        return each(state, {k: v.reshape(count, -1, *v.shape[1:]) for k, v in batch.items()}, key, rate)
+
+    return mapped_step
 
 
 def compiler_options(mesh: Mesh) -> dict[str, Any]:
@@ -55,7 +204,7 @@ def init_options(mesh: Mesh) -> dict[str, Any]:
 
 
 def check_batch(mesh: Mesh, batch_size: int, key: str, accumulate: int = 1) -> None:
-    devices = mesh.devices.size
+    devices = math.prod(mesh.shape[a] for a in RULES["batch"])
     parts = devices * accumulate
     if batch_size % parts:
         near = sorted({batch_size // parts * parts or parts, (batch_size // parts + 1) * parts})
@@ -64,17 +213,41 @@ def check_batch(mesh: Mesh, batch_size: int, key: str, accumulate: int = 1) -> N
         raise UserError(f"config.{key}={batch_size} is not divisible by {devices} devices{slices}; use {choices}")
 
 
-def replicated(mesh: Mesh, tree: Any) -> Any:
-    """Every device holds the whole of `tree`."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+def check_parallel(mesh: Mesh, parallel: str) -> None:
+    split = [name for name in mesh.axis_names if name != "data" and mesh.shape[name] > 1]
+    if parallel == "pmap" and split:
+        raise UserError(
+            f"config.parallel=pmap splits batches only, and config.mesh.{split[0]}={mesh.shape[split[0]]}; "
+            "use config.parallel=jit, or all devices along data"
+        )
 
 
-def batch_placer(mesh: Mesh) -> Callable[[dict[str, np.ndarray]], dict[str, jax.Array]]:
-    """A function that spreads this host's rows of a global batch over its devices."""
-    sharding = NamedSharding(mesh, PartitionSpec("data"))
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The first axis of a batch, over the axes of the mesh that split batches."""
+    return NamedSharding(mesh, PartitionSpec(RULES["batch"]))
+
+
+def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
+    """The rows of a global batch that this process's devices hold, ascending."""
+    parts = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
+    return np.unique(np.concatenate([np.arange(batch_size)[index] for index in parts]))
+
+
+def batch_placer(mesh: Mesh, batch_size: int) -> Callable[[dict[str, np.ndarray]], dict[str, jax.Array]]:
+    """A function that spreads this process's rows of a global batch over its devices."""
+    sharding, rows = batch_sharding(mesh), local_rows(mesh, batch_size)
     if mesh.devices.size == 1:
         return lambda batch: jax.device_put(batch, sharding)
-    return lambda batch: {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+
+    def place(value: np.ndarray) -> jax.Array:
+        def part(index: tuple[slice, ...]) -> np.ndarray:
+            first, last, _ = index[0].indices(batch_size)
+            start = int(np.searchsorted(rows, first))
+            return value[start : start + last - first]
+
+        return jax.make_array_from_callback((batch_size, *value.shape[1:]), sharding, part)
+
+    return lambda batch: {name: place(value) for name, value in batch.items()}
 
 
 def hardware() -> dict[str, Any]:

@@ -14,23 +14,30 @@ from train.step import Batch, TrainState, eval_step, init_state, train_step
 
 
 def initial_state(experiment: Experiment, devices: Mesh, key: jax.Array, batch: Batch) -> TrainState:
-    """The state before the first step, on every device; of `batch` the shapes count."""
+    """The state before the first step, spread over the devices; of `batch` the shapes count."""
     init = functools.partial(init_state, experiment.task, experiment.tx)
-    return mesh.replicated(devices, jax.jit(init, compiler_options=mesh.init_options(devices))(key, batch))
+    where = mesh.shardings(devices, experiment.state, experiment.axes)
+    return jax.jit(init, out_shardings=where, compiler_options=mesh.init_options(devices))(key, batch)
 
 
 def step_program(experiment: Experiment, devices: Mesh, say: Callable[[str], None]) -> "Program":
     """(state, batch, key, rate) -> state, metrics.  The state that goes in is given up."""
     config = experiment.config
+    task = mesh.gathered(devices, experiment.axes, experiment.task)
     step = functools.partial(
-        train_step, task=experiment.task, tx=experiment.tx, accumulate=config.accumulate, nonfinite=config.nonfinite
+        train_step, task=task, tx=experiment.tx, accumulate=config.accumulate, nonfinite=config.nonfinite
     )
-    return Program("train step", step, say=say, donate=(0,), options=mesh.compiler_options(devices))
+    where = mesh.shardings(devices, experiment.state, experiment.axes)
+    step = mesh.mapped(devices, step) if config.parallel == "pmap" else mesh.spread(devices, step)
+    return Program(
+        "train step", step, say=say, donate=(0,), out_shardings=(where, None), options=mesh.compiler_options(devices)
+    )
 
 
 def eval_program(experiment: Experiment, devices: Mesh, say: Callable[[str], None]) -> "Program":
     """(params, batch, model_state, key, index) -> metrics."""
-    score = functools.partial(eval_step, task=experiment.task)
+    task = mesh.gathered(devices, experiment.axes, experiment.task)
+    score = mesh.spread(devices, functools.partial(eval_step, task=task))
     return Program("evaluation", score, say=say, options=mesh.compiler_options(devices))
 
 
@@ -48,10 +55,11 @@ class Program:
         say: Callable[[str], None],
         watched: int = 1,
         donate: tuple = (),
+        out_shardings: Any = None,
         options: Any = None,
     ):
         self.name, self.say, self.watched, self.options = name, say, watched, options
-        self.jitted = jax.jit(fn, donate_argnums=donate)
+        self.jitted = jax.jit(fn, donate_argnums=donate, out_shardings=out_shardings)
         self.compiled: dict[tuple, Any] = {}
         self.seconds = 0.0
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from models.axes import batch_axis
 from train.metrics import Metrics, mean
 
 Batch = dict[str, jax.Array]
@@ -71,7 +72,7 @@ def gradients(task: Task, state: TrainState, batch: Batch, key: jax.Array, accum
     grad_fn = jax.value_and_grad(task.loss, has_aux=True)
     if accumulate == 1:
         (_, (model_state, metrics)), grads = grad_fn(state.params, state.model_state, batch, key, True)
-        return grads, model_state, metrics
+        return whole_batch(grads, model_state, metrics)
 
     # Slices interleave, so that each keeps an equal part of every device's share of the batch.
     slices = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, accumulate, *x.shape[1:]), 1, 0), batch)
@@ -88,7 +89,18 @@ def gradients(task: Task, state: TrainState, batch: Batch, key: jax.Array, accum
     )
     metrics = jax.tree.map(lambda m: m.sum(0), stacked)
     weight = jnp.maximum(metrics["loss"][1], 1e-30)  # a batch of nothing but padding moves nothing
-    return jax.tree.map(lambda g: g / weight, total), model_state, metrics
+    return whole_batch(jax.tree.map(lambda g: g / weight, total), model_state, metrics)
+
+
+def whole_batch(grads: Any, model_state: Any, metrics: Metrics):
+    """Under `jax.pmap`, from each device's share of the batch to the whole: shares weigh what they counted."""
+    axis = batch_axis()
+    if axis is None:
+        return grads, model_state, metrics
+    mine = metrics["loss"][1]
+    metrics = jax.lax.psum(metrics, axis)
+    total = jnp.maximum(metrics["loss"][1], 1e-30)
+    return jax.tree.map(lambda g: jax.lax.psum(g * mine, axis) / total, grads), model_state, metrics
 
 
 def eval_step(params: Any, batch: Batch, model_state: Any, key: jax.Array, index: jax.Array, *, task: Task) -> Metrics:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from models.api import Model
+from models.axes import draw
 from train.metrics import mean
 from train.step import Task
 
@@ -21,7 +22,7 @@ def gan(generator: Model, critic: Model, latent: int) -> Task:
     def loss(params, state, batch, key, train):
         z_key, gen_key, real_key, fake_key, fooled_key = jax.random.split(key, 5)
         mask = batch.get("mask", jnp.ones(len(batch["x"])))
-        z = jax.random.normal(z_key, (len(batch["x"]), latent))
+        z = draw(jax.random.normal, z_key, (len(batch["x"]), latent))
         fake, gen_state = generator.apply(params["generator"], state["generator"], z, key=gen_key, train=train)
 
         def score(critic_params, critic_state, x, key):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from models.api import Model
+from models.axes import draw
 from train.step import Task
 from train.tasks.supervised import masked_mean
 
@@ -17,7 +18,7 @@ def contrastive_divergence(model: Model, sweeps: int = 1) -> Task:
 
     def binary(batch, key):
         x_BV = batch["x"].reshape(len(batch["x"]), -1)
-        return jax.random.bernoulli(key, x_BV).astype(x_BV.dtype)
+        return (draw(jax.random.uniform, key, x_BV.shape) < x_BV).astype(x_BV.dtype)
 
     def init(key, batch):
         return model.init(key, batch["x"].reshape(len(batch["x"]), -1))

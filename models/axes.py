@@ -1,0 +1,106 @@
+"""What a network says about the axes of its arrays, so that they can be spread over devices.
+
+Names are logical ("embed", "heads", "batch"); which axis of which device mesh they stand for is train/mesh.py's to say.
+Without `spread` around them all of this does nothing.
+
+parameters    named(init, "embed", "mlp")                    what is not named is spread by its size
+activations   constrain(x_BLD, "batch", None, None)
+random draws  draw(jax.random.normal, key, (B, D))           over a batch: the same numbers on any number of devices
+"""
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from flax import linen as nn
+from flax import struct
+from flax.core import meta
+
+Place = Callable[[jax.Array, tuple[str | None, ...]], jax.Array]  # (array, names of its axes) -> the array, spread
+
+_place: contextvars.ContextVar[Place | None] = contextvars.ContextVar("place", default=None)
+_batch_axis: contextvars.ContextVar[str | None] = contextvars.ContextVar("batch_axis", default=None)
+
+
+class Named(struct.PyTreeNode, meta.AxisMetadata):
+    """A parameter and the names of its axes, which Linen carries along and opens where the network reads it."""
+
+    value: Any
+    names: tuple[str | None, ...] = struct.field(pytree_node=False)
+
+    def unbox(self) -> Any:
+        return self.value
+
+    def replace_boxed(self, val: Any) -> "Named":
+        return self.replace(value=val)
+
+    def add_axis(self, index: int, params: dict) -> "Named":
+        """Of parameters stacked by layer (`nn.scan`)."""
+        return self.replace(names=(*self.names[:index], params[nn.PARTITION_NAME], *self.names[index:]))
+
+    def remove_axis(self, index: int, params: dict) -> "Named":
+        return self.replace(names=(*self.names[:index], *self.names[index + 1 :]))
+
+
+def named(init: Callable, *axes: str | None) -> Callable:
+    """An initialiser whose parameter has these axes, in order; None is an axis that is never split."""
+    return lambda *args, **keywords: Named(init(*args, **keywords), axes)
+
+
+def names(tree: Any) -> Any:
+    """The tree with each parameter's axis names, a tuple, in its place; () where it was not `named`."""
+    is_named = lambda x: isinstance(x, Named)
+    return jax.tree.map(lambda x: x.names if is_named(x) else (), tree, is_leaf=is_named)
+
+
+def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
+    """`x`, spread over devices as its axes say; an axis None is whole on each."""
+    place = _place.get()
+    return x if place is None else place(x, axes)
+
+
+def gathered(w: jax.Array, *axes: str | None) -> jax.Array:
+    """A parameter where it is used: whole along "embed", which is split only where parameters are kept.
+
+    Without it the compiler may move the activations of the whole batch instead of one layer's weights.
+    """
+    return constrain(w, *(None if name == "embed" else name for name in axes))
+
+
+@contextlib.contextmanager
+def spread(place: Place) -> Iterator[None]:
+    """Within it `constrain` is `place`."""
+    token = _place.set(place)
+    try:
+        yield
+    finally:
+        _place.reset(token)
+
+
+@contextlib.contextmanager
+def split_batch(axis: str) -> Iterator[None]:
+    """Within it every device runs the network on its own part of the batch, and `axis` names them all (`jax.pmap`)."""
+    token = _batch_axis.set(axis)
+    try:
+        yield
+    finally:
+        _batch_axis.reset(token)
+
+
+def batch_axis() -> str | None:
+    """The axis to average batch statistics over, or None where the network sees the whole batch."""
+    return _batch_axis.get()
+
+
+def draw(sample: Callable, key: jax.Array, shape: tuple[int, ...], **keywords: Any) -> jax.Array:
+    """`sample(key, shape=shape)`, whose first axis is the batch's.
+
+    Where a device holds a part of the batch it draws for all and takes its part: no number depends on the devices.
+    """
+    axis = batch_axis()
+    if axis is None:
+        return sample(key, shape=shape, **keywords)
+    whole = sample(key, shape=(shape[0] * jax.lax.axis_size(axis), *shape[1:]), **keywords)
+    return jax.lax.dynamic_slice_in_dim(whole, jax.lax.axis_index(axis) * shape[0], shape[0])

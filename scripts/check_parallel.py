@@ -1,0 +1,93 @@
+"""Is a run the same however it is spread over devices?  Every config page, small, on eight devices that a CPU poses as.
+
+    uv run python -m scripts.check_parallel [PAGE ...] [--layouts NAME ...]
+
+Each page trains on one device and then on each layout, at a tenth of its learning rate, so that rounding is not grown
+by steps too long for so small a batch.  A cell is the largest relative difference of any logged loss (training, held
+out) from that on one device; the last columns say how much of the parameters `fsdp` and `tensor` split.
+Exits with 1 where a difference is over 1e-5.
+"""
+
+import argparse
+import pathlib
+import sys
+import tempfile
+
+import jax
+import numpy as np
+
+from scripts.small import PAGES, small
+from train import mesh
+from train.display import Display
+from train.experiment import build_experiment
+from train.loop import train
+from train.optim import learning_rates
+from train.writer import read_rows
+
+DEVICES = 8
+ALLOWED = 1e-5
+LAYOUTS = {
+    "8 data": {"mesh.data": 8},
+    "8 fsdp": {"mesh.fsdp": 8},
+    "4 data 2 fsdp": {"mesh.data": 4, "mesh.fsdp": 2},
+    "4 data 2 tensor": {"mesh.data": 4, "mesh.tensor": 2},
+    "2 data 4 tensor": {"mesh.data": 2, "mesh.tensor": 4},
+    "2 fsdp 4 tensor": {"mesh.fsdp": 2, "mesh.tensor": 4},
+    "8 pmap": {"mesh.data": 8, "parallel": "pmap"},
+}
+
+
+def main(argv: list[str]) -> int:
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("pages", nargs="*", default=[page.stem for page in PAGES], metavar="PAGE")
+    flags.add_argument("--layouts", nargs="+", choices=list(LAYOUTS), default=list(LAYOUTS), metavar="NAME")
+    options = flags.parse_args(argv)
+    mesh.set_up(DEVICES)
+    mesh.SMALL = 1  # networks this small would otherwise not be split at all
+    width = max(map(len, options.pages))
+    print(f"{'':<{width}}" + "".join(f"{name:>17}" for name in options.layouts) + f"{'fsdp':>7}{'tensor':>8}")
+    worst = 0.0
+    for page in [page for page in PAGES if page.stem in options.pages]:
+        one = losses(page, {"mesh.data": 1}, 1)
+        print(f"{page.stem:<{width}}", end="", flush=True)
+        for name in options.layouts:
+            found = losses(page, LAYOUTS[name], DEVICES)
+            difference = float(np.max(np.abs(found - one) / np.maximum(np.abs(one), 1e-3)))
+            worst = max(worst, difference)
+            print(f"{difference:>17.1e}", end="", flush=True)
+        print(f"{split(page, 'fsdp'):>7.0%}{split(page, 'tensor'):>8.0%}", flush=True)
+    print(f"largest difference {worst:.1e}")
+    return int(not worst <= ALLOWED)
+
+
+def config_of(page: pathlib.Path, folder: pathlib.Path, changes: dict, devices: int):
+    config = small(page, folder)
+    config.log_every, config.precision, config.cpu_devices = 1, "float32", devices
+    config.steps, config.batch_size = 4, 64
+    for key, rate in learning_rates(config.optim.to_dict()).items():
+        config.update_from_flattened_dict({f"optim.{key}": rate / 10})
+    config.mesh.update({"data": 1})
+    config.update_from_flattened_dict(changes)
+    return config.lock()
+
+
+def losses(page: pathlib.Path, changes: dict, devices: int) -> np.ndarray:
+    """Every loss that the run logs."""
+    with tempfile.TemporaryDirectory() as folder:
+        workdir = pathlib.Path(folder)
+        train(config_of(page, workdir, changes, devices), workdir / "run", Display(quiet=True))
+        return np.array([row["loss"] for row in read_rows(workdir / "run" / "metrics.jsonl")])
+
+
+def split(page: pathlib.Path, axis: str) -> float:
+    """The share of the parameters that `axis` splits."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = config_of(page, pathlib.Path(folder), {f"mesh.{axis}": 2}, 2)
+        experiment = build_experiment(config)
+    where = mesh.shardings(mesh.make_mesh(config.mesh.to_dict(), 2), experiment.state, experiment.axes).params
+    leaves = list(zip(jax.tree.leaves(experiment.state.params), jax.tree.leaves(where), strict=True))
+    return sum(p.size for p, s in leaves if axis in str(s.spec)) / sum(p.size for p, _ in leaves)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

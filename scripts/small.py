@@ -1,0 +1,46 @@
+"""Every config page, shrunk until it trains in seconds: for tests and checks over all of them."""
+
+import pathlib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from train import configs
+
+PAGES = configs.pages(pathlib.Path("configs"))
+STEPS = 6
+
+# At most this of whatever a page sets.
+SMALL = {
+    "steps": STEPS,
+    "batch_size": 8,
+    "log_every": 2,
+    "cpu_devices": 1,
+    "schedule": {"warmup": 2},
+    "eval": {"every": 4, "batch_size": 64, "train_records": 16},
+    "data": {"context": 16, "train_tokens": 4096, "valid_tokens": 512, "train": 256, "valid": 64},
+    "model": {"context": 16, "layers": 1, "heads": 2, "width": 16, "hidden": 16, "blocks": 1},
+}
+
+
+def small(page: pathlib.Path, folder: pathlib.Path) -> ConfigDict:
+    """The page's config, shrunk; text that it wants from a file is written to `folder`."""
+    config = configs.load(str(page)).get_config()
+    shrink(config, SMALL)
+    if str(config.data.get("dataset", "")).startswith("isoflop_"):
+        config.data.valid = "valid[:1]" if config.data.name.startswith("text:") else "valid[:64]"
+    if "path" in config.data:
+        file = folder / "input.txt"
+        file.write_text("".join(chr(32 + i * i % 60) for i in range(3000)))
+        config.data.path = str(file)
+    return config
+
+
+def shrink(section: Any, limits: dict[str, Any]) -> None:
+    for name, limit in limits.items():
+        if isinstance(limit, dict):
+            parts = section.get(name, {})
+            for part in [parts, *(p for p in parts.values() if hasattr(p, "items"))]:  # and of every player
+                shrink(part, limit)
+        elif type(section.get(name)) is int:
+            section[name] = min(section[name], limit) if section[name] else section[name]
