@@ -1,0 +1,133 @@
+"""Where arrays live: which axes of a mesh split what, what cannot be split, and the same numbers on every layout."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+from jax.sharding import Mesh, PartitionSpec
+
+from models import axes
+from models.api import from_linen
+from models.gpt import GPT
+from models.layers import Dropout
+from train import mesh
+from train.errors import UserError
+from train.step import TrainState
+
+
+def posing(**sizes):
+    """A mesh of one device that poses as many: enough to ask what would be split."""
+    sizes = {"data": 1, "fsdp": 1, "tensor": 1, **sizes}
+    devices = np.full(tuple(sizes.values()), jax.devices()[0], dtype=object)
+    return Mesh(devices, tuple(sizes))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "devices", "expected"),
+    [
+        ({}, 8, (8, 1, 1)),
+        ({"data": -1, "fsdp": 2, "tensor": 2}, 8, (2, 2, 2)),
+        ({"data": 2, "fsdp": -1}, 8, (2, 4, 1)),
+        ({"tensor": 4, "data": 2}, 8, (2, 1, 4)),
+        ({"data": -1}, 1, (1, 1, 1)),
+    ],
+)
+def test_minus_one_is_what_is_left(sizes, devices, expected):
+    assert tuple(mesh.sizes_of({"data": -1, **sizes}, devices).values()) == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"data": 3}, r"data 3, fsdp 1, tensor 1\) does not fit 8 devices; make the product 8"),
+        ({"data": -1, "tensor": 3}, "does not fit 8 devices; choose sizes whose product divides that"),
+        ({"data": -1, "fsdp": -1}, "data and fsdp are both -1"),
+        ({"fdsp": 2}, "config.mesh.fdsp is no axis of the mesh; did you mean 'fsdp'"),
+        ({"fsdp": 0}, "config.mesh.fsdp=0; use 1 or more"),
+    ],
+)
+def test_a_mesh_that_does_not_fit_is_refused(sizes, said):
+    with pytest.raises(UserError, match=said):
+        mesh.sizes_of(sizes, 8)
+
+
+def test_pmap_splits_batches_only():
+    mesh.check_parallel(posing(data=4), "pmap")
+    mesh.check_parallel(posing(fsdp=2), "jit")
+    with pytest.raises(UserError, match=r"parallel=pmap splits batches only, and config.mesh.tensor=2; use .*jit"):
+        mesh.check_parallel(posing(data=4, tensor=2), "pmap")
+
+
+@pytest.mark.parametrize(
+    ("names", "shape", "expected"),
+    [
+        (("embed", "mlp"), (64, 256), ("fsdp", "tensor")),
+        (("embed", None, "heads"), (64, 3, 64), ("fsdp", None, "tensor")),
+        (("vocab", "embed"), (50257, 768), (None, "fsdp")),  # an odd vocabulary stays whole
+        (("layers", "embed", "mlp"), (3, 64, 256), (None, "fsdp", "tensor")),
+        (("batch", None, "mlp"), (8, 5, 256), (("data", "fsdp"), None, "tensor")),
+        (("heads", "heads"), (8, 8), ("tensor", None)),  # no axis of the mesh splits two of an array
+    ],
+)
+def test_names_decide_what_splits_an_array(names, shape, expected):
+    assert mesh.spec(posing(data=2, fsdp=2, tensor=2), shape, names) == PartitionSpec(*expected)
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ValueError, match="axis name 'width' is unknown"):
+        mesh.spec(posing(data=2), (8,), ("width",))
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((784, 512), ("fsdp", None)),
+        ((3, 3, 64, 64), (None, None, None, "fsdp")),
+        ((10,), ()),
+        ((4097, 3), (None, None)),
+    ],
+)
+def test_without_names_the_largest_axis_that_divides_is_split(shape, expected):
+    assert mesh.spec_by_size(posing(fsdp=4), shape) == PartitionSpec(*expected)
+    assert mesh.spec_by_size(posing(data=4), shape) == PartitionSpec()
+
+
+def test_what_the_optimizer_keeps_of_a_parameter_lives_with_it():
+    """By path and shape, through chains, masks and averages; what has no parameter's shape is everywhere."""
+    model = from_linen(GPT(vocab=64, layers=2, heads=2, width=32, context=8, stack="scan"))
+    labelled = from_linen(GPT(vocab=64, layers=2, heads=2, width=32, context=8, stack="scan"), labelled=True)
+    tokens = jnp.zeros((1, 8), jnp.int32)
+    shapes = jax.eval_shape(lambda key: model.init(key, tokens)[0], jax.random.key(0))
+    names = axes.names(jax.eval_shape(lambda key: labelled.init(key, tokens)[0], jax.random.key(1)))
+    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3), optax.ema(0.9))
+    state = TrainState(0, shapes, {}, jax.eval_shape(tx.init, shapes))
+    placed = mesh.shardings(posing(data=2, fsdp=2, tensor=2), state, names)
+    up = placed.params["stack"]["blocks"]["up"]["kernel"].spec
+    assert up == PartitionSpec(None, "fsdp", "tensor")
+    assert placed.params["token_embed"]["embedding"].spec == PartitionSpec("tensor", "fsdp")
+    adam = placed.opt_state[1][0]
+    assert adam.mu["stack"]["blocks"]["up"]["kernel"].spec == adam.nu["stack"]["blocks"]["up"]["kernel"].spec == up
+    assert placed.opt_state[2].ema["stack"]["blocks"]["up"]["kernel"].spec == up
+    assert adam.count.spec == PartitionSpec()
+
+
+def test_our_dropout_is_flax_dropout():
+    x, stream = jnp.ones((64, 32)), {"dropout": jax.random.key(0)}
+    ours = jax.jit(lambda x: Dropout(0.3).apply({}, x, True, rngs=stream))(x)
+    theirs = jax.jit(lambda x: nn.Dropout(0.3, deterministic=False).apply({}, x, rngs=stream))(x)
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(Dropout(0.3).apply({}, x, False), x)
+
+
+def test_layouts_give_the_same_losses():
+    """A sample of scripts/check_parallel.py: named axes, sizes alone, dropout's and samplers' random numbers."""
+    command = [sys.executable, "-m", "scripts.check_parallel", "markov_gpt", "mnist_vae"]
+    layouts = ["--layouts", "4 data 2 fsdp", "2 fsdp 4 tensor", "8 pmap"]
+    done = subprocess.run([*command, *layouts], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert done.stdout.count("100%") == 2
