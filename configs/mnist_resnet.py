@@ -1,6 +1,8 @@
 """ResNet-8 with batch norm on 4,000 MNIST digits, 1,000 held out.
 
 python -m train --config configs/mnist_resnet.py --workdir runs/mnist_resnet
+
+97.8 % of 1,000 held out, 34 s on two shared cores (84005ce).
 """
 
 from configs.base import base

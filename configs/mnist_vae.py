@@ -1,6 +1,8 @@
 """VAE with an 8-dimensional code on MNIST digits.
 
 python -m train --config configs/mnist_vae.py --workdir runs/mnist_vae
+
+127.97 nats a held-out digit (distortion 112.84, rate 15.12), 17 s on two shared cores (84005ce).
 """
 
 from configs.base import base

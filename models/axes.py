@@ -70,23 +70,22 @@ def gathered(w: jax.Array, *axes: str | None) -> jax.Array:
 
 
 @contextlib.contextmanager
-def spread(place: Place) -> Iterator[None]:
+def _within(variable: contextvars.ContextVar, value: Any) -> Iterator[None]:
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+def spread(place: Place) -> contextlib.AbstractContextManager[None]:
     """Within it `constrain` is `place`."""
-    token = _place.set(place)
-    try:
-        yield
-    finally:
-        _place.reset(token)
+    return _within(_place, place)
 
 
-@contextlib.contextmanager
-def split_batch(axis: str) -> Iterator[None]:
+def split_batch(axis: str) -> contextlib.AbstractContextManager[None]:
     """Within it every device runs the network on its own part of the batch, and `axis` names them all (`jax.pmap`)."""
-    token = _batch_axis.set(axis)
-    try:
-        yield
-    finally:
-        _batch_axis.reset(token)
+    return _within(_batch_axis, axis)
 
 
 def batch_axis() -> str | None:

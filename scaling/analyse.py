@@ -11,9 +11,10 @@ from scaling.backtest import Heldout, Window, axis, backtest, by_horizon, heldou
 from scaling.fit import Fit, fit
 from scaling.flops import c_6nd
 from scaling.identify import design_warnings, frontier
-from scaling.intervals import LEVEL, METHODS, Draws, Interval, bootstrap, constants, profile, undefined
+from scaling.intervals import LEVEL, METHODS, Draws, Interval, bootstrap, constants, undefined
 from scaling.laws import LAWS
 from scaling.laws.kaplan import kaplan_d, kaplan_n
+from scaling.profile import profile
 from scaling.table import Table
 from train.errors import UserError, suggest
 

@@ -1,4 +1,4 @@
-"""How far a fit can be trusted: bootstrap and profile intervals of its constants, its optima, and its predictions.
+"""How far a fit can be trusted: bootstrap intervals of its constants, its optima, and its predictions.
 
 Three ways to resample.  "residual" (the default) keeps every run's inputs and redraws its error.  "pairs" redraws whole
 runs (Besiroglu et al. 2024); of few runs a redrawn sweep is much poorer than the sweep and its percentiles are too
@@ -11,7 +11,6 @@ residuals are left out), and residuals are smaller than errors by a factor that 
 measures its distribution).  scripts/check_coverage.py measures what comes of it.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,7 +21,6 @@ from jaxtyping import Float
 
 from scaling.fit import Columns, Fit, Problem, centre, predict
 from scaling.optimum import optimum as optimum_of
-from scaling.solver import solve
 from train.errors import UserError
 
 Interval = tuple[float, float]
@@ -46,10 +44,14 @@ class Draws(NamedTuple):
         return len(self.theta)
 
     @property
+    def corrected(self) -> bool:
+        """Whether intervals of constants are BCa rather than percentiles: of few redrawn runs."""
+        return self.method == "pairs" and self.fit.residuals.size <= MANY
+
+    @property
     def how(self) -> str:
         """How intervals of constants are made of these draws, for reports."""
-        few = self.method == "pairs" and self.fit.residuals.size <= MANY
-        return f"{self.method}, {'BCa' if few else 'percentile'}"
+        return f"{self.method}, {'BCa' if self.corrected else 'percentile'}"
 
     @property
     def params(self) -> dict[str, np.ndarray]:
@@ -74,8 +76,8 @@ def bootstrap(
     if rows > MANY and method == "residual":
         method = "pairs"
     if method != "residual":
-        smooth = method == "cluster" and run is not None
-        weights = resampled(rng, draws, run if smooth else np.arange(rows), smooth, lazy=rows > MANY)
+        groups = run if method == "cluster" and run is not None else np.arange(rows)
+        weights = resampled(rng, draws, groups, smooth=method == "cluster", lazy=rows > MANY)
         theta = problem.raw(_refit(problem, start, fit.delta, problem.y[None], weights, rows > MANY))
         wider = math.sqrt(rows / max(rows - problem.basis.shape[1], 1))  # residuals are that much smaller than errors
         return Draws(fit, method, theta, np.full(draws, wider), run if method == "cluster" else None)
@@ -186,7 +188,7 @@ def quantiles(values: Any, at: tuple[float, float]) -> Interval:
 def constants(draws: Draws, level: float = LEVEL) -> dict[str, Interval]:
     """Intervals of the law's parameters and of what is derived from them, made as `draws.how` says."""
     values, held = quantities(draws.fit, draws.theta), draws.fit.pin
-    if not draws.how.endswith("BCa"):
+    if not draws.corrected:
         return {name: interval(v, level) for name, v in values.items() if name not in held}
     found = {**draws.fit.params, **draws.fit.derived}
     left = quantities(draws.fit, jackknife(draws.fit, draws.run))
@@ -255,101 +257,3 @@ def predict_runs(draws: Draws, columns: Columns, *, seed: int = 1) -> Float[np.n
     found = predict(fit.law, draws.theta[:, None], columns)
     found = found + scatter(fit, np.random.default_rng(seed), draws.scale, found)
     return np.exp(found) if fit.law.space == "log" else found
-
-
-def profile(fit: Fit, level: float = LEVEL) -> dict[str, Interval]:
-    """Profile intervals of parameters, and of a = beta / (alpha + beta) where the law has both.
-
-    Each is held at values further and further out and the others refitted, until the loss has risen by what noise
-    explains: for a robust loss rho with derivative psi, 2 (rho - rho_min) E[psi'] / E[psi^2] is chi-squared with one
-    degree of freedom (Huber 1981, section 7.10), here Student's t^2 for the few runs there are.
-    """
-    problem = centre(fit.law, fit.columns, fit.pin, fit.tie)
-    dof = problem.y.size - problem.basis.shape[1]
-    if dof < 1:
-        return {}
-    allowed = scipy.stats.t.ppf(0.5 + level / 2, dof) ** 2 / 2 * _loss_unit(fit, problem.basis.shape[1])
-    holds, found = _holds(fit, problem), {**fit.params, **fit.derived}
-    sides = [(name, sign) for name in holds for sign in (-1.0, 1.0)]
-
-    def value(name: str, step: float) -> float:
-        centre_value = found[name]
-        return centre_value * math.exp(step) if centre_value > 0 else centre_value + step
-
-    def within(steps: list[tuple[str, float]]) -> np.ndarray:
-        return _rise(fit, problem, [holds[name](value(name, step)) for name, step in steps]) < allowed
-
-    reach = 0.02 * 2.0 ** np.arange(11)
-    inside = within([(name, sign * step) for name, sign in sides for step in reach]).reshape(len(sides), -1)
-    last = np.where(inside.all(1), len(reach), inside.argmin(1))  # the first step that is outside
-    inner, outer = np.r_[0.0, reach][last], np.r_[reach, np.inf][last]
-    for _ in range(12):
-        middle = np.where(np.isfinite(outer), 0.5 * (inner + outer), inner)
-        kept = within([(name, sign * step) for (name, sign), step in zip(sides, middle, strict=True)])
-        inner, outer = np.where(kept, middle, inner), np.where(kept, outer, middle)
-    ends = {}
-    for (name, sign), step, count in zip(sides, 0.5 * (inner + outer), last, strict=True):
-        unbounded = (0.0 if sign < 0 and found[name] > 0 else sign * math.inf) if count == len(reach) else None
-        ends.setdefault(name, []).append(value(name, sign * step) if unbounded is None else unbounded)
-    return {name: (low, high) for name, (low, high) in ends.items()}
-
-
-def _rise(fit: Fit, problem: Problem, held: list[tuple[np.ndarray, float]]) -> np.ndarray:
-    """How far the loss rises [held] when h . theta = target is kept and everything else refitted."""
-    start = fit.law.rescale(fit.theta, problem.units, sign=-1.0)
-    starts, bases = [], []
-    for h, target in held:
-        reduced = h @ problem.basis
-        starts.append(start + problem.basis @ reduced * (target - h @ start) / (reduced @ reduced))
-        bases.append(problem.basis @ np.linalg.svd(reduced[None])[2][1:].T)
-    made = solve(
-        fit.law.predict, problem.x, problem.y[None], np.ones((1, problem.y.size)), np.array(starts), fit.delta,
-        np.array(bases),
-    )  # fmt: skip
-    return np.where(np.isnan(made.objective), np.inf, made.objective) - fit.objective
-
-
-def _loss_unit(fit: Fit, free: int) -> float:
-    """E[psi^2] / E[psi'] of the residuals, corrected for the parameters fitted: what one unit of deviance is worth."""
-    r, delta = fit.residuals, fit.delta
-    through = np.sort(np.argsort(np.abs(r))[min(free, r.size - 3) :])
-    pool = r[through]
-    width = 1.06 * min(np.std(pool), np.ptp(np.quantile(pool, [0.25, 0.75])) / 1.349) * pool.size**-0.2
-    scale = math.sqrt(r.size / (r.size - free))
-    if not math.isfinite(delta):
-        return float(np.mean((scale * r) ** 2))
-    normal = scipy.stats.norm
-    smooth = scale * pool
-    inside = np.mean(normal.cdf((delta - smooth) / width) - normal.cdf((-delta - smooth) / width))
-    return float(np.mean(np.clip(scale * r, -delta, delta) ** 2) / max(inside, 1e-12))
-
-
-def _holds(fit: Fit, problem: Problem) -> dict[str, Callable[[float], tuple[np.ndarray, float]]]:
-    """name -> (value -> h, target), such that h . theta = target holds it there, in centred coordinates.
-
-    Left out are parameters whose unit is no linear function of the exponents.
-    """
-    law, held = fit.law, {}
-
-    def hold(i: int, value: float) -> tuple[np.ndarray, float]:
-        param = law.params[i]
-        h, target = np.zeros(len(law.params)), math.log(value) if param.kind == "positive" else value
-        h[i] = 1.0
-        for column, power in param.powers.items():
-            unit = problem.units.get(column, 0.0)
-            if isinstance(power, str):
-                h[law.index(power.removeprefix("-"))] += -unit if power.startswith("-") else unit
-            else:
-                target -= power * unit
-        return h, target
-
-    for i, param in enumerate(law.params):
-        fixed = param.name in fit.pin or param.name in fit.tie
-        linear = all(v.removeprefix("-") in law.names for v in param.powers.values() if isinstance(v, str))
-        if not fixed and linear and not (param.kind == "real" and param.powers):
-            held[param.name] = functools.partial(hold, i)
-    if {"alpha", "beta"} <= set(held) and "a" in law.derived and not fit.tie:
-        i, j = law.index("alpha"), law.index("beta")
-        unit = np.eye(len(law.params))
-        held["a"] = lambda value: ((1.0 - value) * unit[j] - value * unit[i], 0.0)
-    return held

@@ -100,7 +100,7 @@ class Bare:
 
         self.experiment = experiment = build_experiment(config)
         devices = mesh.make_mesh(config.mesh.to_dict(), config.cpu_devices)
-        place = mesh.batch_placer(devices, config.batch_size)
+        place = mesh.share(devices, config.batch_size).place
         read = functools.partial(batch_at, experiment.dataset.train, batch_size=config.batch_size, seed=config.seed)
         self.batch = lambda step: place(read(step))
         init_key, self.key, _ = jax.random.split(jax.random.key(config.seed), 3)  # as train/loop.py does

@@ -11,7 +11,8 @@ import numpy as np
 
 from scaling import laws
 from scaling.fit import Fit, fit
-from scaling.intervals import bootstrap, constants, profile
+from scaling.intervals import bootstrap, constants
+from scaling.profile import profile
 
 TRUTH = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}  # Hoffmann et al. 2022, rounded
 NAMES = (*TRUTH, "a")

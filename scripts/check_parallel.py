@@ -26,6 +26,7 @@ from train.writer import read_rows
 
 DEVICES = 8
 ALLOWED = 1e-5
+WITH_DROPOUT = ("gpt:GPT", "mlp:MLP")  # networks that take it; no page sets it, and it must not depend on the layout
 LAYOUTS = {
     "8 data": {"mesh.data": 8},
     "8 fsdp": {"mesh.fsdp": 8},
@@ -67,6 +68,8 @@ def config_of(page: pathlib.Path, folder: pathlib.Path, changes: dict, devices: 
     for key, rate in learning_rates(config.optim.to_dict()).items():
         config.update_from_flattened_dict({f"optim.{key}": rate / 10})
     config.mesh.update({"data": 1})
+    if config.model.get("name") in WITH_DROPOUT:
+        config.model.dropout = 0.1
     config.update_from_flattened_dict(changes)
     return config.lock()
 

@@ -125,9 +125,9 @@ def test_our_dropout_is_flax_dropout():
 
 
 def test_layouts_give_the_same_losses():
-    """A sample of scripts/check_parallel.py: named axes, sizes alone, dropout's and samplers' random numbers."""
-    command = [sys.executable, "-m", "scripts.check_parallel", "markov_gpt", "mnist_vae"]
+    """A sample of scripts/check_parallel.py: named axes and sizes alone; dropout's and samplers' draws, batch norm."""
+    command = [sys.executable, "-m", "scripts.check_parallel", "markov_gpt", "mnist_vae", "mnist_resnet"]
     layouts = ["--layouts", "4 data 2 fsdp", "2 fsdp 4 tensor", "8 pmap"]
     done = subprocess.run([*command, *layouts], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    assert done.stdout.count("100%") == 2
+    assert done.stdout.count("100%") == 3

@@ -18,9 +18,10 @@ from scaling.analyse import analyse
 from scaling.backtest import backtest, by_horizon, discrepancy, heldout, select
 from scaling.fit import LOG_MSE, centre, fit
 from scaling.identify import design_warnings, frontier
-from scaling.intervals import bca, bootstrap, constants, interval, predict_runs, profile, quantiles, undefined
+from scaling.intervals import bca, bootstrap, constants, interval, predict_runs, quantiles, undefined
 from scaling.laws import LAWS, chinchilla
 from scaling.laws.kaplan import kaplan_d, kaplan_n
+from scaling.profile import profile
 from scaling.solver import solve
 from scripts.check_coverage import NAMES, TRUTH, covered, design
 

@@ -76,7 +76,8 @@ class Run:
         self.config = config = experiment.config
         self.mesh = devices
         record.write_json(workdir / "environment.json", record.environment(mesh.hardware()))
-        self.place = mesh.batch_placer(self.mesh, config.batch_size)
+        self.share = mesh.share(devices, config.batch_size)
+        self.eval_share = mesh.share(devices, config.eval.batch_size)
         self.init_key, self.loop_key, self.eval_key = jax.random.split(jax.random.key(config.seed), 3)
         self.step = step_program(experiment, self.mesh, display.say)
         self.eval = eval_program(experiment, self.mesh, display.say)
@@ -98,7 +99,8 @@ class Run:
             batch = self.clock.waiting_for(batches)
             if step == profile:
                 jax.profiler.start_trace(str(self.workdir / "profile"))
-            state, metrics = self.step(state, self.place(batch), self.loop_key, np.float32(experiment.schedule(step)))
+            rate = np.float32(experiment.schedule(step))
+            state, metrics = self.step(state, self.share.place(batch), self.loop_key, rate)
             done = step + 1
             if step % config.log_every == 0:
                 self.flush()  # the steps before this one, while the device works on it
@@ -122,12 +124,12 @@ class Run:
         """The state to go on from, compiled programs, and the table of what it will cost."""
         config, experiment = self.config, self.experiment
         first_batch = next(self.batches(0, {}))
-        fresh = initial_state(experiment, self.mesh, self.init_key, self.place(first_batch))
+        fresh = initial_state(experiment, self.mesh, self.init_key, self.share.place(first_batch))
         restored = self.checkpoints.restore(fresh)
         state = fresh if restored is None else restored
         first = int(state.step)
         self.writer = Writer(self.workdir, config.writers, first, record.resolved(config))
-        compiled = self.step.compile(state, self.place(first_batch), self.loop_key, np.float32(0))
+        compiled = self.step.compile(state, self.share.place(first_batch), self.loop_key, np.float32(0))
         self.budget = budget.measure(experiment, compiled)
         self.display.say(budget.table(self.budget, experiment.dataset.unit))
         self.display.say(f"compiled in {self.step.seconds:.1f} s; {'resuming at' if first else 'from'} step {first}")
@@ -140,7 +142,7 @@ class Run:
             batch_size=self.config.batch_size,
             seed=self.config.seed,
             first_step=first_step,
-            rows=mesh.local_rows(self.mesh, self.config.batch_size),
+            rows=self.share.rows,
             **loader,
         )
 
@@ -183,15 +185,13 @@ class Run:
         dataset = self.experiment.dataset
         params = evaluation_params(state.params, state.opt_state)
         parts: list[Metrics] = []
-        size = self.config.eval.batch_size
         batches = eval_batches(
             dataset.valid if split == "valid" else First(dataset.train, self.config.eval.train_records),
-            batch_size=size,
-            rows=mesh.local_rows(self.mesh, size),
+            batch_size=self.config.eval.batch_size,
+            rows=self.eval_share.rows,
         )
-        place = mesh.batch_placer(self.mesh, size)
         for index, batch in enumerate(batches):
-            metrics = self.eval(params, place(batch), state.model_state, self.eval_key, np.int32(index))
+            metrics = self.eval(params, self.eval_share.place(batch), state.model_state, self.eval_key, np.int32(index))
             if parts:
                 parts[-1] = jax.device_get(parts[-1])
             parts.append(metrics)

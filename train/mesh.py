@@ -1,12 +1,11 @@
 """The only file that knows devices: how many there are, where arrays live, and how XLA is set up."""
 
 import contextlib
-import functools
 import math
 import os
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -46,21 +45,19 @@ def set_up(cpu_devices: int = 1, cache: str | os.PathLike | None = None) -> None
             jax.config.update("jax_num_cpu_devices", cpu_devices)
 
 
-def make_mesh(sizes: Mapping[str, int] | None = None, cpu_devices: int = 1, devices: Any = None) -> Mesh:
+def make_mesh(sizes: Mapping[str, int] | None = None, cpu_devices: int = 1) -> Mesh:
     """A mesh of all devices (of a CPU, `cpu_devices`) with the axes `sizes`, one of which may be -1: the rest.
 
     Auto axes: XLA's partitioner completes what parameters, batch and `models.axes.constrain` leave open.
     """
-    sizes = dict(sizes or DEFAULT)
-    if devices is None:
-        devices = jax.devices()
-        if devices[0].platform == "cpu" and jax.process_count() == 1:
-            if not 1 <= cpu_devices <= len(devices):
-                raise UserError(
-                    f"config.cpu_devices={cpu_devices}, but this process has {len(devices)}; use 1 … {len(devices)}"
-                )
-            devices = devices[:cpu_devices]
-    shape = sizes_of(sizes, len(devices))
+    devices = jax.devices()
+    if devices[0].platform == "cpu" and jax.process_count() == 1:
+        if not 1 <= cpu_devices <= len(devices):
+            raise UserError(
+                f"config.cpu_devices={cpu_devices}, but this process has {len(devices)}; use 1 … {len(devices)}"
+            )
+        devices = devices[:cpu_devices]
+    shape = sizes_of(sizes or {}, len(devices))
     return jax.make_mesh(tuple(shape.values()), tuple(shape), axis_types=(AxisType.Auto,) * len(shape), devices=devices)
 
 
@@ -71,7 +68,7 @@ def sizes_of(sizes: Mapping[str, int], devices: int) -> dict[str, int]:
             raise UserError(f"config.mesh.{name} is no axis of the mesh{suggest(name, list(DEFAULT))}")
         if size < 1 and size != -1:
             raise UserError(f"config.mesh.{name}={size}; use 1 or more devices, or -1 for all that are left")
-    found = {**DEFAULT, "data": 1, **sizes}
+    found = {**DEFAULT, **sizes}
     rest = [name for name, size in found.items() if size == -1]
     taken = math.prod(size for size in found.values() if size != -1)
     said = ", ".join(f"{name} {size}" for name, size in found.items())
@@ -147,7 +144,6 @@ def spread(mesh: Mesh, fn: Callable) -> Callable:
         return fn
     place = lambda x, names: jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec(mesh, x.shape, names)))
 
-    @functools.wraps(fn)
     def spread_fn(*args: Any) -> Any:
         with axes.spread(place):
             return fn(*args)
@@ -180,9 +176,7 @@ def mapped(mesh: Mesh, step: Callable) -> Callable:
         with axes.split_batch("data"):
             return step(*args)
 
-    each = jax.pmap(
-        on_each, "data", in_axes=(None, 0, None, None), out_axes=None, devices=list(mesh.devices.flat), backend=None
-    )
+    each = jax.pmap(on_each, "data", in_axes=(None, 0, None, None), out_axes=None, devices=list(mesh.devices.flat))
 
     def mapped_step(state: Any, batch: dict[str, jax.Array], key: jax.Array, rate: jax.Array) -> Any:
         return each(state, {k: v.reshape(count, -1, *v.shape[1:]) for k, v in batch.items()}, key, rate)
@@ -222,24 +216,19 @@ def check_parallel(mesh: Mesh, parallel: str) -> None:
         )
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The first axis of a batch, over the axes of the mesh that split batches."""
-    return NamedSharding(mesh, PartitionSpec(RULES["batch"]))
+class Share(NamedTuple):
+    """This process's part of the global batches of one size."""
+
+    rows: np.ndarray  # that its devices hold, ascending
+    place: Callable[[dict[str, np.ndarray]], dict[str, jax.Array]]  # these rows -> the global batch, on the devices
 
 
-def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
-    """The rows of a global batch that this process's devices hold, ascending."""
-    parts = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
-    return np.unique(np.concatenate([np.arange(batch_size)[index] for index in parts]))
+def share(mesh: Mesh, batch_size: int) -> Share:
+    sharding = NamedSharding(mesh, PartitionSpec(RULES["batch"]))
+    parts = sharding.addressable_devices_indices_map((batch_size,)).values()
+    rows = np.unique(np.concatenate([np.arange(batch_size)[index] for index in parts]))
 
-
-def batch_placer(mesh: Mesh, batch_size: int) -> Callable[[dict[str, np.ndarray]], dict[str, jax.Array]]:
-    """A function that spreads this process's rows of a global batch over its devices."""
-    sharding, rows = batch_sharding(mesh), local_rows(mesh, batch_size)
-    if mesh.devices.size == 1:
-        return lambda batch: jax.device_put(batch, sharding)
-
-    def place(value: np.ndarray) -> jax.Array:
+    def spread(value: np.ndarray) -> jax.Array:
         def part(index: tuple[slice, ...]) -> np.ndarray:
             first, last, _ = index[0].indices(batch_size)
             start = int(np.searchsorted(rows, first))
@@ -247,7 +236,9 @@ def batch_placer(mesh: Mesh, batch_size: int) -> Callable[[dict[str, np.ndarray]
 
         return jax.make_array_from_callback((batch_size, *value.shape[1:]), sharding, part)
 
-    return lambda batch: {name: place(value) for name, value in batch.items()}
+    if mesh.devices.size == 1:
+        return Share(rows, lambda batch: jax.device_put(batch, sharding))
+    return Share(rows, lambda batch: {name: spread(value) for name, value in batch.items()})
 
 
 def hardware() -> dict[str, Any]:
