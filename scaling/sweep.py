@@ -107,11 +107,9 @@ def stop(pool: futures.ProcessPoolExecutor) -> None:
 def start_worker(cores: Any, workers: int) -> None:
     """Gives each worker its share of the cores: small networks run faster on one thread each than on all of them."""
     threading.Thread(target=die_with_parent, daemon=True).start()
-    available = sorted(os.sched_getaffinity(0))
-    index, share = cores.get(), max(1, len(available) // workers)
-    os.sched_setaffinity(0, {available[(index * share + i) % len(available)] for i in range(share)})
-    from train import mesh
+    from train import hosts, mesh
 
+    hosts.own_cores(cores.get(), workers)
     mesh.set_up()
 
 

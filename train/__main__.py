@@ -18,6 +18,9 @@ def main(argv: list[str]) -> None:
     flags.add_argument("--config.KEY", metavar="VALUE", dest="_", help="changes one of its values")
     flags.add_argument("--workdir", metavar="DIR", help="where everything of the run goes")
     flags.add_argument("--profile", metavar="STEP", type=int, default=-1, help="trace ten steps from STEP on")
+    flags.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where several make one run")
+    flags.add_argument("--processes", metavar="N", type=int, help="how many; found out on Cloud TPU, Slurm, Open MPI")
+    flags.add_argument("--process", metavar="I", type=int, help="which of them this is, from 0")
     options = flags.parse(argv)
 
     from train import configs
@@ -29,10 +32,12 @@ def main(argv: list[str]) -> None:
         flags.error("--workdir is missing: name a folder for the run, such as --workdir runs/x")
     config = configs.config_of(configs.load(options.config), options.overrides)
 
-    from train import mesh
+    from train import hosts, mesh, record
     from train.loop import train
 
     mesh.set_up(config.cpu_devices)
+    place = hosts.seat(options.coordinator, options.processes, options.process)
+    hosts.join(place, {"config": record.config_hash(config), "code": record.git_commit(), **record.versions()})
     train(config, pathlib.Path(options.workdir), profile=options.profile)
 
 

@@ -9,16 +9,15 @@ import pathlib
 import re
 import shutil
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
+from train import hosts
 from train.errors import UserError
 
 
@@ -58,27 +57,31 @@ class Checkpoints:
         metrics = {"loss": loss} if self.best and loss is not None else None
         with os_errors(self.folder):
             self.manager.save(
-                step, args=ocp.args.StandardSave(copy), metrics=metrics, custom_metadata={"crc32": checksum(copy)}
+                step, args=ocp.args.StandardSave(copy), metrics=metrics, custom_metadata={"checksum": checksum(copy)}
             )
 
     def restore(self, like: Any) -> Any | None:
         """The latest state that can be read, placed as `like` is, or None.  A damaged one is set aside, and said."""
         steps = sorted(self.manager.all_steps(), reverse=True)
         for step, before in itertools.pairwise([*steps, None]):
+            state, wrong = None, ""
             try:
                 self.compare(step, like)
                 state = self.manager.restore(step, args=ocp.args.StandardRestore(like))
                 self.verify(step, state)
-                return state
             except UserError:
                 raise
             except Exception as error:
-                self.set_aside(step, error, f"going back to step {before}" if before else "there is none before it")
+                wrong = str(error).strip().split("\n")[0][:120] or type(error).__name__
+            wrong = hosts.all_told(wrong)
+            if not wrong:
+                return state
+            self.set_aside(step, wrong, f"going back to step {before}" if before else "there is none before it")
         return None
 
     def verify(self, step: int, state: Any) -> None:
         """Refuses numbers that are not those that were saved: the storage format has no checksums of its own."""
-        saved = (self.manager.metadata(step).custom_metadata or {}).get("crc32")
+        saved = (self.manager.metadata(step).custom_metadata or {}).get("checksum")
         if saved not in (None, checksum(state)):
             raise ValueError("its numbers are not those that were saved")
 
@@ -94,14 +97,17 @@ class Checkpoints:
                 "Use another --workdir, or the code and config that wrote it"
             )
 
-    def set_aside(self, step: int, error: Exception, then: str) -> None:
-        reason = str(error).strip().split("\n")[0][:120]
+    def set_aside(self, step: int, reason: str, then: str) -> None:
         if self.read_only:
             self.say(f"checkpoint {step} cannot be read ({reason}); {then}")
             return
         place = self.folder.parent / f"damaged_checkpoint_{step}"
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.move(self.folder / str(step), place)
+
+        def move() -> None:
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.move(self.folder / str(step), place)
+
+        hosts.on_first(move)
         self.manager.reload()
         self.say(f"checkpoint {step} cannot be read ({reason}); it is now {place}; {then}")
 
@@ -118,11 +124,24 @@ class Checkpoints:
             self.manager.close()
 
 
-def checksum(tree: Any) -> int:
-    """CRC-32 of every leaf's bytes."""
-    total = 0
+def checksum(tree: Any) -> str:
+    """Eight hexadecimal digits that change with any bit, and not with how the arrays are spread over devices."""
+    return f"{int(_checksum(tree)):08x}"
+
+
+@jax.jit
+def _checksum(tree: Any) -> jax.Array:
+    """The sum modulo 2^32, which needs no order, of each word times an odd number that depends on its place."""
+    total = jnp.uint32(0)
     for leaf in jax.tree.leaves(tree):
-        total = zlib.crc32(np.asarray(leaf.addressable_data(0)).reshape(-1).view(np.uint8), total)
+        bits = leaf.dtype.itemsize * 8
+        whole = leaf.astype(jnp.uint8) if leaf.dtype == bool else leaf
+        words = jax.lax.bitcast_convert_type(whole, jnp.dtype(f"uint{min(bits, 32)}")).astype(jnp.uint32)
+        place = jnp.zeros(words.shape, jnp.uint32)
+        for axis, size in enumerate(words.shape):
+            place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
+        mixed = (place ^ (place >> 15)) * jnp.uint32(0x2C1B3C6D)  # neighbours far apart (murmur's finaliser)
+        total = total * jnp.uint32(0x01000193) + jnp.sum(words * ((mixed ^ (mixed >> 13)) | 1), dtype=jnp.uint32)
     return total
 
 

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from data.pipeline import eval_batches, train_batches
 from data.source import Source
-from train import budget, mesh, record
+from train import budget, hosts, mesh, record
 from train.checkpoint import Checkpoints
 from train.display import Display
 from train.errors import NonFiniteError, UserError
@@ -29,7 +29,7 @@ from train.optim import evaluation_params, learning_rates, peak_rate
 from train.program import eval_program, initial_state, step_program
 from train.signals import Interrupt
 from train.step import TrainState
-from train.writer import Writer, check_copies, read_rows
+from train.writer import Silent, Writer, check_copies, read_rows
 
 PROFILED_STEPS = 10
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -43,20 +43,24 @@ def train(
     `profile` is a step from which a profiler trace of ten steps is taken.  Raises `UserError` for what a user can
     mend, `Interrupted` after a SIGTERM or Ctrl-C, with everything saved.
     """
-    display = display or Display()
+    display = display or Display(quiet=not hosts.first())
     experiment = build_experiment(config)
     devices = mesh.make_mesh(config.mesh.to_dict(), config.cpu_devices)
     mesh.check_batch(devices, config.batch_size, "batch_size", config.accumulate)
     mesh.check_batch(devices, config.eval.batch_size, "eval.batch_size")
     mesh.check_parallel(devices, config.parallel)
     check_copies(config.writers)
-    record.open_folder(workdir, config)  # only now: what is refused above leaves no folder that holds its config
-    finished = record.read(workdir)
+    # Only now: what is refused above leaves no folder that holds its config.
+    finished = hosts.on_first(lambda: record.open_folder(workdir, config, display.say))
+    hosts.check_shared(workdir / "config.json")
     if finished:
         display.say(f"{workdir} is complete: {record.one_line(finished)}")
         return finished
     try:
-        with Interrupt() as interrupt, contextlib.closing(Run(experiment, devices, workdir, display)) as run:
+        with (
+            Interrupt(hosts.stop_together()) as interrupt,
+            contextlib.closing(Run(experiment, devices, workdir, display)) as run,
+        ):
             return run.train(interrupt, profile)
     except OSError as error:
         if error.errno not in NO_ROOM:
@@ -75,7 +79,8 @@ class Run:
         self.experiment, self.workdir, self.display = experiment, workdir, display
         self.config = config = experiment.config
         self.mesh = devices
-        record.write_json(workdir / "environment.json", record.environment(mesh.hardware()))
+        if hosts.first():
+            record.write_json(workdir / "environment.json", record.environment(mesh.hardware()))
         self.share = mesh.share(devices, config.batch_size)
         self.eval_share = mesh.share(devices, config.eval.batch_size)
         self.init_key, self.loop_key, self.eval_key = jax.random.split(jax.random.key(config.seed), 3)
@@ -84,14 +89,15 @@ class Run:
         keep = config.checkpoint
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep_last=keep.keep, best=keep.best, say=display.say)
         self.pending: list[tuple[int, Metrics]] = []
-        self.writer: Writer | None = None
+        self.writer: Writer | Silent = Silent()
+        self.losses: list[float] = []  # held out, of every evaluation since step 0
         self.data: Generator | None = None
 
     def train(self, interrupt: Interrupt, profile: int) -> dict[str, Any]:
         config, experiment = self.config, self.experiment
         state, first = self.start()
         self.data = batches = self.batches(first, config.loader.to_dict())
-        stopped = early_stop(self.rows(), config.eval.patience)
+        stopped = early_stop(self.losses, config.eval.patience)
         self.clock = Clock(first)
         for step in range(first, config.steps):
             if stopped:
@@ -111,11 +117,12 @@ class Run:
             held_out, last = None, done == config.steps  # the last step is scored and saved by `finish`
             if config.eval.every and done % config.eval.every == 0 and not last:
                 held_out = self.evaluate(state, done)
-                stopped = early_stop(self.rows(), config.eval.patience)
+                stopped = early_stop(self.losses, config.eval.patience)
             due = done % config.checkpoint.every == 0 or (held_out and config.checkpoint.best)
-            if (due and not last) or interrupt.requested:
+            stop = interrupt.at(done)
+            if (due and not last) or stop:
                 self.save(done, state, held_out)
-            if interrupt.requested:
+            if stop:
                 self.checkpoints.wait()
                 raise interrupt.interrupted(done, config.steps, self.workdir)
         return self.finish(state)
@@ -128,13 +135,18 @@ class Run:
         restored = self.checkpoints.restore(fresh)
         state = fresh if restored is None else restored
         first = int(state.step)
-        self.writer = Writer(self.workdir, config.writers, first, record.resolved(config))
+        self.losses = hosts.on_first(lambda: self.open_logs(first))
         compiled = self.step.compile(state, self.share.place(first_batch), self.loop_key, np.float32(0))
         self.budget = budget.measure(experiment, compiled)
         self.display.say(budget.table(self.budget, experiment.dataset.unit))
         self.display.say(f"compiled in {self.step.seconds:.1f} s; {'resuming at' if first else 'from'} step {first}")
         self.display.start(first, config.steps)
         return state, first
+
+    def open_logs(self, first: int) -> list[float]:
+        """Opens the logs where step `first` left them; the held-out losses that they hold."""
+        writer = self.writer = Writer(self.workdir, self.config.writers, first, record.resolved(self.config))
+        return [row["loss"] for row in read_rows(writer.path) if row["split"] == "valid"]
 
     def batches(self, first_step: int, loader: Mapping[str, int]) -> Generator[dict[str, np.ndarray]]:
         return train_batches(
@@ -200,6 +212,7 @@ class Run:
             values["bits_per_byte"] = values["loss"] / dataset.bytes_per_unit / math.log(2)
         self.writer.write(step, split, values)
         if split == "valid":
+            self.losses.append(values["loss"])
             shown = "  ".join(f"{k} {v:.4f}" for k, v in values.items())
             self.display.say(f"step {step}  held out: {shown}")
         self.clock.restart(step)
@@ -218,19 +231,16 @@ class Run:
         self.checkpoints.wait()
         row = record.finished(self, step, values, gap, time.monotonic() - self.started)
         self.close()
-        record.write_json(self.workdir / "record.json", row)
+        if hosts.first():
+            record.write_json(self.workdir / "record.json", row)
         self.display.say(f"done: {record.one_line(row)}  in {self.workdir}")
         return row
-
-    def rows(self) -> list[dict[str, Any]]:
-        return read_rows(self.writer.path) if self.config.eval.patience else []
 
     def close(self) -> None:
         """Safe to call twice: at the end, and after any error."""
         self.display.close()
-        if self.writer:
-            self.writer.close()
-            self.writer = None
+        self.writer.close()
+        self.writer = Silent()
         if self.data:
             self.data.close()  # ends the loader's thread and processes
         self.checkpoints.close()
@@ -276,9 +286,8 @@ class Clock:
         return speed
 
 
-def early_stop(rows: list[dict[str, Any]], patience: int) -> bool:
-    """True when the last `patience` evaluations brought no better loss; read off the log, so a resume agrees."""
-    losses = [row["loss"] for row in rows if row["split"] == "valid"]
+def early_stop(losses: list[float], patience: int) -> bool:
+    """True when the last `patience` evaluations brought no better loss."""
     if not patience or len(losses) <= patience:
         return False
     best = list(itertools.accumulate(losses, min))

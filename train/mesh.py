@@ -127,15 +127,19 @@ def shardings(mesh: Mesh, state: Any, names: Any) -> Any:
             shape, sharding = by_path.get(path[start:], (None, None))
             if sharding is not None and shape == leaf.shape:
                 return sharding
-        return place(PartitionSpec())
+        return whole(mesh)
 
-    whole = lambda tree: jax.tree.map(lambda _: place(PartitionSpec()), tree)
     return state.replace(
-        step=place(PartitionSpec()),
+        step=whole(mesh),
         params=jax.tree.unflatten(tree, of_params),
-        model_state=whole(state.model_state),
+        model_state=jax.tree.map(lambda _: whole(mesh), state.model_state),
         opt_state=jax.tree_util.tree_map_with_path(of_optimizer, state.opt_state),
     )
+
+
+def whole(mesh: Mesh) -> NamedSharding:
+    """On every device all of it."""
+    return NamedSharding(mesh, PartitionSpec())
 
 
 def spread(mesh: Mesh, fn: Callable) -> Callable:
@@ -158,12 +162,11 @@ def gathered(mesh: Mesh, names: Any, task: Task) -> Task:
     """
     if mesh.shape["fsdp"] == 1:
         return task
-    place = NamedSharding(mesh, PartitionSpec())
-    whole = lambda called, p: p if called else jax.lax.with_sharding_constraint(p, place)
+    open_up = lambda called, p: p if called else jax.lax.with_sharding_constraint(p, whole(mesh))
     is_names = lambda x: isinstance(x, tuple)
 
     def loss(params: Any, *rest: Any) -> Any:
-        return task.loss(jax.tree.map(whole, names, params, is_leaf=is_names), *rest)
+        return task.loss(jax.tree.map(open_up, names, params, is_leaf=is_names), *rest)
 
     return task._replace(loss=loss)
 

@@ -30,7 +30,12 @@ def step_program(experiment: Experiment, devices: Mesh, say: Callable[[str], Non
     where = mesh.shardings(devices, experiment.state, experiment.axes)
     step = mesh.mapped(devices, step) if config.parallel == "pmap" else mesh.spread(devices, step)
     return Program(
-        "train step", step, say=say, donate=(0,), out_shardings=(where, None), options=mesh.compiler_options(devices)
+        "train step",
+        step,
+        say=say,
+        donate=(0,),
+        out_shardings=(where, mesh.whole(devices)),
+        options=mesh.compiler_options(devices),
     )
 
 
@@ -38,7 +43,9 @@ def eval_program(experiment: Experiment, devices: Mesh, say: Callable[[str], Non
     """(params, batch, model_state, key, index) -> metrics."""
     task = mesh.gathered(devices, experiment.axes, experiment.task)
     score = mesh.spread(devices, functools.partial(eval_step, task=task))
-    return Program("evaluation", score, say=say, options=mesh.compiler_options(devices))
+    return Program(
+        "evaluation", score, say=say, out_shardings=mesh.whole(devices), options=mesh.compiler_options(devices)
+    )
 
 
 class Program:

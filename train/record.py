@@ -8,6 +8,7 @@ import pathlib
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -16,6 +17,8 @@ from train.errors import UserError
 from train.optim import peak_rate
 from train.writer import finite
 
+# What a run may change on its way: its numbers stay the same, but for the order in which devices add.
+LAYOUT = ("cpu_devices", "mesh", "parallel", "loader")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
 
 
@@ -35,15 +38,20 @@ def config_hash(config: ConfigDict) -> str:
     return hashlib.sha256(json.dumps(resolved(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def open_folder(workdir: pathlib.Path, config: ConfigDict) -> None:
-    """Makes the folder and writes the config into it, or refuses a folder that holds another experiment."""
+def open_folder(workdir: pathlib.Path, config: ConfigDict, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """Makes the folder and writes the config into it, or refuses a folder that holds another experiment.
+
+    Returns the record of a run that is finished.
+    """
     path = workdir / "config.json"
     make_folder(workdir)
     try:
         if path.exists():
-            compare(json.loads(path.read_text()), resolved(config), workdir)
-        else:
+            compare(json.loads(path.read_text()), resolved(config), workdir, say)
+        finished = read(workdir)
+        if not finished:
             write_json(path, resolved(config))
+        return finished
     except json.JSONDecodeError:
         raise UserError(f"{path} is not readable JSON; use another --workdir, or remove the file") from None
     except OSError as error:
@@ -57,11 +65,16 @@ def make_folder(folder: pathlib.Path) -> None:
         raise UserError(f"cannot write to {folder} ({error.strerror}); choose another --workdir") from None
 
 
-def compare(before: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path) -> None:
+def compare(before: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path, say: Callable[[str], None]) -> None:
     old, new = flatten(before), flatten(now)
     changed = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
+    show = lambda keys: ", ".join(f"config.{k} was {old.get(k)!r} and is {new.get(k)!r}" for k in keys)
+    layout = [k for k in changed if k.split(".")[0] in LAYOUT]
+    changed = [k for k in changed if k not in layout]
+    if layout and not changed:
+        say(f"{workdir} goes on in another layout: {show(layout)}")
     if changed:
-        shown = ", ".join(f"config.{k} was {old.get(k)!r} and is {new.get(k)!r}" for k in changed[:3])
+        shown = show(changed[:3])
         more = f" and {len(changed) - 3} more differ" if len(changed) > 3 else ""
         raise UserError(f"{workdir} holds another experiment: {shown}{more}. Use another --workdir for this one")
 

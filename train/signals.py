@@ -1,8 +1,10 @@
 """SIGTERM (preemption) and Ctrl-C ask the loop to stop; it saves, and the next start goes on."""
 
+import os
 import pathlib
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from train.errors import UserError
@@ -15,21 +17,33 @@ class Interrupted(UserError):
 
 
 class Interrupt:
-    """While it is open, a first SIGTERM or SIGINT only sets `requested`; a second one ends the process as usual."""
+    """While it is open, a first SIGTERM or SIGINT only sets `requested`; a second one ends the process as usual.
 
-    def __init__(self) -> None:
-        self.requested = False
+    With several processes (`agree`, JAX's preemption service, which hears SIGTERM itself) all stop at the same step,
+    whichever of them was asked.
+    """
+
+    def __init__(self, agree: Callable[[int], bool] | None = None) -> None:
+        self.requested, self.agree = False, agree
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGINT,) if self.agree else (signal.SIGTERM, signal.SIGINT):
                 self.before[number] = signal.signal(number, self.note)
         return self
 
+    def at(self, step: int) -> bool:
+        """Whether to stop after `step`; to be asked at every step."""
+        if self.agree:
+            self.requested = self.agree(step)
+        return self.requested
+
     def note(self, number: int, frame: Any) -> None:
-        self.requested = True
         signal.signal(number, self.before[number])
+        if self.agree:
+            os.kill(os.getpid(), signal.SIGTERM)
+        self.requested = True
 
     def __exit__(self, *_: Any) -> None:
         for number, handler in self.before.items():

@@ -49,6 +49,19 @@ class Writer:
             copy.close()
 
 
+class Silent:
+    """The writer of a process that is not the first."""
+
+    def write(self, step: int, split: str, values: Values) -> None:
+        pass
+
+    def write_timing(self, step: int, values: Values) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def finite(values: Values) -> dict[str, float | None]:
     """JSON has no NaN: null says that there is no number."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
