@@ -1,6 +1,8 @@
 """Byte-level GPT, 0.8 M parameters, on 249 presidential messages.
 
 python -m train --config configs/text_gpt.py --workdir runs/text_gpt
+
+1.327 nats a byte (1.914 bits) on the last message, held out; 178 s on two shared cores, busy otherwise (4a1b859).
 """
 
 from configs.base import base

@@ -1,15 +1,17 @@
 """Kills training at random moments and checks that it ends, bit for bit, where the undisturbed run ends.
 
-    uv run python -m scripts.check_kill [--kills 10] [--seed 0] [NETWORK ...]
+    uv run python -m scripts.check_kill [--kills 10] [--seed 0] [--processes 1] [NETWORK ...]
 
 Each network is a config page with 200 steps, a checkpoint every 10 and every step logged.  It runs once undisturbed,
 and once with `kill -9` at random steps: each time a little after the log shows the step, so that kills fall into
-steps, checkpoints and evaluations alike.  Then the last checkpoint's arrays (parameters, model state, optimizer state)
-and metrics.jsonl of the two are compared.  Exits with 1 where they differ.
+steps, checkpoints and evaluations alike.  With several processes `train.supervise` runs them, each kill takes a random
+one of them, and the undisturbed run has as many.  Then the last checkpoint's arrays (parameters, model state,
+optimizer state) and metrics.jsonl of the two are compared.  Exits with 1 where they differ.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import random
 import signal
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +34,7 @@ def main() -> int:
     flags.add_argument("networks", metavar="NETWORK", nargs="*", help=f"of {', '.join(PAGES)}; default: all")
     flags.add_argument("--kills", type=int, default=10)
     flags.add_argument("--seed", type=int, default=0)
+    flags.add_argument("--processes", type=int, default=1)
     options = flags.parse_args()
     equal = []
     print(f"{'network':<8} {'kills':>5}  {'equal':<5} {'seconds':>7}  killed at step (of {STEPS})")
@@ -38,37 +42,63 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             since = time.monotonic()
             rng = random.Random(f"{network} {options.seed}")
-            steps, same = check(network, pathlib.Path(folder), options.kills, rng)
+            steps, same = check(network, pathlib.Path(folder), options.kills, rng, options.processes)
             equal.append(same and len(steps) == options.kills)
             seconds = time.monotonic() - since
             print(f"{network:<8} {len(steps):>5}  {'yes' if same else 'NO':<5} {seconds:>7.0f}  {steps}", flush=True)
     return 0 if all(equal) else 1
 
 
-def check(network: str, folder: pathlib.Path, kills: int, rng: random.Random) -> tuple[list[int], bool]:
+def check(network: str, folder: pathlib.Path, kills: int, rng: random.Random, processes: int) -> tuple[list[int], bool]:
     """The steps at which the run was killed, and whether it ended as the undisturbed one."""
     whole, victim = folder / "whole", folder / "victim"
-    finish(start(network, whole))
+    finish(start(network, whole, processes))
     steps = []
+    process = start(network, victim, processes)
     for target in sorted(rng.sample(range(1, STEPS - 2 * kills), kills)):
         target = max(target, last_step(victim) + 1)  # beyond what an earlier start has logged
-        process = start(network, victim)
         while process.poll() is None and last_step(victim) < target:
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.02))
+        if processes > 1:
+            ranks = children(process.pid)
+            if len(ranks) == processes and kill(rng.choice(ranks)):
+                steps.append(last_step(victim))
+                while len(children(process.pid)) == processes and ranks == children(process.pid):
+                    time.sleep(0.001)
+            continue
         process.send_signal(signal.SIGKILL)
         process.communicate()
         if process.returncode == -signal.SIGKILL:
             steps.append(last_step(victim))
-    finish(start(network, victim))
+        process = start(network, victim, processes)
+    finish(process)
     log = "metrics.jsonl"
     return steps, (whole / log).read_bytes() == (victim / log).read_bytes() and same_arrays(whole, victim)
 
 
-def start(network: str, workdir: pathlib.Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "train", "--config", f"configs/{PAGES[network]}.py", "--workdir", str(workdir)]
+def start(network: str, workdir: pathlib.Path, processes: int) -> subprocess.Popen:
+    command = [sys.executable, "-m", "train"]
+    if processes > 1:
+        command = [sys.executable, "-m", "train.supervise", "--processes", str(processes), "--retries", "30", "--"]
+    command += ["--config", f"configs/{PAGES[network]}.py", "--workdir", str(workdir)]
     command += [f"--config.{key}={value}" for key, value in COMMON.items()]
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def kill(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGKILL)
+        return True
+    except ProcessLookupError:
+        return False
 
 
 def finish(process: subprocess.Popen) -> None:
@@ -87,8 +117,15 @@ def same_arrays(a: pathlib.Path, b: pathlib.Path) -> bool:
     import jax
     import orbax.checkpoint as ocp
 
-    with ocp.StandardCheckpointer() as reader:
-        left, right = (reader.restore((path / "checkpoints" / str(STEPS) / "default").absolute()) for path in (a, b))
+    def read(workdir: pathlib.Path) -> Any:
+        folder = (workdir / "checkpoints" / str(STEPS) / "default").absolute()
+        with ocp.PyTreeCheckpointer() as reader:
+            tree = reader.metadata(folder).item_metadata.tree
+            return reader.restore(
+                folder, restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+            )
+
+    left, right = read(a), read(b)
     if jax.tree.structure(left) != jax.tree.structure(right):
         return False
     pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)

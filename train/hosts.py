@@ -20,7 +20,7 @@ from jax.experimental import multihost_utils
 
 from train.errors import UserError
 
-PATIENCE = 60  # seconds until a process that has not come is called missing
+PATIENCE = 60.0  # seconds until a process that has not come is called missing
 HEARTBEAT = 30  # seconds without a sign of life after which JAX ends the others
 LONGEST = 2000  # bytes of an error that is told to every process
 
@@ -55,7 +55,7 @@ def detected() -> Seat | None:
     slurm = many("SLURM_NTASKS") and "SLURM_STEP_NODELIST" in os.environ  # not so in a shell of sbatch or salloc
     if not (slurm or many("OMPI_COMM_WORLD_SIZE") or cloud_tpu_init.running_in_cloud_tpu_vm):
         return None
-    found = clusters.ClusterEnv.auto_detect_unset_distributed_params(None, None, None, None, None, PATIENCE)
+    found = clusters.ClusterEnv.auto_detect_unset_distributed_params(None, None, None, None, None, int(PATIENCE))
     coordinator, processes, process, devices = found
     if coordinator is None or processes is None or process is None:
         raise UserError(
@@ -79,7 +79,7 @@ def join(place: Seat | None, same: Mapping[str, str]) -> None:
         place.process,
         local_device_ids=place.devices,
         cluster_detection_method="deactivate",
-        initialization_timeout=PATIENCE,
+        initialization_timeout=int(PATIENCE),
         heartbeat_timeout_seconds=HEARTBEAT,
     )
 
@@ -89,22 +89,21 @@ def gather(place: Seat, same: Mapping[str, str], patience: float = PATIENCE) -> 
     deadline = time.monotonic() + patience
     came: dict[int, tuple[str, socket.socket]] = {}
     wrong = ""
-    with listen(int(place.coordinator.rsplit(":", 1)[1]), deadline) as server:
+    with contextlib.ExitStack() as lines:
+        server = lines.enter_context(listen(int(place.coordinator.rsplit(":", 1)[1]), deadline))
         while len(came) < place.processes - 1 and not wrong and time.monotonic() < deadline:
             server.settimeout(max(0.01, deadline - time.monotonic()))
-            with contextlib.suppress(OSError, ValueError):  # a time-out; or somebody who is none of ours
-                line, _ = server.accept()
-                hello = receive(line, 5)
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a time-out, or a stranger
+                line = lines.enter_context(server.accept()[0])
+                hello = receive(line, 5.0)
                 process, host = int(hello["process"]), str(hello["host"])
                 wrong = differs(place, process, host, hello["same"], same, came)
-                came[process] = host, line
+                tell([line] if wrong else [], wrong)
+                came.setdefault(process, (host, line))
         missing = [i for i in range(1, place.processes) if i not in came]
         if missing and not wrong:
             wrong = absent(place, missing, patience)
-        for _, line in came.values():
-            with contextlib.suppress(OSError):
-                line.sendall(json.dumps({"wrong": wrong}).encode() + b"\n")
-                line.close()
+        tell([line for _, line in came.values()], wrong)
     if wrong:
         raise UserError(wrong)
 
@@ -147,6 +146,12 @@ def listen(port: int, deadline: float) -> socket.socket:
             time.sleep(0.2)
 
 
+def tell(lines: list[socket.socket], wrong: str) -> None:
+    for line in lines:
+        with contextlib.suppress(OSError):
+            line.sendall(json.dumps({"wrong": wrong}).encode() + b"\n")
+
+
 def receive(line: socket.socket, seconds: float) -> dict[str, Any]:
     line.settimeout(seconds)
     text = line.makefile().readline()
@@ -155,11 +160,13 @@ def receive(line: socket.socket, seconds: float) -> dict[str, Any]:
     return json.loads(text)
 
 
-def differs(place: Seat, process: int, host: str, theirs: Mapping, ours: Mapping, came: Mapping) -> str:
+def differs(place: Seat, process: int, host: str, theirs: Mapping, ours: Mapping, came: dict) -> str:
     """What keeps this process from taking part; empty where nothing does."""
     if not 0 < process < place.processes:
         return f"a process {process} of {host} came, but there are {place.processes}, numbered from 0"
-    if process in came and alive(came[process][1]):
+    if process in came and not alive(came[process][1]):
+        del came[process]  # it was started again meanwhile
+    if process in came:
         return f"process {process} came twice: from {came[process][0]} and from {host}; number each differently"
     other = [
         f"{name} {theirs.get(name)!r} there, {ours[name]!r} on process 0"

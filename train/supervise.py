@@ -148,7 +148,8 @@ def show(log: pathlib.Path, start: int, done: threading.Event) -> None:
         while True:
             last = done.is_set()
             for line in file:
-                print(line, end="", flush=True)
+                if not line.startswith("error: "):  # `verdict` says it, of whichever process
+                    print(line, end="", flush=True)
             if last:
                 return
             time.sleep(0.1)

@@ -1,0 +1,136 @@
+"""Is a run the same on other hosts?  It is stopped on one layout and goes on on another.
+
+    uv run python -m scripts.check_hosts [PAGE ...] [--layouts NAME ...] [--namespaces]
+
+The first half of each run is trained by 4 processes of 2 devices, and ended by SIGTERM to one of them; each layout then
+goes on from a copy of that folder.  A cell is the largest relative difference of any logged loss from that of one
+device that was never stopped.  With --namespaces (root only) 2 processes in two network namespaces, joined by a
+virtual cable, train the page too: with nothing in common but the cable and the folder.
+Exits with 1 where a difference is over 1e-5, or where a process ends otherwise than it should.
+"""
+
+import argparse
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from scripts.check_kill import ROOT, children, last_step
+from scripts.check_parallel import ALLOWED
+from train.signals import EXIT_INTERRUPTED
+from train.writer import read_rows
+
+STEPS, HALF = 40, 20
+COMMON = {"steps": STEPS, "batch_size": 64, "log_every": 1, "eval.every": 15, "checkpoint.every": 10}
+COMMON |= {"schedule.warmup": 5, "mesh.fsdp": 2}
+LAYOUTS = {  # processes, devices of each, further changes
+    "4 × 2": (4, 2, {}),
+    "1 × 8": (1, 8, {}),
+    "2 × 4": (2, 4, {"mesh.fsdp": 4}),
+    "2 × 1": (2, 1, {"mesh.fsdp": 1}),
+    "1 × 2": (1, 2, {}),
+}
+NODES = ("isoflop0", "isoflop1")  # network namespaces
+ADDRESS = "10.77.0."
+
+
+def main(argv: list[str]) -> int:
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("pages", nargs="*", default=["markov_gpt"], metavar="PAGE")
+    flags.add_argument("--layouts", nargs="+", choices=list(LAYOUTS), default=list(LAYOUTS), metavar="NAME")
+    flags.add_argument("--namespaces", action="store_true")
+    options = flags.parse_args(argv)
+    worst = 0.0
+    for page in options.pages:
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            whole = folder / "whole"
+            finish(start(page, whole, 1, 1, {"mesh.fsdp": 1}))
+            first = stop_half_way(page, folder / "first")
+            for layout in options.layouts:
+                workdir = folder / layout.replace(" ", "")
+                shutil.copytree(first, workdir)
+                finish(start(page, workdir, *LAYOUTS[layout]))
+                worst = max(worst, report(page, f"4 × 2, then {layout}", whole, workdir))
+            if options.namespaces:
+                workdir = folder / "namespaces"
+                with_namespaces(page, workdir)
+                worst = max(worst, report(page, "2 namespaces", whole, workdir))
+    print(f"largest difference {worst:.1e}")
+    return int(not worst <= ALLOWED)
+
+
+def command(page: str, workdir: pathlib.Path, devices: int, changes: dict) -> list[str]:
+    values = {**COMMON, "cpu_devices": devices, **changes}
+    flags = [f"--config.{key}={value}" for key, value in values.items()]
+    return ["--config", f"configs/{page}.py", "--workdir", str(workdir), *flags]
+
+
+def start(page: str, workdir: pathlib.Path, processes: int, devices: int, changes: dict) -> subprocess.Popen:
+    front = ["train"] if processes == 1 else ["train.supervise", "--processes", str(processes), "--"]
+    return launch([sys.executable, "-m", *front, *command(page, workdir, devices, changes)])
+
+
+def launch(line: list[str]) -> subprocess.Popen:
+    return subprocess.Popen(line, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finish(process: subprocess.Popen, code: int = 0) -> None:
+    output, _ = process.communicate()
+    if process.returncode != code:
+        sys.exit(f"exit code {process.returncode} instead of {code}: {output[-2000:]}")
+
+
+def stop_half_way(page: str, workdir: pathlib.Path) -> pathlib.Path:
+    process = start(page, workdir, *LAYOUTS["4 × 2"])
+    while process.poll() is None and last_step(workdir) < HALF:
+        time.sleep(0.01)
+    os.kill(children(process.pid)[2], signal.SIGTERM)  # one host is preempted; all stop at the same step
+    finish(process, EXIT_INTERRUPTED)
+    return workdir
+
+
+def report(page: str, layout: str, whole: pathlib.Path, other: pathlib.Path) -> float:
+    a, b = (read_rows(path / "metrics.jsonl") for path in (whole, other))
+    if [(row["step"], row["split"]) for row in a] != [(row["step"], row["split"]) for row in b]:
+        sys.exit(f"{page}, {layout}: other steps were logged")
+    left, right = (np.array([row["loss"] for row in rows]) for rows in (a, b))
+    difference = float(np.max(np.abs(left - right) / np.maximum(np.abs(left), 1e-3)))
+    print(f"{page:<16} {layout:<20} {difference:>8.1e}", flush=True)
+    return difference
+
+
+def with_namespaces(page: str, workdir: pathlib.Path) -> None:
+    """One process on each of two hosts; the second is killed once, and both go on."""
+    ip = lambda line: subprocess.run(["ip", *line.split()], check=True, capture_output=True)
+    try:
+        for name in NODES:
+            ip(f"netns add {name}")
+        ip(f"link add cable0 netns {NODES[0]} type veth peer name cable1 netns {NODES[1]}")
+        for i, name in enumerate(NODES):
+            ip(f"-n {name} addr add {ADDRESS}{i + 1}/24 dev cable{i}")
+            ip(f"-n {name} link set cable{i} up")
+            ip(f"-n {name} link set lo up")
+        hosts = []
+        for i, name in enumerate(NODES):
+            inside = ["ip", "netns", "exec", name, sys.executable, "-m", "train.supervise"]
+            nodes = ["--nodes", "2", "--node", str(i), "--coordinator", f"{ADDRESS}1:8476"]
+            hosts.append(launch([*inside, *nodes, "--", *command(page, workdir, 1, {})]))
+        while hosts[1].poll() is None and last_step(workdir) < HALF:
+            time.sleep(0.01)
+        os.kill(children(hosts[1].pid)[0], signal.SIGKILL)
+        for host in hosts:
+            finish(host)
+    finally:
+        for name in NODES:
+            subprocess.run(["ip", "netns", "delete", name], check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

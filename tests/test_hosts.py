@@ -1,0 +1,172 @@
+"""Several processes make one run: they find each other or say who is missing, and the numbers do not change."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from train import hosts
+from train.errors import UserError
+from train.supervise import free_port
+
+SAME = {"config": "1", "code": "abc"}
+
+
+def meet(processes, others, same=SAME, patience=2.0):
+    """What process 0 and each of `others` (number, what it is) hear at the roll call: "" or an error."""
+    address, heard = f"localhost:{free_port()}", {}
+
+    def call(key, side, process, mine):
+        try:
+            side(hosts.Seat(address, processes, process), mine, patience)
+            heard[key] = ""
+        except UserError as error:
+            heard[key] = str(error)
+
+    calls = [(0, hosts.gather, 0, same)] + [(i + 1, hosts.answer, *other) for i, other in enumerate(others)]
+    threads = [threading.Thread(target=call, args=item) for item in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [heard[key] for key in sorted(heard)]
+
+
+def test_all_come():
+    assert meet(3, [(1, SAME), (2, SAME)]) == ["", "", ""]
+
+
+def test_the_missing_are_named_to_all(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "node[08-10],last")
+    heard = meet(4, [(2, SAME)], patience=0.5)
+    assert heard[0] == heard[1]
+    assert "2 of 4 processes did not come" in heard[0]
+    assert "1 (node09), 3 (last)" in heard[0]
+
+
+def test_other_code_or_config_is_named():
+    heard = meet(2, [(1, {**SAME, "code": "abd"})])
+    assert (
+        heard[0]
+        == heard[1]
+        == f"process 1 ({socket.gethostname()}) differs from process 0: code 'abd' there, " + ("'abc' on process 0")
+    )
+
+
+def test_a_process_that_comes_twice_is_named():
+    assert "process 1 came twice" in "".join(meet(3, [(1, SAME), (1, SAME)]))
+
+
+def test_a_missing_first_process_is_named():
+    with pytest.raises(UserError, match=r"process 1 of 2 .* does not reach process 0 at localhost:\d+ within 0.3 s"):
+        hosts.answer(hosts.Seat(f"localhost:{free_port()}", 2, 1), SAME, 0.3)
+
+
+def test_strangers_on_the_port_are_ignored():
+    port, heard = free_port(), []
+    place = hosts.Seat(f"localhost:{port}", 2, 0)
+    first = threading.Thread(target=lambda: heard.append(hosts.gather(place, SAME, 5.0)))
+    first.start()
+    while first.is_alive() and not heard:
+        try:
+            with socket.create_connection(("localhost", port), 1) as line:
+                line.sendall(b"GET / HTTP/1.1\n")
+            break
+        except OSError:
+            continue
+    hosts.answer(place._replace(process=1), SAME, 5.0)
+    first.join()
+    assert heard == [None]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "names"),
+    [
+        ("a", ["a"]),
+        ("a,b2", ["a", "b2"]),
+        ("a[1-3],b", ["a1", "a2", "a3", "b"]),
+        ("n[08,10-11]", ["n08", "n10", "n11"]),
+    ],
+)
+def test_node_lists(nodes, names):
+    assert list(hosts.expand(nodes)) == names
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("localhost:1", 2, None), "belong together"),
+        (("localhost", 2, 0), "has no port; write HOST:PORT, such as localhost:8476"),
+        (("localhost:1", 2, 2), "they are numbered 0 … 1"),
+    ],
+)
+def test_seats_that_cannot_be(flags, said):
+    with pytest.raises(UserError, match=said):
+        hosts.seat(*flags)
+
+
+def test_alone_without_a_cluster(monkeypatch):
+    for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert hosts.seat(None, None, None) is None
+
+
+def test_slurm_is_detected(monkeypatch):
+    step = {"JOB_ID": "7", "STEP_NODELIST": "node[1-2]", "NTASKS": "2", "PROCID": "1", "LOCALID": "0"}
+    for name, value in step.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert hosts.seat(None, None, None) == hosts.Seat(f"node1:{65535 - 2**12 + 1 + 7}", 2, 1, (0,))
+
+
+def run(module, *arguments):
+    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_killed_process_costs_nothing():
+    """Two processes, one killed at a random step: the numbers of the undisturbed run, bit for bit."""
+    code, said = run("scripts.check_kill", "--kills", "1", "--processes", "2", "rbm")
+    assert code == 0, said
+
+
+def test_a_run_goes_on_in_another_layout():
+    """Preempted on four processes of two devices, it goes on on one of eight."""
+    code, said = run("scripts.check_hosts", "--layouts", "1 × 8")
+    assert code == 0, said
+
+
+def test_what_no_restart_would_mend_is_said_once(tmp_path):
+    page = ["--config", "configs/digits_mlp.py", "--config.batch_size=7", "--workdir", str(tmp_path / "run")]
+    code, said = run("train.supervise", "--processes", "2", "--", *page)
+    assert code == 2
+    assert said.count("config.batch_size=7 is not divisible by 2 devices") == 1
+    assert "start again" not in said
+
+
+def test_a_supervisor_gives_up(tmp_path):
+    """A process that dies at every start is not started for ever."""
+    broken = tmp_path / "broken.py"
+    broken.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    page = ["--config", str(broken), "--workdir", str(tmp_path / "run")]
+    code, said = run("train.supervise", "--retries", "1", "--", *page)
+    assert code == 2
+    assert "process 0 died (SIGKILL), and 2 starts brought no checkpoint after step 0" in said
+
+
+def test_only_the_first_process_writes(tmp_path):
+    page = [
+        "--config",
+        "configs/digits_mlp.py",
+        "--config.steps=60",
+        "--config.log_every=60",
+        "--workdir",
+        str(tmp_path),
+    ]
+    code, said = run("train.supervise", "--processes", "2", "--", *page)
+    assert code == 0, said
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["split"]) for row in rows] == [(60, "train"), (60, "valid")]
+    assert "loss" not in (tmp_path / "logs" / "process_1.log").read_text()
