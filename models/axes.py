@@ -10,6 +10,7 @@ random draws  draw(jax.random.normal, key, (B, D))           over a batch: the s
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -64,9 +65,20 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
 def gathered(w: jax.Array, *axes: str | None) -> jax.Array:
     """A parameter where it is used: whole along "embed", which is split only where parameters are kept.
 
-    Without it the compiler may move the activations of the whole batch instead of one layer's weights.
+    Without it the compiler may move the activations of the whole batch instead of one layer's weights.  The gradient
+    is split as the parameter is kept: devices add up their parts (reduce-scatter), and none holds the whole.
     """
-    return constrain(w, *(None if name == "embed" else name for name in axes))
+    whole = tuple(None if name == "embed" else name for name in axes)
+    return gather_with(lambda x: constrain(x, *whole), lambda g: constrain(g, *axes), w)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def gather_with(gather: Callable, scatter: Callable, w: Any) -> Any:
+    """`gather(w)`, whose gradient is `scatter`ed."""
+    return gather(w)
+
+
+gather_with.defvjp(lambda gather, scatter, w: (gather(w), None), lambda gather, scatter, _, g: (scatter(g),))
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -114,6 +115,9 @@ def with_namespaces(page: str, workdir: pathlib.Path) -> None:
             ip(f"netns add {name}")
         ip(f"link add cable0 netns {NODES[0]} type veth peer name cable1 netns {NODES[1]}")
         for i, name in enumerate(NODES):
+            hosts_file = pathlib.Path(f"/etc/netns/{name}/hosts")  # what `ip netns exec` shows as /etc/hosts
+            hosts_file.parent.mkdir(parents=True, exist_ok=True)
+            hosts_file.write_text(f"127.0.0.1 localhost\n{ADDRESS}{i + 1} {socket.gethostname()}\n")
             ip(f"-n {name} addr add {ADDRESS}{i + 1}/24 dev cable{i}")
             ip(f"-n {name} link set cable{i} up")
             ip(f"-n {name} link set lo up")
@@ -130,6 +134,7 @@ def with_namespaces(page: str, workdir: pathlib.Path) -> None:
     finally:
         for name in NODES:
             subprocess.run(["ip", "netns", "delete", name], check=False)
+            shutil.rmtree(f"/etc/netns/{name}", ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,19 @@ def join(place: Seat | None, same: Mapping[str, str]) -> None:
         initialization_timeout=int(PATIENCE),
         heartbeat_timeout_seconds=HEARTBEAT,
     )
+    here, there = (address(name) for name in (socket.gethostname(), place.coordinator.rsplit(":", 1)[0]))
+    if jax.default_backend() == "cpu" and here.startswith("127.") and not there.startswith("127."):
+        raise UserError(
+            f"this host's name, {socket.gethostname()}, stands for {here}, where no other host reaches it, and CPUs "
+            "exchange by name; give the name its address in the network in /etc/hosts"
+        )
+
+
+def address(host: str) -> str:
+    try:
+        return socket.gethostbyname(host.strip("[]"))
+    except OSError:
+        return ""
 
 
 def gather(place: Seat, same: Mapping[str, str], patience: float = PATIENCE) -> None:

@@ -162,7 +162,14 @@ def gathered(mesh: Mesh, names: Any, task: Task) -> Task:
     """
     if mesh.shape["fsdp"] == 1:
         return task
-    open_up = lambda called, p: p if called else jax.lax.with_sharding_constraint(p, whole(mesh))
+    place = jax.lax.with_sharding_constraint
+
+    def open_up(called: tuple, p: jax.Array) -> jax.Array:
+        if called:
+            return p
+        kept = NamedSharding(mesh, spec_by_size(mesh, p.shape))
+        return axes.gather_with(lambda x: place(x, whole(mesh)), lambda g: place(g, kept), p)
+
     is_names = lambda x: isinstance(x, tuple)
 
     def loss(params: Any, *rest: Any) -> Any:
