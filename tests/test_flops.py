@@ -253,12 +253,12 @@ def test_measured_budget():
     """Steps, units, memory and XLA's count of the program that runs."""
     made = experiment()
     step = lambda state, batch: state.replace(step=state.step + batch["x"].sum())
-    work = budget.measure(made, jax.jit(step).lower(made.state, made.batch).compile())
+    work = budget.measure(made, jax.jit(step).lower(made.state, made.batch).compile(), 1)
     leaves = jax.tree.leaves(made.state)
     assert (work.units, work.flops) == (10 * 4 * L, 10 * 4 * L * gpt_flops())
     assert work.params_total - work.params_non_embedding == (V + L) * D
     assert work.state_bytes == sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
     assert work.state_bytes == pytest.approx(3 * 4 * work.params_total, abs=64), "parameters and Adam's two moments"
-    assert work.xla_bytes >= work.state_bytes
+    assert work.device_bytes >= work.state_bytes
     for text in (f"{work.params_total:,}", f"{work.params_non_embedding:,}", "10 steps × 64 tokens"):
         assert text in budget.table(work, "token")

@@ -2,14 +2,20 @@
 
     python -m train                                     lists the experiments
     python -m train --config configs/text_gpt.py --config.model.width=256 --workdir runs/x
+    python -m train --config configs/text_gpt.py --plan                       what it would cost on this machine
+    python -m train --config configs/gpt_1b.py --plan --topology v5e:16x16    and on TPUs that are not here
 
 The same command again goes on where the run stopped.
 """
 
+import argparse
+import json
 import pathlib
 import sys
+import types
 
 from train.cli import parser, report_errors
+from train.errors import UserError
 
 
 def main(argv: list[str]) -> None:
@@ -21,12 +27,22 @@ def main(argv: list[str]) -> None:
     flags.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where several make one run")
     flags.add_argument("--processes", metavar="N", type=int, help="how many; found out on Cloud TPU, Slurm, Open MPI")
     flags.add_argument("--process", metavar="I", type=int, help="which of them this is, from 0")
+    flags.add_argument("--plan", action="store_true", help="what the run will cost, before it trains")
+    flags.add_argument("--topology", metavar="KIND:SHAPE", help="plan for these TPUs, such as v5e:2x4 (extra tpu)")
+    flags.add_argument("--fit", action="store_true", help="change accumulation, remat, mesh, batch until it fits them")
+    flags.add_argument("--json", action="store_true", help="the plan as one JSON object")
     options = flags.parse(argv)
 
     from train import configs
 
     if options.config is None:
         print(f"experiments (python -m train --config FILE --workdir DIR):\n{configs.describe(configs.FOLDER)}")
+        return
+    plan_only = [name for name in ("topology", "fit", "json") if getattr(options, name)]
+    if plan_only and not options.plan:
+        flags.error(f"--{plan_only[0]} belongs to --plan")
+    if options.plan:
+        plan(options, configs)
         return
     if options.workdir is None:
         flags.error("--workdir is missing: name a folder for the run, such as --workdir runs/x")
@@ -39,6 +55,26 @@ def main(argv: list[str]) -> None:
     place = hosts.seat(options.coordinator, options.processes, options.process)
     hosts.join(place, {"config": record.config_hash(config), "code": record.git_commit(), **record.versions()})
     train(config, pathlib.Path(options.workdir), profile=options.profile)
+
+
+def plan(options: argparse.Namespace, configs: types.ModuleType) -> None:
+    import jax
+
+    from train import mesh
+    from train import plan as plans
+
+    if options.fit and not options.topology:
+        raise UserError("--fit needs --topology KIND:SHAPE: on this machine there is nothing to choose")
+    config = configs.config_of(configs.load(options.config), options.overrides)
+    if options.topology:
+        jax.config.update("jax_platforms", "cpu")  # libtpu is here to compile; no chip is
+    mesh.set_up(config.cpu_devices)
+    say = lambda line: print(line, file=sys.stderr, flush=True)
+    if options.fit:
+        made = plans.fit(config, options.topology, say)
+    else:
+        made = plans.elsewhere(config, options.topology) if options.topology else plans.here(config)
+    print(json.dumps(plans.as_json(made)) if options.json else plans.table(made))
 
 
 if __name__ == "__main__":

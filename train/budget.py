@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 
-from train import flops
+from train import flops, hlo
 from train.experiment import Experiment, build_task
 
 
 class Budget(NamedTuple):
-    """Counts.  FLOPs are of training (forward and backward) without recomputation; XLA's own are of one step."""
+    """Counts.  FLOPs are of training (forward and backward) without recomputation; compiled ones are of one step."""
 
     blocks: list[tuple[str, int, int]]  # name, parameters, of which not embedding
     params_total: int
@@ -19,8 +19,8 @@ class Budget(NamedTuple):
     units_per_step: int
     steps: int
     state_bytes: int
-    xla_flops: float
-    xla_bytes: int
+    compiled_flops: float  # over all devices: recomputation included, padding of convolutions left out
+    device_bytes: int  # that the step needs at once on one device
 
     @property
     def units(self) -> int:
@@ -31,9 +31,10 @@ class Budget(NamedTuple):
         return self.flops_per_step * self.steps
 
 
-def measure(experiment: Experiment, compiled: Any) -> Budget:
+def measure(experiment: Experiment, compiled: Any, devices: int, work: hlo.Work | None = None) -> Budget:
+    """`compiled` is the train step for so many `devices`, and `work` what `hlo.analyse` found in it."""
     config, params = experiment.config, experiment.state.params
-    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    work = work or hlo.analyse(compiled.as_text())
     return Budget(
         blocks=blocks(params),
         params_total=sum(leaf.size for leaf in jax.tree.leaves(params)),
@@ -42,8 +43,20 @@ def measure(experiment: Experiment, compiled: Any) -> Budget:
         units_per_step=config.batch_size * experiment.dataset.per_record,
         steps=config.steps,
         state_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(experiment.state)),
-        xla_flops=float((cost or {}).get("flops", float("nan"))),
-        xla_bytes=int(memory.argument_size_in_bytes + memory.temp_size_in_bytes) if memory else 0,
+        compiled_flops=work.flops * devices,
+        device_bytes=peak_bytes(compiled),
+    )
+
+
+def peak_bytes(compiled: Any) -> int:
+    """What a device holds at once: arguments, temporaries, program, and results where they reuse no argument."""
+    memory = compiled.memory_analysis()
+    return int(
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes
     )
 
 
@@ -84,12 +97,12 @@ def table(budget: Budget, unit: str) -> str:
     rows.append(("total", f"{budget.params_total:,}", f"{budget.params_non_embedding:,}"))
     width = max(len(row[0]) for row in rows)
     lines = [f"  {name:<{width}}  {total:>14}  {inner:>14}" for name, total, inner in rows]
-    ratio = budget.xla_flops / budget.flops_per_step if budget.flops_per_step else float("nan")
+    ratio = budget.compiled_flops / budget.flops_per_step if budget.flops_per_step else float("nan")
     lines += [
         f"  {budget.steps:,} steps × {budget.units_per_step:,} {unit}s = {quantity(budget.units).strip()} {unit}s",
         f"  {quantity(budget.flops_per_step / budget.units_per_step)}FLOP a {unit} × {quantity(budget.units).strip()} "
-        f"= {quantity(budget.flops)}FLOP (matrix products and convolutions; XLA counts {ratio:.2f} × that a step)",
-        f"  {quantity(budget.state_bytes)}B of train state, {quantity(budget.xla_bytes)}B with the step's temporaries",
+        f"= {quantity(budget.flops)}FLOP (matrix products and convolutions; compiled {ratio:.2f} × that)",
+        f"  {quantity(budget.state_bytes)}B of train state; a device needs {quantity(budget.device_bytes)}B at once",
     ]
     return "\n".join(lines)
 

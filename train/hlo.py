@@ -187,14 +187,15 @@ def arrays(shape: str) -> tuple[tuple[str, tuple[int, ...], bool], ...]:
 
 def size(shape: str, *, outside: bool = False) -> float:
     """Bytes of a shape; with `outside`, of its arrays that are not in the fast memory (of a TPU: VMEM)."""
-    return sum(width(dtype) * math.prod(dims) for dtype, dims, fast in arrays(shape) if not (outside and fast))
+    return sum((width(dtype) * math.prod(dims) for dtype, dims, fast in arrays(shape) if not (outside and fast)), 0.0)
 
 
 def width(dtype: str) -> float:
+    """Bytes of one number."""
     if dtype in BYTES:
-        return BYTES[dtype]
+        return float(BYTES[dtype])
     bits = re.search(r"\d+", dtype)
-    return int(bits[0]) / 8 if bits else 0
+    return int(bits[0]) / 8 if bits else 0.0
 
 
 def instruction_flops(item: Instruction, index: dict[str, Instruction], program: dict[str, Computation]) -> float:

@@ -137,7 +137,7 @@ class Run:
         first = int(state.step)
         self.losses = hosts.on_first(lambda: self.open_logs(first))
         compiled = self.step.compile(state, self.share.place(first_batch), self.loop_key, np.float32(0))
-        self.budget = budget.measure(experiment, compiled)
+        self.budget = budget.measure(experiment, compiled, self.mesh.devices.size)
         self.display.say(budget.table(self.budget, experiment.dataset.unit))
         self.display.say(f"compiled in {self.step.seconds:.1f} s; {'resuming at' if first else 'from'} step {first}")
         self.display.start(first, config.steps)

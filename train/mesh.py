@@ -1,14 +1,17 @@
 """The only file that knows devices: how many there are, where arrays live, and how XLA is set up."""
 
 import contextlib
+import importlib.util
 import math
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from models import axes
@@ -45,13 +48,14 @@ def set_up(cpu_devices: int = 1, cache: str | os.PathLike | None = None) -> None
             jax.config.update("jax_num_cpu_devices", cpu_devices)
 
 
-def make_mesh(sizes: Mapping[str, int] | None = None, cpu_devices: int = 1) -> Mesh:
+def make_mesh(sizes: Mapping[str, int] | None = None, cpu_devices: int = 1, devices: Any = None) -> Mesh:
     """A mesh of all devices (of a CPU, `cpu_devices`) with the axes `sizes`, one of which may be -1: the rest.
 
     Auto axes: XLA's partitioner completes what parameters, batch and `models.axes.constrain` leave open.
+    `devices` are those of a `topology`, for compiling only.
     """
-    devices = jax.devices()
-    if devices[0].platform == "cpu" and jax.process_count() == 1:
+    given, devices = devices is not None, devices or jax.devices()
+    if not given and devices[0].platform == "cpu" and jax.process_count() == 1:
         if not 1 <= cpu_devices <= len(devices):
             raise UserError(
                 f"config.cpu_devices={cpu_devices}, but this process has {len(devices)}; use 1 … {len(devices)}"
@@ -59,6 +63,42 @@ def make_mesh(sizes: Mapping[str, int] | None = None, cpu_devices: int = 1) -> M
         devices = devices[:cpu_devices]
     shape = sizes_of(sizes or {}, len(devices))
     return jax.make_mesh(tuple(shape.values()), tuple(shape), axis_types=(AxisType.Auto,) * len(shape), devices=devices)
+
+
+class Topology(NamedTuple):
+    devices: list[Any]  # cores; a chip of some kinds has two
+    chips: int
+    kind: str
+
+
+def topology(name: str) -> Topology:
+    """The devices of a TPU slice that is not here, such as "v5e:2x4", to compile for."""
+    shape = re.fullmatch(r"\w+:(\d+(?:x\d+)+)", name)
+    if not shape:
+        raise UserError(
+            f"--topology {name!r} is no topology; write KIND:SHAPE, such as v5e:2x4, v5p:4x4x4, tpu7x:2x2x1"
+        )
+    # libtpu looks for the machine it is on, and for another process that uses its chips; there is none of either.
+    os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
+    os.environ |= {"TPU_ACCELERATOR_TYPE": "v5litepod-8", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if importlib.util.find_spec("libtpu") is None:
+        raise UserError("--topology compiles with libtpu, which is not installed; run `uv run --extra tpu python -m …`")
+    try:
+        devices = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
+    except jax.errors.JaxRuntimeError as error:
+        raise UserError(f"--topology {name} is unknown to libtpu: {str(error).splitlines()[0][:200]}") from None
+    return Topology(list(devices), math.prod(map(int, shape[1].split("x"))), devices[0].device_kind)
+
+
+@contextlib.contextmanager
+def compiling_elsewhere() -> Iterator[None]:
+    """Without the compilation cache, which can only be read by the device that a program is for."""
+    before = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
 
 
 def sizes_of(sizes: Mapping[str, int], devices: int) -> dict[str, int]:
@@ -142,6 +182,25 @@ def whole(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def bytes_on_each(mesh: Mesh, state: Any, names: Any) -> float:
+    """Bytes of a train state that one device holds."""
+    leaves = zip(jax.tree.leaves(state), jax.tree.leaves(shardings(mesh, state, names)), strict=True)
+    return float(sum(math.prod(s.shard_shape(x.shape)) * x.dtype.itemsize for x, s in leaves))
+
+
+def arguments(mesh: Mesh, state: Any, names: Any, batch: Any) -> tuple[Any, ...]:
+    """Shapes of what the train step takes, spread over the devices: to compile it without any array."""
+    shape = lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    rows = NamedSharding(mesh, PartitionSpec(RULES["batch"]))
+    return (
+        jax.tree.map(shape, state, shardings(mesh, state, names)),
+        {name: shape(value, rows) for name, value in batch.items()},
+        shape(key, whole(mesh)),
+        shape(jax.ShapeDtypeStruct((), np.float32), whole(mesh)),
+    )
+
+
 def spread(mesh: Mesh, fn: Callable) -> Callable:
     """`fn`, in which networks spread their activations over `mesh` where they name the axes."""
     if mesh.devices.size == 1:
@@ -194,9 +253,13 @@ def mapped(mesh: Mesh, step: Callable) -> Callable:
     return mapped_step
 
 
+def on_cpu(mesh: Mesh) -> bool:
+    return mesh.devices.flat[0].platform == "cpu"
+
+
 def compiler_options(mesh: Mesh) -> dict[str, Any]:
     """What XLA is told for the train step, measured by scripts/bench_step.py."""
-    if mesh.devices.flat[0].platform != "cpu":
+    if not on_cpu(mesh):
         return {}
     # Eigen's matrix products beat the library that XLA now prefers; devices that share a CPU take one thread each.
     return {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_multi_thread_eigen": mesh.devices.size == 1}
@@ -204,7 +267,7 @@ def compiler_options(mesh: Mesh) -> dict[str, Any]:
 
 def init_options(mesh: Mesh) -> dict[str, Any]:
     """For what runs once: on a CPU, LLVM's full optimisation takes seconds for each random draw."""
-    return {"xla_backend_optimization_level": 0} if mesh.devices.flat[0].platform == "cpu" else {}
+    return {"xla_backend_optimization_level": 0} if on_cpu(mesh) else {}
 
 
 def check_batch(mesh: Mesh, batch_size: int, key: str, accumulate: int = 1) -> None:

@@ -1,0 +1,115 @@
+"""Compiles training for TPU slices that are not here, and prints what the compiler and a roofline say of them.
+
+    uv run --extra tpu python -m scripts.check_topologies [--table pages|sizes|scaling] [--json FILE]
+
+pages     every config page for v5e:2x4
+sizes     the large pages on the slices that they are meant for
+scaling   GPT 1.3 B, fsdp, 4 rows of 2,048 tokens a chip, from 16 to 256 chips; and what theory says is sent
+Exits with 1 where a page does not compile.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+import tempfile
+
+import jax
+
+from scripts.small import PAGES
+from train import configs, mesh
+from train.errors import UserError
+from train.plan import Plan, as_json, elsewhere
+
+GiB = 2**30
+LARGE = ("gpt_124m", "gpt_1b", "gpt_7b", "resnet_25m")
+SIZES = [
+    ("gpt_124m", "v5e:2x4", {"accumulate": 4}),
+    ("gpt_1b", "v5e:16x16", {}),
+    ("gpt_1b", "v5p:8x8x8", {}),
+    ("gpt_7b", "v5e:16x16", {}),
+    ("gpt_7b", "v5p:8x8x8", {}),
+    ("resnet_25m", "v5e:2x4", {}),
+]
+SLICES = ["v5e:4x4", "v5e:4x8", "v5e:8x8", "v5e:8x16", "v5e:16x16"]
+
+
+def main(argv: list[str]) -> int:
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--table", choices=["pages", "sizes", "scaling"], default="pages")
+    flags.add_argument("--json", type=pathlib.Path, help="append the plans to this file, one a line")
+    options = flags.parse_args(argv)
+    jax.config.update("jax_platforms", "cpu")
+    mesh.set_up()
+    failed = 0
+    print("| config | slice | changes | HBM a chip, GiB | step, ms | products | memory | waited | MFU | sent a step |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for page, topology, changes in rows(options.table):
+        shown = " ".join(f"{key}={value}" for key, value in changes.items())
+        try:
+            made = elsewhere(config_of(page, changes), topology)
+        except UserError as error:
+            failed += 1
+            print(f"| {page} | {topology} | {shown} | {error} |", flush=True)
+            continue
+        print(line(made, page, topology, shown), flush=True)
+        if options.table == "scaling":
+            print(f"  theory: {theory(made) / 1e9:.3f} GB sent, compiled {sent(made) / 1e9:.3f}", flush=True)
+        if options.json:
+            with open(options.json, "a") as file:
+                file.write(json.dumps({"page": page, "topology": topology, "changes": changes, **as_json(made)}) + "\n")
+    return int(failed > 0)
+
+
+def rows(table: str) -> list[tuple[str, str, dict]]:
+    if table == "sizes":
+        return SIZES
+    if table == "scaling":
+        chips = lambda topology: mesh.topology(topology).chips
+        return [("gpt_1b", each, {"batch_size": 4 * chips(each)}) for each in SLICES]
+    return [(page.stem, "v5e:2x4", {"accumulate": 4} if page.stem == "gpt_124m" else {}) for page in PAGES]
+
+
+def config_of(page: str, changes: dict):
+    config = configs.load(f"configs/{page}.py").get_config()
+    if "path" in config.data:
+        text = pathlib.Path(tempfile.gettempdir()) / "isoflop_topologies.txt"
+        text.write_text("".join(chr(32 + i * i % 65) for i in range(1_000_000)))
+        config.data.path = str(text)
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def line(made: Plan, page: str, topology: str, shown: str) -> str:
+    waited = " + ".join(
+        f"{each.kind} {each.bytes / 1e9:.3g} GB × {each.count} ({each.asynchronous / each.count:.0%} async)"
+        for each in made.collectives
+        if each.bytes > 1e6
+    )
+    assert made.chip is not None
+    return (
+        f"| {page} | {topology} | {shown} | {made.peak_bytes / GiB:.2f} of {made.chip.memory / GiB:.0f} "
+        f"| {made.step_seconds * 1e3:.3g} | {made.compute_seconds * 1e3:.3g} | {made.memory_seconds * 1e3:.3g} "
+        f"| {made.waited * 1e3:.2g} | {made.mfu:.0%} | {waited} |"
+    )
+
+
+def sent(made: Plan) -> float:
+    return sum(each.bytes for each in made.collectives)
+
+
+def theory(made: Plan) -> float:
+    """Bytes that fsdp has to send, a chip: bfloat16 parameters gathered, their gradients scattered.
+
+    Blocks are gathered twice, once more for the recomputation of the backward pass, all else once.  A gather leaves out
+    the chip's own part; the scatter runs as a ring of as many steps as there are chips, beside the product it sums.
+    """
+    blocks = {name: size for name, size, _ in made.work.blocks}
+    twice = sum(size for name, size in blocks.items() if name.startswith("stack"))
+    once = made.work.params_total - twice
+    n = made.mesh["fsdp"]
+    return 2.0 * ((n - 1) / n * (2 * twice + once) + twice + once)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

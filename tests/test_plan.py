@@ -1,0 +1,178 @@
+"""What a run will cost: counted in the compiled program, however it is written, and said before it runs."""
+
+import importlib.util
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scripts.small import PAGES, small
+from train import chips, configs, hlo, mesh, plan
+from train.__main__ import main
+from train.errors import UserError
+from train.experiment import build_experiment
+from train.program import step_program
+
+HAS_TPU_COMPILER = importlib.util.find_spec("libtpu") is not None
+
+
+def compiled(fn, *args):
+    return hlo.analyse(jax.jit(fn).lower(*args).compile().as_text())
+
+
+def test_loops_count_as_often_as_they_run():
+    """A scan of 7 products and the same 7 written out; XLA's own count of the scan is one."""
+    w = jnp.ones((7, 64, 64))
+    scanned = lambda x: jax.lax.scan(lambda x, w: (x @ w, None), x, w)[0]
+    written = lambda x: jax.lax.fori_loop(0, 1, lambda _, x: x, x) @ w[0] @ w[1] @ w[2] @ w[3] @ w[4] @ w[5] @ w[6]
+    nested = lambda x: jax.lax.scan(lambda x, _: (scanned(x), None), x, None, length=3)[0]
+    x = jnp.ones((32, 64))
+    assert compiled(scanned, x).flops == compiled(written, x).flops == 7 * 2 * 32 * 64 * 64
+    assert compiled(nested, x).flops == 3 * 7 * 2 * 32 * 64 * 64
+
+
+def test_convolutions_count_what_meets_the_image():
+    """3 × 3 over 8 × 8 with zero padding: the border multiplies fewer."""
+    x, k = jnp.ones((2, 8, 8, 5)), jnp.ones((3, 3, 5, 4))
+    conv = lambda x: jax.lax.conv_general_dilated(x, k, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    inside = (8 * 3 - 2) ** 2  # pairs of an output and a pixel along both axes
+    assert compiled(conv, x).flops == 2 * 2 * 4 * 5 * inside
+
+
+LOOP = """HloModule step, is_scheduled=true
+
+%body (p: (s32[], bf16[16,8])) -> (s32[], bf16[16,8]) {
+  %p = (s32[]{:T(128)}, bf16[16,8]{1,0:T(8,128)}) parameter(0)
+  %i = s32[]{:T(128)} get-tuple-element(%p), index=0
+  %two = s32[]{:T(128)} constant(2)
+  %next = s32[]{:T(128)} add(%i, %two)
+  %x = bf16[16,8]{1,0:T(8,128)} get-tuple-element(%p), index=1
+  %gather-start = (bf16[16,8]{1,0}, bf16[64,8]{1,0}) all-gather-start(%x), channel_id=1, GROUPS
+  %y = bf16[16,16]{1,0:T(8,128)S(1)} dot(%x, %x), lhs_contracting_dims={1}, rhs_contracting_dims={1}
+  %gather-done = bf16[64,8]{1,0} all-gather-done(%gather-start)
+  %sum = bf16[16,8]{1,0:T(8,128)} all-reduce(%x), replica_groups=[2,4]<=[8], metadata={op_name="jit(step)/sum"}
+  ROOT %out = (s32[]{:T(128)}, bf16[16,8]{1,0:T(8,128)}) tuple(%next, %sum)
+}
+
+%condition (q: (s32[], bf16[16,8])) -> pred[] {
+  %q = (s32[]{:T(128)}, bf16[16,8]{1,0:T(8,128)}) parameter(0)
+  %j = s32[]{:T(128)} get-tuple-element(%q), index=0
+  %end = s32[]{:T(128)} constant(12)
+  ROOT %less = pred[]{:T(512)} compare(%j, %end), direction=LT
+}
+
+ENTRY %main (a: bf16[16,8]) -> bf16[16,8] {
+  %a = bf16[16,8]{1,0:T(8,128)} parameter(0)
+  %zero = s32[]{:T(128)} constant(0)
+  %start = (s32[]{:T(128)}, bf16[16,8]{1,0:T(8,128)}) tuple(%zero, %a)
+  %while = (s32[]{:T(128)}, bf16[16,8]{1,0:T(8,128)}) while(%start), condition=%condition, body=%body
+  ROOT %result = bf16[16,8]{1,0:T(8,128)} get-tuple-element(%while), index=1
+}
+""".replace("GROUPS", "replica_groups=mesh['data'=2,'fsdp'=4] {'fsdp'}")
+
+
+def test_collectives_in_a_loop():
+    """Six trips (0 to 12 by twos): kind, group, bytes by ring algorithms, and what runs beside an asynchronous one."""
+    work = hlo.analyse(LOOP)
+    gather, reduce = sorted(work.collectives, key=lambda each: each.kind)
+    product = 2 * 16 * 16 * 8
+    assert work.flops == 6 * product
+    assert (gather.kind, gather.group, gather.times, gather.loop) == ("all-gather", 4, 6, 1)
+    assert (gather.bytes, gather.wire) == (4 * 16 * 8 * 2, 3 / 4 * 4 * 16 * 8 * 2)
+    assert gather.asynchronous
+    assert gather.between.flops == product
+    assert (reduce.kind, reduce.group, reduce.source) == ("all-reduce", 4, "jit(step)/sum")
+    assert reduce.wire == 2 * 3 / 4 * 16 * 8 * 2
+    assert not reduce.asynchronous
+    chip = chips.CHIPS["TPU v5 lite"]
+    assert plan.waiting(reduce, chip) == reduce.wire / chip.links
+    assert plan.waiting(gather, chip._replace(links=1e30)) == 0
+
+
+@pytest.mark.parametrize(
+    ("groups", "size"),
+    [
+        ("replica_groups=mesh['a'=2,'b'=4] {'a','b'}", 8),
+        ("replica_groups=mesh['a'=8] {'a':(2)4}", 4),
+        ("replica_groups=[16,2]<=[32]", 2),
+        ("replica_groups={{0,1,2},{3,4,5}}", 3),
+        ("source_target_pairs={{0,1},{1,0}}", 2),
+    ],
+)
+def test_groups(groups, size):
+    assert hlo.group(f"channel_id=1, {groups}, to_apply=%add") == size
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_config_lowers_for_cuda_and_tpu(page, tmp_path):
+    """The whole train step, without either at hand."""
+    experiment = build_experiment(small(page, tmp_path))
+    devices = mesh.make_mesh({})
+    step = step_program(experiment, devices, print).jitted
+    exported = jax.export.export(step, platforms=["cuda", "tpu"])(
+        experiment.state, experiment.batch, jax.random.key(0), np.float32(0)
+    )
+    assert exported.platforms == ("cuda", "tpu")
+    assert len(exported.out_avals) >= len(jax.tree.leaves(experiment.state))
+
+
+def test_a_plan_of_this_machine(capsys):
+    page = ["--config", "configs/digits_mlp.py", "--plan"]
+    main([*page, "--json"])
+    made = json.loads(capsys.readouterr().out)
+    assert made["params_total"] == made["params_active"] == 26_122
+    assert made["steps"] == configs.load("configs/digits_mlp.py").get_config().steps
+    assert made["flops_per_step"] == made["flops_compiled"]
+    assert made["run_seconds_estimate"] == made["step_seconds_estimate"] * made["steps"]
+    assert made["peak_bytes"] > made["state_bytes"] > 3 * 4 * 26_122
+    main(page)
+    shown = capsys.readouterr().out
+    assert "26,122" in shown
+    assert re.search(r"step +[\d.]+ ms \(median of 5 timed here\)", shown)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--plan", "--fit"], "--fit needs --topology"),
+        (["--json"], "--json belongs to --plan"),
+        (["--plan", "--topology", "v5e"], "write KIND:SHAPE, such as v5e:2x4"),
+    ],
+)
+def test_plans_that_cannot_be(flags, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        main(["--config", "configs/digits_mlp.py", *flags])
+
+
+@pytest.mark.skipif(HAS_TPU_COMPILER, reason="libtpu is installed")
+def test_without_libtpu_it_is_named():
+    with pytest.raises(UserError, match="libtpu, which is not installed; run `uv run --extra tpu"):
+        main(["--config", "configs/digits_mlp.py", "--plan", "--topology", "v5e:2x4"])
+
+
+def test_fit_changes_what_costs_least_first():
+    config = configs.load("configs/gpt_124m.py").get_config()
+    config.model.remat = "none"
+    config.mesh.update(data=-1, fsdp=1)
+    tried = list(plan.candidates(config, 8))
+    assert tried[0] == {}
+    assert [each["accumulate"] for each in tried[1:4]] == [4, 16, 64]
+    assert tried[4] == {"model.remat": "full"}
+    layouts = [each.get("mesh.fsdp") for each in tried]
+    assert layouts == sorted(layouts, key=lambda fsdp: fsdp is not None), "a layout changes after all else has failed"
+    assert [each["batch_size"] for each in tried if "batch_size" in each] == [256, 64, 16]
+
+
+@pytest.mark.skipif(not HAS_TPU_COMPILER, reason="needs libtpu, the extra tpu")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_config_compiles_for_a_tpu_slice(page, tmp_path):
+    """Small, for eight chips: it fits, and nothing is moved in a loop that none asked for."""
+    config = small(page, tmp_path)
+    config.batch_size = 64
+    made = plan.elsewhere(config, "v5e:2x4")
+    assert 0 < made.peak_bytes < made.chip.memory
+    assert 0 < made.mfu < 1
+    assert not [each for each in made.collectives if each.kind == "all-to-all" and each.in_loop]
