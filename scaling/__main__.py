@@ -74,6 +74,15 @@ def add_sweep(flags: argparse.ArgumentParser) -> None:
         "--workers", metavar="N", type=int, default=os.cpu_count(), help="processes; default: one a core"
     )
     flags.add_argument("--dry-run", action="store_true", help="only list the runs and their cost")
+    flags.add_argument("--status", action="store_true", help="only say how far the sweep in --workdir is")
+    flags.add_argument("--executor", metavar="NAME", default="local", help="local, ray or slurm; default: local")
+    flags.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="for ray a resource, as TPU=4; for slurm a parameter",
+    )
 
 
 def add_fit(flags: argparse.ArgumentParser) -> None:
@@ -144,7 +153,8 @@ def add_selftest(flags: argparse.ArgumentParser) -> None:
 
 
 def demo(options: argparse.Namespace) -> None:
-    sweep(argparse.Namespace(**vars(options), config="configs/scaling_demo.py", dry_run=False))
+    rest = {"config": "configs/scaling_demo.py", "dry_run": False, "status": False, "executor": "local", "set": []}
+    sweep(argparse.Namespace(**vars(options), **rest))
     made = Parser(prog="fit")
     add_fit(made)
     chosen = made.parse_args([options.workdir, "--out", options.workdir])
@@ -153,10 +163,13 @@ def demo(options: argparse.Namespace) -> None:
 
 def sweep(options: argparse.Namespace) -> None:
     from scaling import design
-    from scaling.sweep import check
+    from scaling.sweep import check, status
     from scaling.sweep import sweep as run
     from train import configs
 
+    if options.status:
+        print(status(pathlib.Path(options.workdir)))
+        return
     module = configs.load(options.config)
     config = configs.config_of(module, options.overrides)
     jobs = design.jobs(module, config)
@@ -176,8 +189,20 @@ def sweep(options: argparse.Namespace) -> None:
         workers=options.workers,
         say=say,
         overrides=options.overrides,
+        where=options.executor,
+        options=dict(pair(item) for item in options.set),
+        live=sys.stdout.isatty() and not options.json,
     )
+    if options.json:
+        print(json.dumps({"done": outcome.rows, "failed": outcome.failed}, indent=1))
     check(outcome, pathlib.Path(options.workdir))
+
+
+def pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"--set {text} has no value; write --set {text}=VALUE")
+    return key, value
 
 
 def fit(options: argparse.Namespace) -> None:

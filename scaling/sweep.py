@@ -1,26 +1,21 @@
-"""Runs the jobs of a design on a pool of processes that stay warm, one folder a run.
+"""Makes the runs of a design: a queue in a folder, workers that empty it, and a table of how far they are.
 
 A run is done when its folder holds a record, so a second launch does only what is missing, and an interrupted run goes
 on from its checkpoint.  A job that fails is tried once more, then reported; it never stops the others.
 """
 
-import concurrent.futures as futures
 import json
-import multiprocessing
-import os
 import pathlib
-import signal
-import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from train import configs, record
+from scaling.executors import executor
+from scaling.queue import Queue, State
 from train.errors import UserError
 from train.signals import Interrupt, Interrupted
 
-ATTEMPTS = 2
+PAUSE = 0.2  # seconds between two looks at the folder
 
 
 class Outcome(NamedTuple):
@@ -36,99 +31,40 @@ def sweep(
     workers: int,
     say: Callable[[str], None],
     overrides: Sequence[str] = (),
+    where: str = "local",
+    options: Mapping[str, str] | None = None,
+    live: bool = False,
 ) -> Outcome:
     """Makes every run of `jobs` that `workdir`/runs lacks, the longest first, and writes `workdir`/runs.jsonl.
 
     `overrides` are changes of the config at `path` for every run, "key=value" each; a job's own come after them.
     """
-    folder = workdir / "runs"
-    record.make_folder(folder)
-    waiting = sorted((j for j in jobs if not record.read(folder / j.name)), key=lambda j: -j.flops)
-    if len(waiting) < len(jobs):
-        say(f"{len(jobs) - len(waiting)} of {len(jobs)} runs are done already")
-    failed: dict[str, str] = {}
-    progress = Progress(jobs, folder, waiting, say)
-    for attempt in range(ATTEMPTS):
-        failed = run_all(path, list(overrides), waiting, folder, workers, progress) if waiting else {}
-        waiting = [j for j in waiting if j.name in failed]
-        if waiting and attempt + 1 < ATTEMPTS:
-            say(f"trying {len(waiting)} failed runs once more: {', '.join(j.name for j in waiting)}")
-    rows = [{**row, "budget": j.budget} for j in jobs if (row := record.read(folder / j.name))]
+    queue = Queue.open(workdir, path, overrides, jobs)
+    states = queue.states()
+    missing = sum(state.what != "done" for state in states)
+    if missing < len(jobs):
+        say(f"{len(jobs) - missing} of {len(jobs)} runs are done already")
+    progress = Progress(states, say, live)
+    if missing:
+        watch(queue, executor(where, queue, min(workers, missing), options or {}), progress)
+    rows = [state.row for state in queue.states() if state.row]
     write_rows(workdir / "runs.jsonl", rows)
-    return Outcome(rows, failed)
+    return Outcome(rows, {s.job.name: s.reason for s in queue.states() if s.what == "failed"})
 
 
-def run_all(
-    path: str,
-    overrides: list[str],
-    waiting: Sequence[Any],
-    folder: pathlib.Path,
-    workers: int,
-    progress: "Progress",
-) -> dict[str, str]:
-    """One attempt at each job; returns the reasons of those that failed."""
-    failed: dict[str, str] = {}
-    context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
-    cores = context.Queue()
-    for core in range(workers):
-        cores.put(core)
-    pool = futures.ProcessPoolExecutor(min(workers, len(waiting)), context, start_worker, (cores, workers))
-    with Interrupt() as interrupt, pool:
-        submitted = {pool.submit(run_one, path, overrides, j.overrides, str(folder / j.name)): j for j in waiting}
-        pending = set(submitted)
-        while pending:
-            done, pending = futures.wait(pending, timeout=0.2, return_when=futures.FIRST_COMPLETED)
-            for future in done:
-                name = submitted[future].name
-                try:
-                    progress.finished(name, future.result())
-                except (Interrupted, futures.CancelledError):
-                    interrupt.requested = True
-                except BrokenProcessPool:
-                    failed[name] = "its process died"
-                except Exception as error:
-                    failed[name] = str(error).strip().split("\n")[0] or type(error).__name__
-                    progress.say(f"failed: {name}: {failed[name]}")
+def watch(queue: Queue, workers: Any, progress: "Progress") -> None:
+    """Until every job is done or given up."""
+    with Interrupt() as interrupt, progress:
+        with workers:
+            while not queue.finished() and not interrupt.requested:
+                progress.show(queue.states())
+                workers.tend()
+                time.sleep(PAUSE)
             if interrupt.requested:
-                stop(pool)
-    if interrupt.requested:
-        raise Interrupted(f"stopped; what is running was saved in {folder}; the same command goes on")
-    return failed
-
-
-def stop(pool: futures.ProcessPoolExecutor) -> None:
-    """Asks the running jobs to save and stop, and drops the rest."""
-    for process in list((pool._processes or {}).values()):  # the only handle on the workers that there is
-        if process.is_alive() and process.pid:
-            os.kill(process.pid, signal.SIGTERM)
-    pool.shutdown(wait=False, cancel_futures=True)
-
-
-def start_worker(cores: Any, workers: int) -> None:
-    """Gives each worker its share of the cores: small networks run faster on one thread each than on all of them."""
-    threading.Thread(target=die_with_parent, daemon=True).start()
-    from train import hosts, mesh
-
-    hosts.own_cores(cores.get(), workers)
-    mesh.set_up()
-
-
-def die_with_parent() -> None:
-    """A worker whose sweep was killed would train on in folders that the next sweep takes over."""
-    parent = multiprocessing.parent_process()
-    if parent:
-        parent.join()
-        os._exit(1)
-
-
-def run_one(path: str, overrides: list[str], changes: dict[str, Any], workdir: str) -> dict[str, Any]:
-    """One run, in a worker."""
-    from scaling.design import with_overrides
-    from train.display import Display
-    from train.loop import train
-
-    config = with_overrides(configs.config_of(configs.load(path), overrides), changes)
-    return train(config, pathlib.Path(workdir), Display(quiet=True))
+                workers.stop()
+        progress.show(queue.states())
+        if interrupt.requested and not queue.finished():
+            raise Interrupted(f"stopped; what is running was saved in {queue.runs}; the same command goes on")
 
 
 def write_rows(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -138,23 +74,97 @@ def write_rows(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 class Progress:
-    """A line for each finished run, with the time that the rest should take at the FLOPs a second so far."""
+    """A line for each run that ends; on a terminal also a table of those that run, kept up to date.
 
-    def __init__(self, jobs: Sequence[Any], folder: pathlib.Path, waiting: Sequence[Any], say: Callable[[str], None]):
-        self.say, self.total = say, len(jobs)
-        self.flops = {j.name: j.flops for j in waiting}
-        self.left, self.started, self.done = sum(self.flops.values()), time.monotonic(), len(jobs) - len(waiting)
-        self.all = self.left
+    The time left is that of the FLOPs that are left at the FLOPs a second so far.
+    """
 
-    def finished(self, name: str, row: dict[str, Any]) -> None:
-        self.done += 1
-        self.left -= self.flops[name]
-        elapsed = time.monotonic() - self.started
-        eta = elapsed * self.left / max(1.0, self.all - self.left)
-        self.say(
-            f"[{self.done:>2}/{self.total}] {name:<16} N {row['params_total']:>9,}  D {row['tokens_seen']:>11,}  "
-            f"loss {row['loss']:.4f}  {row['wall_seconds']:>5.1f} s   left {eta / 60:.0f}:{eta % 60:02.0f}"
+    def __init__(self, states: Sequence[State], say: Callable[[str], None], live: bool):
+        self.say, self.total, self.started = say, len(states), time.monotonic()
+        self.before = {state.job.name for state in states if state.what == "done"}
+        self.told: dict[str, str] = dict.fromkeys(self.before, "done")
+        self.live = Table() if live else None
+
+    def __enter__(self) -> "Progress":
+        if self.live:
+            self.live.open()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.live:
+            self.live.close()
+
+    def show(self, states: Sequence[State]) -> None:
+        left = self.left(states)
+        for state in states:
+            name, reason = state.job.name, state.reason
+            if state.what == "done" and self.told.get(name) != "done":
+                self.told[name] = "done"
+                self.say(self.line(state, states, left))
+            elif reason and self.told.get(name) not in ("done", f"{state.what} {reason}"):
+                if self.told.get(name, "").partition(" ")[2] != reason or state.what == "failed":
+                    again = "" if state.what == "failed" else "; it is tried again"
+                    self.say(f"failed: {name}: {reason}{again}")
+                self.told[name] = f"{state.what} {reason}"
+        if self.live:
+            self.live.show(states, left)
+
+    def left(self, states: Sequence[State]) -> float:
+        """Seconds."""
+        mine = [s for s in states if s.job.name not in self.before]
+        done = sum(s.job.flops for s in mine if s.what == "done")
+        rest = sum(s.job.flops for s in mine if s.what in ("running", "waiting"))
+        return (time.monotonic() - self.started) * rest / done if done else float("nan")
+
+    def line(self, state: State, states: Sequence[State], left: float) -> str:
+        row, count = state.row or {}, sum(name == "done" for name in self.told.values())
+        return (
+            f"[{count:>2}/{self.total}] {state.job.name:<16} N {row['params_total']:>9,}  "
+            f"D {row['tokens_seen']:>11,}  loss {row['loss']:.4f}  {row['wall_seconds']:>5.1f} s   left {clock(left)}"
         )
+
+
+class Table:
+    """The runs that are under way, on a terminal."""
+
+    def open(self) -> None:
+        from rich.live import Live
+
+        self.live = Live(refresh_per_second=2)
+        self.live.start()
+
+    def show(self, states: Sequence[State], left: float) -> None:
+        from rich.table import Table as Grid
+
+        grid = Grid(box=None, title=summary(states, left), title_justify="left")
+        for name in ("run", "state", "step", "where", "last failure"):
+            grid.add_column(name)
+        for state in states:
+            if state.what in ("running", "failed"):
+                grid.add_row(state.job.name, state.what, f"{state.step:,}", state.where, state.reason)
+        self.live.update(grid)
+
+    def close(self) -> None:
+        self.live.stop()
+
+
+def summary(states: Sequence[State], left: float) -> str:
+    counts = {what: sum(state.what == what for state in states) for what in ("done", "running", "waiting", "failed")}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count) + f"; left {clock(left)}"
+
+
+def status(workdir: pathlib.Path) -> str:
+    """What a sweep in a folder is doing, whoever makes it."""
+    states = Queue(workdir).states()
+    lines = [summary(states, float("nan")).partition(";")[0]]
+    for state in states:
+        more = f"loss {state.row['loss']:.4f}" if state.row else f"{state.where} {state.reason}"
+        lines.append(f"  {state.job.name:<16} {state.what:<8} step {state.step:>8,}  {more}".rstrip())
+    return "\n".join(lines)
+
+
+def clock(seconds: float) -> str:
+    return f"{seconds / 60:.0f}:{seconds % 60:02.0f}" if seconds == seconds else "?"
 
 
 def check(outcome: Outcome, workdir: pathlib.Path) -> None:

@@ -23,6 +23,9 @@ SCALING_TOOLS = TOOLS | {
     "scipy",
     "pyarrow",
     "tensorboardX",
+    "rich",
+    "ray",
+    "submitit",
 }
 MAY_IMPORT = {
     "configs": {"configs", "ml_collections"},

@@ -5,10 +5,12 @@ coordinator's port first, where process 0 says to all who is missing, or who cam
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -280,3 +282,11 @@ def own_cores(index: int, count: int) -> None:
     available = sorted(os.sched_getaffinity(0))
     share = max(1, len(available) // count)
     os.sched_setaffinity(0, {available[(index * share + i) % len(available)] for i in range(share)})
+
+
+def as_child(index: int, count: int) -> None:
+    """In a process that another has just started: its share of the cores; and SIGTERM, so that it saves, should that
+    other be killed."""
+    own_cores(index, count)
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

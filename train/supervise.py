@@ -9,7 +9,6 @@ WORKDIR/logs.
 """
 
 import contextlib
-import ctypes
 import functools
 import os
 import pathlib
@@ -22,7 +21,7 @@ import time
 
 from train.cli import parser, report_errors
 from train.errors import UserError
-from train.hosts import own_cores
+from train.hosts import as_child
 from train.signals import EXIT_INTERRUPTED, Interrupt, Interrupted
 
 RETRIES = 3  # starts without a new checkpoint between them
@@ -82,7 +81,7 @@ class Group:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C comes to this process only, which passes it on
-                    preexec_fn=functools.partial(prepare, i, options.processes),
+                    preexec_fn=functools.partial(as_child, i, options.processes),
                 )
 
     def run(self, interrupt: Interrupt) -> str:
@@ -132,13 +131,6 @@ class Group:
         for process in self.processes.values():
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
-
-
-def prepare(index: int, count: int) -> None:
-    """In the new process: its share of the cores; and SIGTERM, so that it saves, should this process be killed."""
-    own_cores(index, count)
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def show(log: pathlib.Path, start: int, done: threading.Event) -> None:

@@ -1,0 +1,185 @@
+"""Where the workers of a sweep run: on this machine, on a Ray cluster, on Slurm.  Each starts `scaling.worker`.
+
+An executor is a context; in it `tend` brings back workers that died, as far as that is its business.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from scaling.queue import Queue
+from train.errors import UserError, suggest
+from train.hosts import as_child
+from train.signals import EXIT_INTERRUPTED
+
+ROOT = pathlib.Path(__file__).parents[1]
+RESTARTS = 20  # workers that may die before they take a job, or over many, until a sweep gives up
+
+
+class Executor(Protocol):
+    def __enter__(self) -> "Executor": ...
+    def __exit__(self, *_: Any) -> None: ...
+    def tend(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class Local:
+    """Processes of this machine, each with its share of the cores: small networks run faster on one thread each."""
+
+    def __init__(self, queue: Queue, workers: int, options: Mapping[str, str]):
+        if options:
+            raise UserError(f"--set {next(iter(options))}: the local executor takes nothing but --workers")
+        self.queue, self.count, self.restarts = queue, workers, 0
+        self.logs = queue.workdir / "logs"
+
+    def __enter__(self) -> "Local":
+        self.logs.mkdir(exist_ok=True)
+        self.workers = [self.start(i) for i in range(self.count)]
+        return self
+
+    def start(self, index: int) -> subprocess.Popen:
+        with open(self.logs / f"worker_{index}.log", "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "scaling.worker", str(self.queue.workdir.absolute())],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C comes to the sweep, which passes it on
+                preexec_fn=functools.partial(as_child, index, self.count),
+            )
+
+    def tend(self) -> None:
+        for i, worker in enumerate(self.workers):
+            if worker.poll() in (None, 0, EXIT_INTERRUPTED):
+                continue
+            self.queue.died(socket.gethostname(), worker.pid)
+            self.restarts += 1
+            if self.restarts > RESTARTS:
+                raise UserError(f"{self.restarts} workers died; the last lines of {self.logs} may say why")
+            self.workers[i] = self.start(i)
+
+    def stop(self) -> None:
+        """Asks the running jobs to save and stop."""
+        for worker in self.workers:
+            with contextlib.suppress(ProcessLookupError):
+                worker.send_signal(signal.SIGTERM)
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        if kind is not None:
+            self.stop()
+        for worker in self.workers:
+            worker.wait()
+
+
+class Ray:
+    """Tasks of a Ray cluster (RAY_ADDRESS, or one that is started here), over as many hosts as it has.
+
+    Options: `cpus` of a worker (1), and any resource of the cluster by its name, as TPU=4 for a host of a v5e slice.
+    A worker that dies is started again by Ray; a job of a host that is gone is taken over by another worker.
+    """
+
+    def __init__(self, queue: Queue, workers: int, options: Mapping[str, str]):
+        needs("ray", "ray")
+        self.queue, self.count = queue, workers
+        amounts = {name: number(name, value) for name, value in options.items()}
+        self.cpus, self.resources = amounts.pop("cpus", 1.0), amounts
+
+    def __enter__(self) -> "Ray":
+        import ray
+
+        environment = {"env_vars": {"PYTHONPATH": str(ROOT)}}
+        ray.init(log_to_driver=False, ignore_reinit_error=True, runtime_env=environment)
+        run = ray.remote(num_cpus=self.cpus, resources=self.resources, max_retries=-1)(work_in_a_process)
+        self.tasks = [run.remote(str(self.queue.workdir.absolute())) for _ in range(self.count)]
+        return self
+
+    def tend(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        import ray
+
+        for task in self.tasks:
+            ray.cancel(task, force=False)
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        import ray
+
+        if kind is not None:
+            self.stop()
+        ray.shutdown()
+
+
+def work_in_a_process(workdir: str) -> int:
+    """In a Ray task: the worker as a process of its own, whose SIGTERM saves."""
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "scaling.worker", workdir], cwd=ROOT, preexec_fn=functools.partial(as_child, 0, 1)
+    )
+    try:
+        return worker.wait()
+    finally:
+        worker.terminate()
+
+
+class Slurm:
+    """Jobs of Slurm through submitit; options are its parameters, as timeout_min=600, slurm_partition=long."""
+
+    def __init__(self, queue: Queue, workers: int, options: Mapping[str, str]):
+        needs("submitit", "slurm")
+        self.queue, self.count, self.options = queue, workers, dict(options)
+
+    def __enter__(self) -> "Slurm":
+        import submitit
+
+        cluster = self.options.pop("cluster", None)
+        engine = submitit.AutoExecutor(folder=self.queue.workdir / "slurm", cluster=cluster)
+        engine.update_parameters(**{name: plain(value) for name, value in self.options.items()})
+        command = [sys.executable, "-m", "scaling.worker", str(self.queue.workdir.absolute())]
+        run = submitit.helpers.CommandFunction(command, cwd=str(ROOT), verbose=False)
+        with engine.batch():
+            self.jobs = [engine.submit(run) for _ in range(self.count)]
+        return self
+
+    def tend(self) -> None:
+        if all(job.done() for job in self.jobs) and not self.queue.finished():
+            raise UserError(f"Slurm ended every worker; its logs are in {self.queue.workdir / 'slurm'}")
+
+    def stop(self) -> None:
+        for job in self.jobs:
+            job.cancel(check=False)
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        if kind is not None:
+            self.stop()
+
+
+EXECUTORS: dict[str, Any] = {"local": Local, "ray": Ray, "slurm": Slurm}
+
+
+def executor(name: str, queue: Queue, workers: int, options: Mapping[str, str]) -> Any:
+    if name not in EXECUTORS:
+        raise UserError(f"--executor {name}{suggest(name, EXECUTORS)}")
+    return EXECUTORS[name](queue, workers, options)
+
+
+def needs(package: str, extra: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise UserError(f"--executor {extra} needs {package}, which is not installed; run `uv sync --extra {extra}`")
+
+
+def number(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise UserError(f"--set {name}={value}: a resource is counted in numbers") from None
+
+
+def plain(value: str) -> int | str:
+    return int(value) if value.isdigit() else value

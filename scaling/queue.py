@@ -1,0 +1,216 @@
+"""The jobs of a sweep in a folder that every worker sees: any of them may take any job, and none is lost or made twice.
+
+plan.json               the config, its changes, and every job
+runs/NAME/claim         who works on it; its time is the last sign of life
+runs/NAME/tries.jsonl   a line for each failure
+runs/NAME/record.json   done
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from scaling.design import Job
+from train import record
+from train.errors import UserError
+from train.writer import read_rows
+
+BEAT = 2.0  # seconds between signs of life
+LOST = 30.0  # seconds without one after which another worker takes the job
+ERRORS = 2  # that a job may raise in one launch
+DEATHS = 5  # workers that may die over a job in one launch
+
+
+class State(NamedTuple):
+    job: Job
+    what: str  # "done", "running", "waiting", "failed"
+    where: str = ""  # host and process
+    step: int = 0
+    reason: str = ""  # of the last failure
+    row: dict[str, Any] | None = None  # its record
+
+
+class Queue:
+    def __init__(self, workdir: pathlib.Path):
+        self.workdir, self.runs = workdir, workdir / "runs"
+        try:
+            plan = json.loads((workdir / "plan.json").read_text())
+        except FileNotFoundError:
+            raise UserError(f"{workdir} holds no sweep; start one with python -m scaling sweep") from None
+        self.config, self.overrides, self.launch = plan["config"], plan["overrides"], plan["launch"]
+        self.jobs = [Job(**job) for job in plan["jobs"]]
+
+    @classmethod
+    def open(cls, workdir: pathlib.Path, config: str, overrides: Sequence[str], jobs: Sequence[Job]) -> "Queue":
+        """Writes the plan.  What earlier launches have done stays done; what failed in them is tried again."""
+        record.make_folder(workdir / "runs")
+        plan = {
+            "config": str(pathlib.Path(config).absolute()),
+            "overrides": list(overrides),
+            "launch": uuid.uuid4().hex,
+            "jobs": [job._asdict() for job in jobs],
+        }
+        record.write_json(workdir / "plan.json", plan)
+        return cls(workdir)
+
+    def take(self) -> "Claim | None":
+        """The longest job that is nobody's, those that failed before after all others; None where there is none now."""
+        order = sorted(self.jobs, key=lambda job: (self.failures(job) != (0, 0), -job.flops))
+        for job in order:
+            folder = self.runs / job.name
+            if record.read(folder) or self.given_up(job):
+                continue
+            claim = Claim(self, job)
+            holder, age = self.holder(job)
+            if holder and age > LOST and self.drop(job, holder):
+                self.fail(job, f"no sign of life of {holder['where']} for {age:.0f} s", died=True)
+                if self.given_up(job):
+                    continue
+            elif holder:
+                continue
+            if claim.make() and not record.read(folder):
+                return claim
+            claim.release()
+        return None
+
+    def holder(self, job: Job) -> tuple[dict[str, Any] | None, float]:
+        """Who works on it, and for how many seconds nothing was heard of them, by the clock of the folder."""
+        path = self.runs / job.name / "claim"
+        try:
+            found, last = json.loads(path.read_text()), path.stat().st_mtime
+        except (FileNotFoundError, json.JSONDecodeError):  # in the moment of being written or released
+            return None, 0.0
+        now = self.runs / f".clock_{os.getpid()}_{threading.get_ident()}"
+        now.touch()
+        try:
+            return found, now.stat().st_mtime - last
+        finally:
+            now.unlink(missing_ok=True)
+
+    def drop(self, job: Job, holder: dict[str, Any]) -> bool:
+        """Ends a claim; of several that try, one succeeds."""
+        path = self.runs / job.name / "claim"
+        aside = path.with_name(f"claim_{holder['id']}")
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return False
+        mine = json.loads(aside.read_text())["id"] == holder["id"]
+        if mine:
+            aside.unlink(missing_ok=True)
+        else:  # a new holder came between; it keeps the job
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+            aside.unlink(missing_ok=True)
+        return mine
+
+    def died(self, host: str, process: int) -> None:
+        """Frees what a worker held that is known to be dead."""
+        for job in self.jobs:
+            holder, _ = self.holder(job)
+            if holder and (holder["host"], holder["process"]) == (host, process) and self.drop(job, holder):
+                self.fail(job, "its process died", died=True)
+
+    def fail(self, job: Job, reason: str, died: bool = False) -> None:
+        row = {"launch": self.launch, "reason": reason, "died": died}
+        folder = self.runs / job.name
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "tries.jsonl", "a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def tries(self, job: Job) -> list[dict[str, Any]]:
+        rows = read_rows(self.runs / job.name / "tries.jsonl")
+        return [row for row in rows if row["launch"] == self.launch]
+
+    def failures(self, job: Job) -> tuple[int, int]:
+        """Errors and deaths in this launch."""
+        died = sum(row["died"] for row in self.tries(job))
+        return len(self.tries(job)) - died, died
+
+    def given_up(self, job: Job) -> bool:
+        errors, deaths = self.failures(job)
+        return errors >= ERRORS or deaths >= DEATHS
+
+    def states(self) -> list[State]:
+        return [self.state(job) for job in self.jobs]
+
+    def state(self, job: Job) -> State:
+        row = record.read(self.runs / job.name)
+        if row:
+            return State(job, "done", step=row["steps"], row={**row, "budget": job.budget})
+        tries = self.tries(job)
+        reason = tries[-1]["reason"] if tries else ""
+        if tries and self.given_up(job):
+            return State(job, "failed", reason=reason)
+        holder, age = self.holder(job)
+        if holder and age <= LOST:
+            return State(job, "running", where=holder["where"], step=last_step(self.runs / job.name), reason=reason)
+        return State(job, "waiting", reason=reason)
+
+    def finished(self) -> bool:
+        return all(record.read(self.runs / job.name) or self.given_up(job) for job in self.jobs)
+
+
+class Claim:
+    """A worker's hold on a job, kept up while `held`."""
+
+    def __init__(self, queue: Queue, job: Job):
+        self.queue, self.job, self.id = queue, job, uuid.uuid4().hex
+        self.folder = queue.runs / job.name
+        self.path = self.folder / "claim"
+
+    def make(self) -> bool:
+        """Writes the claim, whole or not at all; False where somebody else was first."""
+        host, process = socket.gethostname(), os.getpid()
+        holder = {"id": self.id, "host": host, "process": process, "where": f"{host}:{process}"}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f"claim_{self.id}"
+        draft.write_text(json.dumps(holder))
+        try:
+            os.link(draft, self.path)  # fails where it exists, on network file systems too
+            return True
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink()
+
+    def mine(self) -> bool:
+        try:
+            return json.loads(self.path.read_text())["id"] == self.id
+        except (FileNotFoundError, json.JSONDecodeError):
+            return False
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Shows signs of life.  A worker that finds that it was given up for dead ends at once: the job has another."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(BEAT):
+                if not self.mine():
+                    os._exit(1)
+                os.utime(self.path)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            self.release()
+
+    def release(self) -> None:
+        if self.mine():
+            self.path.unlink(missing_ok=True)
+
+
+def last_step(folder: pathlib.Path) -> int:
+    rows = read_rows(folder / "metrics.jsonl")
+    return max((row["step"] for row in rows), default=0)
