@@ -95,7 +95,7 @@ class Ray:
         import ray
 
         environment = {"env_vars": {"PYTHONPATH": str(ROOT)}}
-        ray.init(log_to_driver=False, ignore_reinit_error=True, runtime_env=environment)
+        ray.init(log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True, runtime_env=environment)
         run = ray.remote(num_cpus=self.cpus, resources=self.resources, max_retries=-1)(work_in_a_process)
         self.tasks = [run.remote(str(self.queue.workdir.absolute())) for _ in range(self.count)]
         return self

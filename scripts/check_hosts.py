@@ -10,6 +10,7 @@ Exits with 1 where a difference is over 1e-5, or where a process ends otherwise 
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import shutil
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -109,6 +111,22 @@ def report(page: str, layout: str, whole: pathlib.Path, other: pathlib.Path) -> 
 
 def with_namespaces(page: str, workdir: pathlib.Path) -> None:
     """One process on each of two hosts; the second is killed once, and both go on."""
+    with two_hosts() as inside:
+        hosts = []
+        for i in range(2):
+            nodes = ["--nodes", "2", "--node", str(i), "--coordinator", f"{ADDRESS}1:8476"]
+            line = [sys.executable, "-m", "train.supervise", *nodes, "--", *command(page, workdir, 1, {})]
+            hosts.append(launch([*inside[i], *line]))
+        while hosts[1].poll() is None and last_step(workdir) < HALF:
+            time.sleep(0.01)
+        os.kill(children(hosts[1].pid)[0], signal.SIGKILL)
+        for host in hosts:
+            finish(host)
+
+
+@contextlib.contextmanager
+def two_hosts() -> Iterator[list[list[str]]]:
+    """Two network namespaces, joined by a virtual cable; what to put before a command to run it in each."""
     ip = lambda line: subprocess.run(["ip", *line.split()], check=True, capture_output=True)
     try:
         for name in NODES:
@@ -121,16 +139,7 @@ def with_namespaces(page: str, workdir: pathlib.Path) -> None:
             ip(f"-n {name} addr add {ADDRESS}{i + 1}/24 dev cable{i}")
             ip(f"-n {name} link set cable{i} up")
             ip(f"-n {name} link set lo up")
-        hosts = []
-        for i, name in enumerate(NODES):
-            inside = ["ip", "netns", "exec", name, sys.executable, "-m", "train.supervise"]
-            nodes = ["--nodes", "2", "--node", str(i), "--coordinator", f"{ADDRESS}1:8476"]
-            hosts.append(launch([*inside, *nodes, "--", *command(page, workdir, 1, {})]))
-        while hosts[1].poll() is None and last_step(workdir) < HALF:
-            time.sleep(0.01)
-        os.kill(children(hosts[1].pid)[0], signal.SIGKILL)
-        for host in hosts:
-            finish(host)
+        yield [["ip", "netns", "exec", name] for name in NODES]
     finally:
         for name in NODES:
             subprocess.run(["ip", "netns", "delete", name], check=False)

@@ -298,7 +298,7 @@ def find_collectives(
         opener, last = computation[first], found[-1][0]
         waits = (i for i, item in enumerate(computation) if item.op.endswith("-done") and opener.name in item.operands)
         last = max(last, next(waits, first))
-        asynchronous = opener.op.endswith("-start") or opener.op == "fusion"
+        asynchronous = opener.op.endswith("-start") or (opener.op == "fusion" and kind != "reduce-scatter")
         under_way = Cost(*map(sum, zip(*work[first : last + 1], strict=True))) if asynchronous else Cost(0.0, 0.0)
         yield collective(kind, core, names, under_way, asynchronous)
 
@@ -312,6 +312,10 @@ def inside(
     elif item.op in ("fusion", "async-start"):
         body = program.get(item.called("calls"), [])
         names = {part.name: part for part in body}
+        summed = [part for part in body if part.op == "all-reduce"]
+        if summed and item.called("calls").startswith("all-reduce-scatter"):  # XLA:TPU's reduce-scatter
+            yield "reduce-scatter", summed[0], names
+            return
         for part in body:
             yield from inside(part, names, program)
 
