@@ -158,6 +158,8 @@ class Slurm:
     def __exit__(self, kind: Any, *_: Any) -> None:
         if kind is not None:
             self.stop()
+        for job in self.jobs:
+            job.wait()
 
 
 EXECUTORS: dict[str, Any] = {"local": Local, "ray": Ray, "slurm": Slurm}

@@ -1,11 +1,12 @@
 """Is a run the same however it is spread over devices?  Every config page, small, on eight devices that a CPU poses as.
 
-    uv run python -m scripts.check_parallel [PAGE ...] [--layouts NAME ...]
+    uv run python -m scripts.check_parallel [PAGE ...] [--layouts NAME ...] [--accumulate N]
 
 Each page trains on one device and then on each layout, at a tenth of its learning rate, so that rounding is not grown
 by steps too long for so small a batch.  A cell is the largest relative difference of any logged loss (training, held
 out) from that on one device; the last columns say how much of the parameters `fsdp` and `tensor` split.
-Exits with 1 where a difference is over 1e-5.
+With --accumulate the layouts take the batch in N slices, without dropout, and are still compared with the whole batch:
+meant for networks without batch statistics and random draws.  Exits with 1 where a difference is over 1e-5.
 """
 
 import argparse
@@ -42,6 +43,7 @@ def main(argv: list[str]) -> int:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("pages", nargs="*", default=[page.stem for page in PAGES], metavar="PAGE")
     flags.add_argument("--layouts", nargs="+", choices=list(LAYOUTS), default=list(LAYOUTS), metavar="NAME")
+    flags.add_argument("--accumulate", type=int, default=1, metavar="N")
     options = flags.parse_args(argv)
     mesh.set_up(DEVICES)
     mesh.SMALL = 1  # networks this small would otherwise not be split at all
@@ -49,10 +51,11 @@ def main(argv: list[str]) -> int:
     print(f"{'':<{width}}" + "".join(f"{name:>17}" for name in options.layouts) + f"{'fsdp':>7}{'tensor':>8}")
     worst = 0.0
     for page in [page for page in PAGES if page.stem in options.pages]:
-        one = losses(page, {"mesh.data": 1}, 1)
+        extra = {"accumulate": options.accumulate, "model.dropout": 0.0} if options.accumulate > 1 else {}
+        one = losses(page, {"mesh.data": 1, **extra, "accumulate": 1}, 1)
         print(f"{page.stem:<{width}}", end="", flush=True)
         for name in options.layouts:
-            found = losses(page, LAYOUTS[name], DEVICES)
+            found = losses(page, {**LAYOUTS[name], **extra}, DEVICES)
             difference = float(np.max(np.abs(found - one) / np.maximum(np.abs(one), 1e-3)))
             worst = max(worst, difference)
             print(f"{difference:>17.1e}", end="", flush=True)

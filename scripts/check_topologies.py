@@ -4,7 +4,8 @@
 
 pages     every config page for v5e:2x4
 sizes     the large pages on the slices that they are meant for
-scaling   GPT 1.3 B, fsdp, 4 rows of 2,048 tokens a chip, from 16 to 256 chips; and what theory says is sent
+scaling   GPT 1.3 B, 4 rows of 2,048 tokens a chip, from 16 to 256 chips, parameters split 32 ways at most (the last
+          row: over all chips); and what theory says is sent
 Exits with 1 where a page does not compile.
 """
 
@@ -31,6 +32,14 @@ SIZES = [
     ("gpt_7b", "v5p:8x8x8", {}),
     ("resnet_25m", "v5e:2x4", {}),
 ]
+# What fits eight chips of 16 GiB, and divides by eight.
+ON_EIGHT = {
+    "gpt_124m": {"accumulate": 4},
+    "gpt_1b": {"accumulate": 16, "mesh.fsdp": 8},
+    "gpt_7b": {"accumulate": 128, "mesh.fsdp": 8, "model.context": 1024, "data.context": 1024},
+    "shakespeare_gpt": {"batch_size": 16},
+    "text_gpt": {"batch_size": 16},
+}
 SLICES = ["v5e:4x4", "v5e:4x8", "v5e:8x8", "v5e:8x16", "v5e:16x16"]
 
 
@@ -65,9 +74,11 @@ def rows(table: str) -> list[tuple[str, str, dict]]:
     if table == "sizes":
         return SIZES
     if table == "scaling":
-        chips = lambda topology: mesh.topology(topology).chips
-        return [("gpt_1b", each, {"batch_size": 4 * chips(each)}) for each in SLICES]
-    return [(page.stem, "v5e:2x4", {"accumulate": 4} if page.stem == "gpt_124m" else {}) for page in PAGES]
+        chips = {each: mesh.topology(each).chips for each in SLICES}
+        kept = [(each, {"batch_size": 4 * n, "mesh.data": -1, "mesh.fsdp": min(n, 32)}) for each, n in chips.items()]
+        all_split = (SLICES[-1], {"batch_size": 4 * chips[SLICES[-1]], "mesh.data": 1, "mesh.fsdp": -1})
+        return [("gpt_1b", each, changes) for each, changes in [*kept, all_split]]
+    return [(page.stem, "v5e:2x4", ON_EIGHT.get(page.stem, {})) for page in PAGES]
 
 
 def config_of(page: str, changes: dict):
@@ -102,13 +113,14 @@ def theory(made: Plan) -> float:
     """Bytes that fsdp has to send, a chip: bfloat16 parameters gathered, their gradients scattered.
 
     Blocks are gathered twice, once more for the recomputation of the backward pass, all else once.  A gather leaves out
-    the chip's own part; the scatter runs as a ring of as many steps as there are chips, beside the product it sums.
+    the chip's own part.  Copies of the split parameters (`data`) then add their gradients up: an all-reduce.
     """
     blocks = {name: size for name, size, _ in made.work.blocks}
     twice = sum(size for name, size in blocks.items() if name.startswith("stack"))
     once = made.work.params_total - twice
-    n = made.mesh["fsdp"]
-    return 2.0 * ((n - 1) / n * (2 * twice + once) + twice + once)
+    n, copies = made.mesh["fsdp"], made.mesh["data"]
+    shards = (n - 1) / n * (3 * twice + 2 * once)
+    return 2.0 * (shards + 2 * (copies - 1) / copies * (twice + once) / n)
 
 
 if __name__ == "__main__":

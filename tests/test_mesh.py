@@ -124,10 +124,18 @@ def test_our_dropout_is_flax_dropout():
     np.testing.assert_array_equal(Dropout(0.3).apply({}, x, False), x)
 
 
+def check_parallel(*arguments):
+    command = [sys.executable, "-m", "scripts.check_parallel", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    return done.stdout
+
+
 def test_layouts_give_the_same_losses():
     """A sample of scripts/check_parallel.py: named axes and sizes alone; dropout's and samplers' draws, batch norm."""
-    command = [sys.executable, "-m", "scripts.check_parallel", "markov_gpt", "mnist_vae", "mnist_resnet"]
     layouts = ["--layouts", "4 data 2 fsdp", "2 fsdp 4 tensor", "8 pmap"]
-    done = subprocess.run([*command, *layouts], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    assert done.stdout.count("100%") == 3
+    assert check_parallel("markov_gpt", "mnist_vae", "mnist_resnet", *layouts).count("100%") == 3
+
+
+def test_slices_of_the_batch_on_many_devices_are_the_whole_batch_on_one():
+    check_parallel("markov_gpt", "--accumulate", "4", "--layouts", "4 data 2 fsdp", "2 data 4 tensor", "8 pmap")

@@ -1,18 +1,22 @@
 """Designs on real integer shapes, and sweeps that lose no run: made once, gone on with, tried again, reported."""
 
+import importlib.util
 import json
 import math
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from scaling import design, flops
-from scaling.sweep import Outcome, check, sweep
+from scaling import design, executors, flops
+from scaling.queue import ERRORS, LOST, Queue
+from scaling.sweep import Outcome, check, status, sweep
 from train import configs
 from train.errors import UserError
 
@@ -176,6 +180,119 @@ def test_a_process_that_dies_costs_no_run(page, tmp_path):
     assert outcome.failed == {}
     assert [row["name"] for row in outcome.rows] == ["one", "two"]
     assert any(line.endswith("its process died; it is tried again") for line in said)
+
+
+def queue_of(tmp_path, count=4):
+    jobs = [design.Job(f"job{i}", {}, 0.0, float(i)) for i in range(count)]
+    return Queue.open(tmp_path, "page.py", [], jobs)
+
+
+def finish(claim):
+    (claim.folder / "record.json").write_text('{"steps": 1}')
+    claim.release()
+
+
+def test_many_workers_make_every_job_once(tmp_path):
+    queue, made = queue_of(tmp_path, 30), []
+
+    def work():
+        mine = Queue(tmp_path)
+        while not mine.finished():
+            if claim := mine.take():
+                made.append(claim.job.name)
+                finish(claim)
+
+    workers = [threading.Thread(target=work) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(made) == sorted(job.name for job in queue.jobs)
+    assert not list(tmp_path.glob("runs/*/claim*"))
+
+
+def test_the_longest_job_is_taken_first_and_a_failed_one_last(tmp_path):
+    queue = queue_of(tmp_path, 3)
+    first = queue.take()
+    assert first.job.name == "job2"
+    queue.fail(first.job, "because")
+    first.release()
+    assert [queue.take().job.name for _ in range(3)] == ["job1", "job0", "job2"]
+    assert queue.take() is None
+
+
+def test_a_silent_worker_loses_its_job_to_one_other(tmp_path):
+    queue = queue_of(tmp_path, 1)
+    silent = queue.take()
+    assert queue.take() is None
+    long_ago = time.time() - LOST - 5
+    os.utime(silent.path, (long_ago, long_ago))
+    assert queue.states()[0].what == "waiting"
+    takers = [Queue(tmp_path) for _ in range(4)]
+    taken = [claim for taker in takers if (claim := taker.take())]
+    assert len(taken) == 1
+    assert not silent.mine()
+    assert taken[0].mine()
+    assert "no sign of life of" in queue.states()[0].reason
+    silent.release()
+    assert taken[0].mine(), "what it releases late is no longer its own"
+
+
+def test_a_job_is_given_up_after_two_errors_and_tried_again_by_the_next_launch(tmp_path):
+    queue = queue_of(tmp_path, 1)
+    for _ in range(ERRORS):
+        claim = queue.take()
+        queue.fail(claim.job, "broken")
+        claim.release()
+    assert queue.take() is None
+    assert queue.finished()
+    assert status(tmp_path) == "1 failed\n  job0             failed   step        0   broken"
+    assert queue_of(tmp_path, 1).take().job.name == "job0"
+
+
+def test_what_a_dead_process_held_is_free_at_once(tmp_path):
+    queue = queue_of(tmp_path, 2)
+    queue.take()
+    queue.died(socket.gethostname(), os.getpid())
+    assert [state.what for state in queue.states()] == ["waiting", "waiting"]
+    assert queue.failures(queue.jobs[1]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("kubernetes", {}, "--executor kubernetes"),
+        ("local", {"TPU": "4"}, "takes nothing but --workers"),
+        ("ray", {"TPU": "four"}, "--set TPU=four: a resource is counted in numbers"),
+    ],
+)
+def test_executors_that_cannot_be(tmp_path, monkeypatch, name, options, said):
+    monkeypatch.setattr(executors, "needs", lambda *_: None)
+    with pytest.raises(UserError, match=said):
+        executors.executor(name, queue_of(tmp_path), 2, options)
+
+
+def test_an_engine_that_is_not_installed_is_named():
+    with pytest.raises(UserError, match=r"--executor ray needs no_such_engine, .* run `uv sync --extra ray`"):
+        executors.needs("no_such_engine", "ray")
+
+
+def test_slurm_through_its_local_executor(page, tmp_path):
+    jobs = design.listed(config_of(page), {"one": {"seed": 1}, "two": {"seed": 2}})
+    how = {"where": "slurm", "options": {"cluster": "local", "timeout_min": "10"}}
+    outcome = sweep(page, jobs, tmp_path, workers=2, say=lambda line: None, **how)
+    assert [row["name"] for row in outcome.rows] == ["one", "two"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray, the extra ray")
+def test_ray_on_a_local_cluster(page, tmp_path):
+    work = tmp_path / "work"
+    path = pathlib.Path(page)
+    path.write_text(PAGE + "\n\ndef sweep():\n    return {'name': 'grid', 'over': {'seed': (1, 2)}}\n")
+    command = [sys.executable, "-m", "scaling", "sweep", "--config", page, "--workdir", str(work), "--executor", "ray"]
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
+    assert len((work / "runs.jsonl").read_text().splitlines()) == 2
 
 
 def test_an_interrupted_sweep_goes_on(page, tmp_path):
