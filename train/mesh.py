@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import topologies
+from jax.experimental import mesh_utils, topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from models import axes
@@ -62,7 +62,9 @@ def make_mesh(sizes: Mapping[str, int] | None = None, cpu_devices: int = 1, devi
             )
         devices = devices[:cpu_devices]
     shape = sizes_of(sizes or {}, len(devices))
-    return jax.make_mesh(tuple(shape.values()), tuple(shape), axis_types=(AxisType.Auto,) * len(shape), devices=devices)
+    # On a torus of chips neighbours along an axis are neighbours; a side of the torus may hold parts of two axes.
+    laid = mesh_utils.create_device_mesh(tuple(shape.values()), devices, allow_split_physical_axes=True)
+    return Mesh(laid, tuple(shape), axis_types=(AxisType.Auto,) * len(shape))
 
 
 class Topology(NamedTuple):
