@@ -1,6 +1,9 @@
 """GPT of the size of GPT-2 small, 124 M parameters, on random tokens until a corpus is named.
 
-python -m train --config configs/gpt_124m.py --plan --topology v5e:2x4
+python -m train --config configs/gpt_124m.py --workdir runs/gpt_124m
+
+Never trained here. `--plan --topology v5e:2x4 --config.accumulate=4`: 5.3 of 16 GiB a chip, 512 ms a step by the
+roofline, MFU 56 % (76f9219).
 """
 
 from configs.base import base
@@ -11,7 +14,9 @@ def get_config():
     config.steps = 19_000
     config.batch_size = 512
     config.precision = "bfloat16"
-    config.data.update(name="random:tokens", vocab=50_304, context=1024)
+    config.data.update(
+        name="random:tokens", vocab=50_304, context=1024, train_tokens=10_000_000_000, valid_tokens=1_000_000
+    )
     config.model.update(name="gpt:GPT", vocab=50_304, layers=12, heads=6, width=768, context=1024)
     config.model.update(stack="scan", remat="full")
     config.mesh.update(data=1, fsdp=-1)  # of all layouts the one whose traffic runs beside computation

@@ -1,6 +1,9 @@
 """GPT of 1.3 B parameters, on random tokens until a corpus is named.
 
-python -m train --config configs/gpt_1b.py --plan --topology v5e:2x4
+python -m train --config configs/gpt_1b.py --workdir runs/gpt_1b
+
+Never trained here. `--plan --topology v5e:16x16`: 2.5 of 16 GiB a chip, 247 ms a step by the roofline, MFU 76 %
+(76f9219).
 """
 
 from configs.base import base
@@ -11,7 +14,9 @@ def get_config():
     config.steps = 25_000
     config.batch_size = 512
     config.precision = "bfloat16"
-    config.data.update(name="random:tokens", vocab=50_304, context=2048)
+    config.data.update(
+        name="random:tokens", vocab=50_304, context=2048, train_tokens=10_000_000_000, valid_tokens=1_000_000
+    )
     config.model.update(name="gpt:GPT", vocab=50_304, layers=24, heads=16, width=2048, context=2048)
     config.model.update(stack="scan", remat="full")
     config.mesh.update(data=-1, fsdp=32)  # 64 numbers of the width on each; with fewer XLA:TPU reduces, not scatters

@@ -1,6 +1,9 @@
 """ResNet-92 of 25 M parameters (three stages, as for CIFAR) on random 64 × 64 images in 1,000 classes.
 
-python -m train --config configs/resnet_25m.py --plan --topology v5e:2x4
+python -m train --config configs/resnet_25m.py --workdir runs/resnet_25m
+
+Never trained here. `--plan --topology v5e:2x4`: 5.4 of 16 GiB a chip, 50 ms a step by the roofline,
+MFU 100 % (76f9219): a bound that no real run comes near.
 """
 
 from configs.base import base
@@ -11,7 +14,7 @@ def get_config():
     config.steps = 112_000
     config.batch_size = 1024
     config.precision = "bfloat16"
-    config.data.update(name="random:images", side=64, classes=1000)
+    config.data.update(name="random:images", side=64, classes=1000, train=1_281_167, valid=50_000)
     config.model.update(name="resnet:ResNet", classes=1000, blocks=15, width=64)
     config.task.update(name="supervised:classify", label_smoothing=0.1)
     config.optim.update(name="sgd", learning_rate=0.4, momentum=0.9, nesterov=True)

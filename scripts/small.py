@@ -18,8 +18,16 @@ SMALL = {
     "cpu_devices": 1,
     "schedule": {"warmup": 2},
     "eval": {"every": 4, "batch_size": 64, "train_records": 16},
-    "data": {"context": 16, "train_tokens": 4096, "valid_tokens": 512, "train": 256, "valid": 64},
-    "model": {"context": 16, "layers": 1, "heads": 2, "width": 16, "hidden": 16, "blocks": 1},
+    "data": {
+        "context": 16,
+        "train_tokens": 4096,
+        "valid_tokens": 512,
+        "train": 256,
+        "valid": 64,
+        "vocab": 256,
+        "side": 16,
+    },
+    "model": {"vocab": 256, "context": 16, "layers": 1, "heads": 2, "width": 16, "hidden": 16, "blocks": 1},
 }
 
 
@@ -27,6 +35,7 @@ def small(page: pathlib.Path, folder: pathlib.Path) -> ConfigDict:
     """The page's config, shrunk; text that it wants from a file is written to `folder`."""
     config = configs.load(str(page)).get_config()
     shrink(config, SMALL)
+    config.mesh.update({"data": -1, "fsdp": 1, "tensor": 1})  # a page may be made for more devices than there are
     if str(config.data.get("dataset", "")).startswith("isoflop_"):
         config.data.valid = "valid[:1]" if config.data.name.startswith("text:") else "valid[:64]"
     if "path" in config.data:
