@@ -15,7 +15,7 @@ from scaling.queue import Queue, State
 from train.errors import UserError
 from train.signals import Interrupt, Interrupted
 
-PAUSE = 0.2  # seconds between two looks at the folder
+PAUSE = 0.2  # seconds between two looks at the folder, at least
 
 
 class Outcome(NamedTuple):
@@ -56,15 +56,20 @@ def watch(queue: Queue, workers: Any, progress: "Progress") -> None:
     """Until every job is done or given up."""
     with Interrupt() as interrupt, progress:
         with workers:
-            while not queue.finished() and not interrupt.requested:
-                progress.show(queue.states())
+            while not over(states := queue.states()) and not interrupt.requested:
+                progress.show(states)
                 workers.tend()
-                time.sleep(PAUSE)
+                time.sleep(max(PAUSE, len(states) / 500))
             if interrupt.requested:
                 workers.stop()
-        progress.show(queue.states())
-        if interrupt.requested and not queue.finished():
+        states = queue.states()
+        progress.show(states)
+        if interrupt.requested and not over(states):
             raise Interrupted(f"stopped; what is running was saved in {queue.runs}; the same command goes on")
+
+
+def over(states: Sequence[State]) -> bool:
+    return all(state.what in ("done", "failed") for state in states)
 
 
 def write_rows(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:

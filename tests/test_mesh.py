@@ -56,6 +56,13 @@ def test_a_mesh_that_does_not_fit_is_refused(sizes, said):
         mesh.sizes_of(sizes, 8)
 
 
+def test_pmap_is_for_one_process(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(UserError, match="config.parallel=pmap is for one process, and there are 2; use jit"):
+        mesh.check_parallel(posing(data=4), "pmap")
+    mesh.check_parallel(posing(data=4), "jit")
+
+
 def test_pmap_splits_batches_only():
     mesh.check_parallel(posing(data=4), "pmap")
     mesh.check_parallel(posing(fsdp=2), "jit")

@@ -283,6 +283,8 @@ def check_batch(mesh: Mesh, batch_size: int, key: str, accumulate: int = 1) -> N
 
 
 def check_parallel(mesh: Mesh, parallel: str) -> None:
+    if parallel == "pmap" and jax.process_count() > 1:
+        raise UserError(f"config.parallel=pmap is for one process, and there are {jax.process_count()}; use jit")
     split = [name for name in mesh.axis_names if name != "data" and mesh.shape[name] > 1]
     if parallel == "pmap" and split:
         raise UserError(
