@@ -58,7 +58,7 @@ def test_a_mesh_that_does_not_fit_is_refused(sizes, said):
 
 def test_pmap_is_for_one_process(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with pytest.raises(UserError, match="config.parallel=pmap is for one process, and there are 2; use jit"):
+    with pytest.raises(UserError, match=r"parallel=pmap is for one process, and there are 2; use jit"):
         mesh.check_parallel(posing(data=4), "pmap")
     mesh.check_parallel(posing(data=4), "jit")
 
