@@ -4,7 +4,6 @@ An executor is a context; in it `tend` brings back workers that died, as far as 
 """
 
 import contextlib
-import functools
 import importlib.util
 import pathlib
 import signal
@@ -52,7 +51,7 @@ class Local:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C comes to the sweep, which passes it on
-                preexec_fn=functools.partial(as_child, index, self.count),
+                env=as_child(index, self.count),
             )
 
     def tend(self) -> None:
@@ -119,9 +118,7 @@ class Ray:
 
 def work_in_a_process(workdir: str) -> int:
     """In a Ray task: the worker as a process of its own, whose SIGTERM saves."""
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "scaling.worker", workdir], cwd=ROOT, preexec_fn=functools.partial(as_child, 0, 1)
-    )
+    worker = subprocess.Popen([sys.executable, "-m", "scaling.worker", workdir], cwd=ROOT, env=as_child(0, 1))
     try:
         return worker.wait()
     finally:

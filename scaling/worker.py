@@ -18,8 +18,9 @@ def main(argv: list[str]) -> None:
     flags.add_argument("workdir", metavar="DIR", help="of the sweep")
     options = flags.parse(argv)
 
-    from train import mesh
+    from train import hosts, mesh
 
+    hosts.settle()
     mesh.set_up()
     work(pathlib.Path(options.workdir))
 

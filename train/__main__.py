@@ -51,6 +51,7 @@ def main(argv: list[str]) -> None:
     from train import hosts, mesh, record
     from train.loop import train
 
+    hosts.settle()
     mesh.set_up(config.cpu_devices)
     place = hosts.seat(options.coordinator, options.processes, options.process)
     hosts.join(place, {"config": record.config_hash(config), "code": record.git_commit(), **record.versions()})

@@ -24,6 +24,7 @@ from train.errors import UserError
 
 PATIENCE = 60.0  # seconds until a process that has not come is called missing
 HEARTBEAT = 30  # seconds without a sign of life after which JAX ends the others
+SHARE = "ISOFLOP_SHARE"  # the variable that tells a process which of how many on its host it is
 LONGEST = 2000  # bytes of an error that is told to every process
 
 
@@ -284,9 +285,21 @@ def own_cores(index: int, count: int) -> None:
     os.sched_setaffinity(0, {available[(index * share + i) % len(available)] for i in range(share)})
 
 
-def as_child(index: int, count: int) -> None:
-    """In a process that another has just started: its share of the cores; and SIGTERM, so that it saves, should that
-    other be killed."""
+def as_child(index: int, count: int) -> dict[str, str]:
+    """The environment of a new process, number `index` of `count` on this host, that calls `settle`."""
+    return {**os.environ, SHARE: f"{index}/{count}"}
+
+
+def settle() -> None:
+    """In a process that was started with `as_child`: its share of the cores; and SIGTERM, so that it saves, should the
+    one that started it be killed.  Elsewhere nothing.
+
+    The process does so itself, since what Python runs between fork and exec may deadlock where JAX has threads.
+    """
+    told = os.environ.pop(SHARE, None)
+    if told is None:
+        return
+    index, count = map(int, told.split("/"))
     own_cores(index, count)
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

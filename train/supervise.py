@@ -9,7 +9,6 @@ WORKDIR/logs.
 """
 
 import contextlib
-import functools
 import os
 import pathlib
 import signal
@@ -81,7 +80,7 @@ class Group:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C comes to this process only, which passes it on
-                    preexec_fn=functools.partial(as_child, i, options.processes),
+                    env=as_child(i, options.processes),
                 )
 
     def run(self, interrupt: Interrupt) -> str:
