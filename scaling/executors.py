@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from scaling.queue import Queue
@@ -159,10 +159,10 @@ class Slurm:
             job.wait()
 
 
-EXECUTORS: dict[str, Any] = {"local": Local, "ray": Ray, "slurm": Slurm}
+EXECUTORS: dict[str, Callable[[Queue, int, Mapping[str, str]], Executor]] = {"local": Local, "ray": Ray, "slurm": Slurm}
 
 
-def executor(name: str, queue: Queue, workers: int, options: Mapping[str, str]) -> Any:
+def executor(name: str, queue: Queue, workers: int, options: Mapping[str, str]) -> Executor:
     if name not in EXECUTORS:
         raise UserError(f"--executor {name}{suggest(name, EXECUTORS)}")
     return EXECUTORS[name](queue, workers, options)

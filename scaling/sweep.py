@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from scaling.executors import executor
+from scaling.executors import Executor, executor
 from scaling.queue import Queue, State
 from train.errors import UserError
 from train.signals import Interrupt, Interrupted
@@ -52,7 +52,7 @@ def sweep(
     return Outcome(rows, {s.job.name: s.reason for s in queue.states() if s.what == "failed"})
 
 
-def watch(queue: Queue, workers: Any, progress: "Progress") -> None:
+def watch(queue: Queue, workers: Executor, progress: "Progress") -> None:
     """Until every job is done or given up."""
     with Interrupt() as interrupt, progress:
         with workers:
@@ -102,15 +102,12 @@ class Progress:
     def show(self, states: Sequence[State]) -> None:
         left = self.left(states)
         for state in states:
-            name, reason = state.job.name, state.reason
-            if state.what == "done" and self.told.get(name) != "done":
-                self.told[name] = "done"
-                self.say(self.line(state, states, left))
-            elif reason and self.told.get(name) not in ("done", f"{state.what} {reason}"):
-                if self.told.get(name, "").partition(" ")[2] != reason or state.what == "failed":
-                    again = "" if state.what == "failed" else "; it is tried again"
-                    self.say(f"failed: {name}: {reason}{again}")
-                self.told[name] = f"{state.what} {reason}"
+            name = state.job.name
+            again = "" if state.what == "failed" else "; it is tried again"
+            news = "done" if state.what == "done" else f"failed: {name}: {state.reason}{again}" if state.reason else ""
+            if news and news != self.told.get(name):
+                self.told[name] = news
+                self.say(self.line(state, left) if news == "done" else news)
         if self.live:
             self.live.show(states, left)
 
@@ -121,7 +118,7 @@ class Progress:
         rest = sum(s.job.flops for s in mine if s.what in ("running", "waiting"))
         return (time.monotonic() - self.started) * rest / done if done else float("nan")
 
-    def line(self, state: State, states: Sequence[State], left: float) -> str:
+    def line(self, state: State, left: float) -> str:
         row, count = state.row or {}, sum(name == "done" for name in self.told.values())
         return (
             f"[{count:>2}/{self.total}] {state.job.name:<16} N {row['params_total']:>9,}  "

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -59,7 +60,9 @@ def main(argv: list[str]) -> int:
             for layout in options.layouts:
                 workdir = folder / layout.replace(" ", "")
                 shutil.copytree(first, workdir)
-                finish(start(page, workdir, *LAYOUTS[layout]))
+                said = finish(start(page, workdir, *LAYOUTS[layout]))
+                if not re.search(r"resuming at step [1-9]", said) or "cannot be read" in said:
+                    sys.exit(f"{page}, {layout}: it did not go on from the checkpoint: {said}")
                 worst = max(worst, report(page, f"4 × 2, then {layout}", whole, workdir))
             if options.namespaces:
                 workdir = folder / "namespaces"
@@ -84,10 +87,11 @@ def launch(line: list[str]) -> subprocess.Popen:
     return subprocess.Popen(line, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def finish(process: subprocess.Popen, code: int = 0) -> None:
+def finish(process: subprocess.Popen, code: int = 0) -> str:
     output, _ = process.communicate()
     if process.returncode != code:
         sys.exit(f"exit code {process.returncode} instead of {code}: {output[-2000:]}")
+    return output
 
 
 def stop_half_way(page: str, workdir: pathlib.Path) -> pathlib.Path:

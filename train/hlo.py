@@ -102,8 +102,6 @@ def instruction(line: str) -> Instruction | None:
     name, _, right = line.removeprefix("ROOT ").partition(" = ")
     end = closing(right, 0) + 1 if right.startswith("(") else right.find(" ")
     shape, right = right[:end], right[end:].lstrip()
-    if right.startswith("{"):  # never in practice: layouts hold no space
-        return None
     op, bracket, _ = right.partition("(")
     if not bracket:
         return None
@@ -253,8 +251,10 @@ def instruction_bytes(item: Instruction, index: dict[str, Instruction], program:
     """Read and written outside the fast memory."""
     if item.op in FREE or item.op.endswith("-done") or kind_of(item.op):
         return 0.0
-    if item.op in ("copy-start", "slice-start", "async-start"):
-        return size(item.shape.split("),")[0], outside=True) if item.op == "async-start" else once(item, index)
+    if item.op in ("copy-start", "slice-start"):
+        return transfer(item)
+    if item.op == "async-start":
+        return size(item.shape.split("),")[0], outside=True)
     if item.op == "dynamic-slice":
         return 2 * size(item.shape, outside=True)
     if item.op == "dynamic-update-slice":
@@ -275,10 +275,12 @@ def instruction_bytes(item: Instruction, index: dict[str, Instruction], program:
     return sum(read) + max(written, 0.0)
 
 
-def once(item: Instruction, index: dict[str, Instruction]) -> float:
-    """A transfer between fast and slow memory: what it writes, once."""
+def transfer(item: Instruction) -> float:
+    """Between fast and slow memory: (to, from, …) of a copy, ((from), to, …) of a slice; what arrives, once a side."""
     parts = arrays(item.shape)
-    return width(parts[0][0]) * math.prod(parts[0][1]) * (1 + (not parts[0][2] and not parts[-2][2]))
+    to, other = parts[:2] if item.op == "copy-start" else parts[1::-1]
+    dtype, dims, fast = to
+    return width(dtype) * math.prod(dims) * ((not fast) + (not other[2]))
 
 
 def kind_of(op: str) -> str:

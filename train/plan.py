@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from train import budget, chips, hlo, mesh
 from train.errors import UserError
-from train.experiment import Experiment, build_experiment
+from train.experiment import build_experiment
 from train.program import initial_state, step_program
 
 TIMED_STEPS = 5
@@ -105,13 +105,13 @@ def here(config: ConfigDict) -> Plan:
     )
 
 
-def elsewhere(config: ConfigDict, topology: str, experiment: Experiment | None = None) -> Plan:
+def elsewhere(config: ConfigDict, topology: str) -> Plan:
     """On the chips of a TPU topology such as "v5e:2x4", none of which is needed: XLA:TPU compiles here.
 
     The time is that of a roofline: the longer of products at the chip's peak and memory traffic at its bandwidth, and
     what is left of each collective after the computation that it runs beside.  Raises `TooLarge`.
     """
-    experiment = experiment or build_experiment(config)
+    experiment = build_experiment(config)
     found = mesh.topology(topology)
     devices = mesh.make_mesh(config.mesh.to_dict(), devices=found.devices)
     check(devices, config)

@@ -112,14 +112,14 @@ class Group:
         codes = dict(zip(self.ranks, self.codes(), strict=True))
         if not any(codes.values()) and None not in codes.values():
             return ""
-        for rank, code in codes.items():
-            if code == USER_ERROR:
-                raise UserError(f"process {rank}: {last_line(self.logs[rank])}")
+        killed = [rank for rank, code in codes.items() if (code or 0) < 0]
+        refused = [rank for rank, code in codes.items() if code == USER_ERROR]
+        if refused and not killed:  # beside a killed process, an error is what the others made of its end
+            raise UserError(f"process {refused[0]}: {last_line(self.logs[refused[0]])}")
         if EXIT_INTERRUPTED in codes.values() and set(codes.values()) <= {0, EXIT_INTERRUPTED}:
             raise Interrupted("stopped, with everything saved; the same command goes on")
-        ended = {rank: code for rank, code in codes.items() if code}
-        killed = {rank: code for rank, code in ended.items() if code == -signal.SIGKILL} or ended or codes
-        rank, code = next(iter(killed.items()))
+        # SIGKILL comes from outside; SIGABRT is how JAX ends the others.
+        rank, code = min(codes.items(), key=lambda item: (item[1] != -signal.SIGKILL, not item[1]))
         how = "did not end" if code is None else signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"process {rank} died ({how})"
 
