@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from scaling.queue import Queue
 from train.errors import UserError, suggest
@@ -22,6 +22,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 RESTARTS = 20  # workers that may die before they take a job, or over many, until a sweep gives up
 
 
+@runtime_checkable
 class Executor(Protocol):
     def __enter__(self) -> "Executor": ...
     def __exit__(self, *_: Any) -> None: ...
