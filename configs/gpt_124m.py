@@ -2,8 +2,8 @@
 
 python -m train --config configs/gpt_124m.py --workdir runs/gpt_124m
 
-Never trained here. `--plan --topology v5e:2x4 --config.accumulate=4`: 5.3 of 16 GiB a chip, 512 ms a step by the
-roofline, MFU 56 % (76f9219).
+Never trained here. `--plan --topology v5e:2x4 --config.accumulate=4`: 5.3 of 16 GiB a chip, 483 ms a step by the
+roofline, MFU 59 % (4598791).
 """
 
 from configs.base import base
