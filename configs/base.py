@@ -23,6 +23,7 @@ def base() -> ConfigDict:
     config.loader.workers = 0  # in so many processes
 
     config.data = ConfigDict()
+    config.augment = ConfigDict()  # what changes training images: {name: options}, names of train/augment.py
     config.model = ConfigDict()
     config.task = ConfigDict()
     config.optim = ConfigDict()

@@ -110,8 +110,25 @@ def draw(sample: Callable, key: jax.Array, shape: tuple[int, ...], **keywords: A
 
     Where a device holds a part of the batch it draws for all and takes its part: no number depends on the devices.
     """
+    return part(sample(key, shape=(shape[0] * shares(), *shape[1:]), **keywords))
+
+
+def shares() -> int:
+    """Into how many parts the batch is split where each device sees its own."""
+    axis = batch_axis()
+    return 1 if axis is None else jax.lax.axis_size(axis)
+
+
+def whole(x: jax.Array) -> jax.Array:
+    """The whole batch, of which this device may hold a part."""
+    axis = batch_axis()
+    return x if axis is None else jax.lax.all_gather(x, axis, tiled=True)
+
+
+def part(x: jax.Array) -> jax.Array:
+    """This device's part of a whole batch."""
     axis = batch_axis()
     if axis is None:
-        return sample(key, shape=shape, **keywords)
-    whole = sample(key, shape=(shape[0] * jax.lax.axis_size(axis), *shape[1:]), **keywords)
-    return jax.lax.dynamic_slice_in_dim(whole, jax.lax.axis_index(axis) * shape[0], shape[0])
+        return x
+    rows = len(x) // shares()
+    return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(axis) * rows, rows)

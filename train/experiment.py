@@ -12,6 +12,7 @@ from data.pipeline import batch_at
 from data.source import Dataset
 from models import axes
 from models.api import Model, from_linen
+from train.augment import augmented
 from train.build import build
 from train.errors import UserError, suggest
 from train.optim import optimizer
@@ -55,8 +56,9 @@ def build_experiment(config: ConfigDict, dataset: Dataset | None = None) -> Expe
 
 def build_task(config: ConfigDict, classes: int, labelled: bool = False) -> Task:
     """The task with its networks; it hears of the data's `classes` where it asks for them."""
-    networks = build_models(config, labelled)
-    return build("train.tasks", config.task.to_dict(), "task", offer={"classes": classes}, **networks)
+    networks, offer = build_models(config, labelled), {"classes": classes}
+    task = build("train.tasks", config.task.to_dict(), "task", offer=offer, **networks)
+    return augmented(task, config.augment.to_dict(), offer)
 
 
 def build_models(config: ConfigDict, labelled: bool = False) -> dict[str, Model]:
