@@ -5,7 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Int64, UInt64
 
-from data import cache
+from data import cache, tfds
 from data.source import Batch, Dataset
 
 
@@ -32,7 +32,27 @@ def images(*, side: int, classes: int, channels: int = 3, train: int = 1_281_167
     """Uniform pixels with a uniform class (as many as ImageNet has, unless told)."""
     if min(side, classes, channels, train, valid) < 1:
         raise ValueError(f"{side=}, {classes=}, {channels=}, {train=}, {valid=}: each must be positive")
-    shape = (side, side, channels)
+    return _images((side, side, channels), classes, train, valid)
+
+
+def like(
+    dataset: str, *, train: str = "train", valid: str = "auto", x: str = "image", y: str = "label", size: int = 0
+) -> Dataset:
+    """Takes the arguments of `arrays.columns`: random images in the shape and classes of that TFDS set.
+
+    The set need not be prepared; there are as many images as ImageNet has.
+    """
+    features = tfds.builder(dataset).info.features
+    missing = [name for name in (x, y) if name not in features]
+    if missing:
+        raise ValueError(f"the records of {dataset!r} have no {missing[0]!r}; they have {', '.join(features)}")
+    shape = (size, size, features[x].shape[-1]) if size else tuple(features[x].shape)
+    if None in shape:
+        raise ValueError(f"the images of {dataset!r} differ in shape: give data.size, the pixels of a side")
+    return _images(shape, features[y].num_classes, 1_281_167, 50_000)
+
+
+def _images(shape: tuple[int, int, int], classes: int, train: int, valid: int) -> Dataset:
     return Dataset(
         train=Images(train, shape, classes, 1),
         valid=Images(valid, shape, classes, 2),
@@ -40,7 +60,7 @@ def images(*, side: int, classes: int, channels: int = 3, train: int = 1_281_167
         unit="example",
         per_record=1,
         unique=train,
-        fingerprint=cache.fingerprint({"images": np.array([side, channels, classes, train, valid])}),
+        fingerprint=cache.fingerprint({"images": np.array([*shape, classes, train, valid])}),
     )
 
 

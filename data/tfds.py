@@ -21,6 +21,10 @@ OFFLINE = {
 HELD_OUT = ("valid", "validation", "test")
 
 
+class NotPrepared(ValueError):
+    """TFDS knows the set, and nobody has prepared it here."""
+
+
 def folder() -> Path:
     return Path(os.environ.get("TFDS_DATA_DIR") or cache.root() / "tfds").expanduser()
 
@@ -94,7 +98,7 @@ def _split(made: Any, name: str, role: str, split: str) -> Sequence:
     except (AssertionError, KeyError, ValueError) as error:
         has = ", ".join(made.info.splits)
         if not has:  # TFDS knows the splits of what has been prepared
-            raise ValueError(f"{name!r} is not prepared in {folder()}: {remedy}") from error
+            raise NotPrepared(f"{name!r} is not prepared in {folder()}: {remedy}") from error
         raise ValueError(
             f"{name!r} has no split {split!r} for {role}; it has {has}, and parts of them such as 'train[90%:]'"
         ) from error

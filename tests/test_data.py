@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data import arrays, builders, cache, synthetic, text, tfds, tokenize
+from data import arrays, builders, cache, random, synthetic, text, tfds, tokenize
 from data.permute import BLOCK, permute, shuffled
 from data.pipeline import batch_at, eval_batches, train_batches
 from data.source import Columns, Windows
@@ -272,6 +272,16 @@ def test_stock_names(name, shape, tmp_path, monkeypatch):
     assert made.classes == 10
 
 
+def test_random_images_pose_for_sets_that_are_not_here():
+    """Shape and classes from TFDS's own description; the same images each time, every class among them."""
+    made = random.like("imagenet2012", size=8)
+    first, again = (batch_at(made.train, 3, batch_size=64, seed=0) for _ in range(2))
+    assert_same([first], [again])
+    assert first["x"].shape == (64, 8, 8, 3)
+    assert (made.classes, first["y"].dtype) == (1000, np.int32)
+    assert random.like("cifar10").train.gather(np.arange(3))["x"].shape == (3, 32, 32, 3)
+
+
 def test_images_of_different_sizes_are_cropped_and_scaled():
     image = np.zeros((40, 60, 3), np.uint8)
     image[:, 10:50] = 255
@@ -374,6 +384,8 @@ def test_command_line(tmp_path):
         (lambda: arrays.columns("isoflop_digit"), "did you mean 'isoflop_digits'"),
         (lambda: arrays.columns("isoflop_digits", valid="tset"), "has no split 'tset' for valid; it has train, valid"),
         (lambda: arrays.columns("isoflop_digits", y="clas"), "have no 'clas'; they have image, label"),
+        (lambda: random.like("imagenet2012"), "differ in shape: give data.size"),
+        (lambda: random.like("cifar10", y="lable"), "have no 'lable'; they have id, image, label"),
         (lambda: arrays.columns("mnist"), "is not prepared .* python -m data prepare mnist"),
         (lambda: text.windows("isoflop_digits", context=8), "have no 'text'; they have image, label"),
         (lambda: text.windows("isoflop_sotu", context=10**7), "context=10000000 must be from 1 to"),

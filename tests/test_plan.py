@@ -134,6 +134,21 @@ def test_a_plan_of_this_machine(capsys):
     assert re.search(r"step +[\d.]+ ms \(median of 5 timed here\)", shown)
 
 
+def test_a_plan_needs_no_data(tmp_path, monkeypatch):
+    """A set that nobody has prepared here is planned for on random images of its shape; training refuses it."""
+    monkeypatch.setenv("ISOFLOP_DATA", str(tmp_path))
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    config = configs.load("configs/mnist_lenet.py").get_config()
+    known = plan.planned(config)
+    config.data.dataset = "mnist"
+    posed = plan.planned(config)
+    assert posed.config.data.name == "random:like"
+    assert posed.batch == known.batch
+    assert posed.state == known.state
+    with pytest.raises(ValueError, match="'mnist' is not prepared"):
+        build_experiment(config)
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
