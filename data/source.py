@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int64
 
+from data import cache
 from data.tokenize import Tokenizer
 
 Batch = dict[str, np.ndarray]  # x: float32 [B, ...] or int32 [B, L]; y: int32 [B] or [B, L]; mask: float32 like y
@@ -51,6 +52,20 @@ class Columns:
 
     def __setstate__(self, state):
         self.columns = {name: unpack(column) for name, column in state.items()}
+
+
+def examples(train: Columns, valid: Columns, classes: int = 0) -> Dataset:
+    """A dataset of two splits in memory, whose records are examples."""
+    halves = {"train": train, "valid": valid}
+    contents = {f"{split}.{name}": c for split, half in halves.items() for name, c in half.columns.items()}
+    return Dataset(
+        **halves,
+        classes=classes,
+        unit="example",
+        per_record=1,
+        unique=len(train),
+        fingerprint=cache.fingerprint(contents),
+    )
 
 
 class Windows:

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64, UInt
 
 from data import cache
-from data.source import Columns, Dataset, Windows
+from data.source import Columns, Dataset, Windows, examples
 
 
 def markov(
@@ -122,11 +122,7 @@ def _clouds(centres: np.ndarray, train: int, valid: int, spread: float, rng: np.
         noise = rng.standard_normal((count, centres.shape[1]))
         return Columns(x=(centres[y] + spread * noise).astype(np.float32), y=y)
 
-    halves = {"train": draw(train), "valid": draw(valid)}
-    contents = {f"{split}.{name}": c for split, half in halves.items() for name, c in half.columns.items()}
-    return Dataset(
-        **halves, classes=classes, unit="example", per_record=1, unique=train, fingerprint=cache.fingerprint(contents)
-    )
+    return examples(draw(train), draw(valid), classes)
 
 
 def _entropy(p: np.ndarray) -> np.ndarray | np.floating:
