@@ -2,7 +2,11 @@
 
 python -m train --config configs/digits_mlp.py --workdir runs/digits_mlp
 
-97.5 % of the 355 held out, 2 s on two EPYC cores (commit 51f229b).
+System      Multilayer perceptron, 1986
+Parameters  26,122
+Data        8 × 8 digits
+Published   nothing comparable
+Measured    accuracy 0.975, 2 s (51f229b)
 """
 
 from configs.base import base

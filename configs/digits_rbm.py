@@ -2,7 +2,11 @@
 
 python -m train --config configs/digits_rbm.py --workdir runs/digits_rbm
 
-Reconstruction error 0.216 a pixel on 355 held-out digits, 9 s on two shared cores (84005ce).
+System      Restricted Boltzmann machine, 2002
+Parameters  4,224
+Data        8 × 8 digits
+Published   nothing comparable
+Measured    reconstruction_error 0.216, 9 s (84005ce)
 """
 
 from configs.base import base

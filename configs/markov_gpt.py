@@ -2,7 +2,11 @@
 
 python -m train --config configs/markov_gpt.py --workdir runs/markov_gpt
 
-Held-out loss 1.9660 where the entropy rate is 1.9693 (on 100,000 tokens), 15 s on two EPYC cores (commit 51f229b).
+System      GPT on a Markov chain, 2018
+Parameters  25,248
+Data        a Markov chain of entropy rate 1.9693 nats
+Published   1.9693 is the lowest expected loss
+Measured    loss 1.966, 15 s (51f229b)
 """
 
 from configs.base import base

@@ -4,6 +4,12 @@ python -m train --config configs/mnist_lenet.py --workdir runs/mnist_lenet
 
 98.2 % of the 1,000 held out, 98.1 % of MNIST's 10,000 test images (scripts/score_idx.py), 40 s on two EPYC cores
 (commit 51f229b).
+
+System      LeNet-5, 1998
+Parameters  61,706
+Data        MNIST-5k
+Published   99.05 % of MNIST's test images, trained on 60,000 (LeCun et al. 1998)
+Measured    accuracy 0.982, 40 s (51f229b)
 """
 
 from configs.base import base

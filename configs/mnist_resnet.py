@@ -2,7 +2,11 @@
 
 python -m train --config configs/mnist_resnet.py --workdir runs/mnist_resnet
 
-97.8 % of 1,000 held out, 34 s on two shared cores (84005ce).
+System      ResNet-8, 2015
+Parameters  19,810
+Data        MNIST-5k
+Published   nothing comparable
+Measured    accuracy 0.978, 34 s (84005ce)
 """
 
 from configs.base import base

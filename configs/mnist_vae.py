@@ -2,7 +2,11 @@
 
 python -m train --config configs/mnist_vae.py --workdir runs/mnist_vae
 
-127.97 nats a held-out digit (distortion 112.84, rate 15.12), 17 s on two shared cores (84005ce).
+System      Variational autoencoder, 2013
+Parameters  408,864
+Data        MNIST-5k
+Published   nothing comparable
+Measured    loss 127.97, 17 s (84005ce)
 """
 
 from configs.base import base

@@ -4,7 +4,7 @@ python -m train --config configs/oja.py --workdir runs/oja
 
 `cosine` is that of the angle between its weights and the first right singular vector of the held-out split.
 
-System      Hebb/Oja, 1949 and 1982
+System      Hebb/Oja, 1982
 Parameters  10
 Data        4,000 Gaussian vectors in ten dimensions
 Published   converges to the first principal component (Oja 1982)

@@ -4,6 +4,12 @@ python -m train --config configs/ring_gan.py --workdir runs/ring_gan
 
 Losses at the end: generator 1.203, critic 1.255 (at the players' equilibrium ln 2 = 0.693 and 2 ln 2 = 1.386);
 19 s on two shared cores (84005ce).
+
+System      GAN, 2014
+Parameters  35,971
+Data        eight Gaussians on a ring
+Published   generator ln 2 = 0.693, critic 2 ln 2 = 1.386 at the equilibrium
+Measured    critic_loss 1.255, 19 s (84005ce)
 """
 
 from configs.base import base

@@ -2,8 +2,11 @@
 
 python -m train --config configs/shakespeare_gpt.py --config.data.path=input.txt --workdir runs/shakespeare
 
-Tiny Shakespeare: 1.740 nats a character over the whole held-out tenth, 124 s on two EPYC cores (commit 51f229b).
-nanoGPT publishes 1.88 for these sizes.
+System      GPT, 2018
+Parameters  804,096
+Data        tiny Shakespeare
+Published   loss 1.88 (nanoGPT, the same sizes)
+Measured    loss 1.74, 124 s (51f229b)
 """
 
 from configs.base import base

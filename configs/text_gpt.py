@@ -2,7 +2,11 @@
 
 python -m train --config configs/text_gpt.py --workdir runs/text_gpt
 
-1.327 nats a byte (1.914 bits) on the last message, held out; 178 s on two shared cores, busy otherwise (4a1b859).
+System      GPT, 2018
+Parameters  828,544
+Data        State of the Union
+Published   nothing comparable
+Measured    loss 1.327, 178 s (4a1b859)
 """
 
 from configs.base import base

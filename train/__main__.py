@@ -4,6 +4,8 @@
     python -m train --config configs/text_gpt.py --config.model.width=256 --workdir runs/x
     python -m train --config configs/text_gpt.py --plan                       what it would cost on this machine
     python -m train --config configs/gpt_1b.py --plan --topology v5e:16x16    and on TPUs that are not here
+    python -m train --zoo                               every network with what it reached, beside the published
+    python -m train --zoo --workdir runs/zoo            trains them all, and writes what they reached into their pages
 
 The same command again goes on where the run stopped.
 """
@@ -30,11 +32,16 @@ def main(argv: list[str]) -> None:
     flags.add_argument("--plan", action="store_true", help="what the run will cost, before it trains")
     flags.add_argument("--topology", metavar="KIND:SHAPE", help="plan for these TPUs, such as v5e:2x4 (extra tpu)")
     flags.add_argument("--fit", action="store_true", help="change accumulation, remat, mesh, batch until it fits them")
+    flags.add_argument("--zoo", action="store_true", help="all networks and their results; with --workdir: anew")
     flags.add_argument("--json", action="store_true", help="the plan as one JSON object")
     options = flags.parse(argv)
 
     from train import configs
 
+    if options.zoo:
+        if options.config is not None:
+            flags.error("--zoo is of all pages; leave --config out")
+        return zoo(options.workdir)
     if options.config is None:
         print(f"experiments (python -m train --config FILE --workdir DIR):\n{configs.describe(configs.FOLDER)}")
         return
@@ -56,6 +63,18 @@ def main(argv: list[str]) -> None:
     place = hosts.seat(options.coordinator, options.processes, options.process)
     hosts.join(place, {"config": record.config_hash(config), "code": record.git_commit(), **record.versions()})
     train(config, pathlib.Path(options.workdir), profile=options.profile)
+
+
+def zoo(workdir: str | None) -> None:
+    from train import configs
+    from train import zoo as pages
+
+    if workdir is not None:
+        failed = pages.refresh(configs.FOLDER, pathlib.Path(workdir), lambda line: print(line, flush=True))
+        pages.write_readme(pages.entries(configs.FOLDER))
+        if failed:
+            raise UserError(f"not trained: {', '.join(failed)}; the same command goes on with them alone")
+    print(pages.table(pages.entries(configs.FOLDER)))
 
 
 def plan(options: argparse.Namespace, configs: types.ModuleType) -> None:

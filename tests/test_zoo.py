@@ -1,0 +1,66 @@
+"""The zoo's table says what the pages say, and the pages say what is true."""
+
+import json
+import pathlib
+import re
+
+import jax
+import pytest
+
+from scripts.small import PAGES, small
+from train import configs, zoo
+from train.build import build
+from train.experiment import build_task, example, key_shape
+
+ENTRIES = zoo.entries(pathlib.Path("configs"))
+
+
+def test_every_page_that_trains_is_in_the_zoo():
+    trained = {page.stem for page in PAGES if "python -m train --config" in page.read_text()}
+    assert trained == {each.page.stem for each in ENTRIES}
+
+
+@pytest.mark.parametrize("each", ENTRIES, ids=lambda each: each.page.stem)
+def test_page_counts_its_parameters(each, tmp_path):
+    """Of the network in full size, on data of the right shape; random images pose for all sets of images."""
+    config = configs.load(str(each.page)).get_config()
+    data = small(each.page, tmp_path).data.to_dict() if "path" in config.data else config.data.to_dict()
+    dataset = build("data", data | {"name": data["name"].replace("arrays:columns", "random:like")}, "data")
+    task = build_task(config, dataset.classes)
+    params, _ = jax.eval_shape(task.init, key_shape(), example(config, dataset))
+    assert each.parameters == f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,}"
+
+
+@pytest.mark.parametrize("each", ENTRIES, ids=lambda each: each.page.stem)
+def test_page_says_what_was_measured(each):
+    assert re.fullmatch(r"\d{4}", each.year)
+    assert each.measured == zoo.UNTRAINED or re.fullmatch(r"\w+ [\d.e-]+, [\d,]+ s \([0-9a-f]{7}\)", each.measured)
+
+
+def test_the_readme_holds_the_same_table():
+    assert zoo.markdown(ENTRIES) in zoo.README.read_text(), "python -c 'from train import …; zoo.write_readme(…)'"
+
+
+def test_refresh_trains_once_and_writes_what_it_measured(tmp_path):
+    page = tmp_path / "pages" / "adaline.py"
+    page.parent.mkdir()
+    text = pathlib.Path("configs/adaline.py").read_text().replace("steps = 5000", "steps = 20")
+    page.write_text(re.sub(r"Measured .*", "Measured    loss", re.sub(r"Parameters .*", "Parameters  ?", text)))
+    said = []
+    assert zoo.refresh(page.parent, tmp_path / "runs", said.append) == []
+    record = json.loads((tmp_path / "runs" / "adaline" / "record.json").read_text())
+    (entry,) = zoo.entries(page.parent)
+    assert entry.parameters == "11"
+    assert entry.result == f"loss {record['metrics']['loss']:.4g}"
+    assert record["git_commit"].startswith(entry.commit.rstrip("+"))
+    before = page.read_text()
+    assert zoo.refresh(page.parent, tmp_path / "runs", said.append) == []
+    assert "is complete" in said[-1]
+    assert page.read_text() == before
+
+
+def test_a_page_that_lacks_a_line_is_a_sentence(tmp_path):
+    page = tmp_path / "lacking.py"
+    page.write_text('"""A page.\n\nSystem      ADALINE, 1960\nParameters  11\n"""\n')
+    with pytest.raises(ValueError, match="has no line 'Data'; it needs System, Parameters, Data"):
+        zoo.entry(page)

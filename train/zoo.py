@@ -1,0 +1,146 @@
+"""The zoo as one table: what each config page says of itself at the end of its docstring.
+
+    System      LeNet-5, 1998
+    Parameters  61,706
+    Data        MNIST-5k
+    Published   99.05 % of MNIST's test images, trained on 60,000 (LeCun et al. 1998)
+    Measured    accuracy 0.982, 40 s (51f229b)
+
+Measured is METRIC VALUE, SECONDS s (COMMIT): a column of the held-out row, and the time of the run on two CPU cores.
+The pages are read, not run, except by `refresh`, which trains each and writes what it measured into page and README.
+"""
+
+import ast
+import json
+import pathlib
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from train import configs
+
+FIELDS = ("System", "Parameters", "Data", "Published", "Measured")
+UNTRAINED = "never trained here"
+README = pathlib.Path("README.md")
+MARKS = ("<!-- zoo: python -m train --zoo --workdir DIR writes this table -->", "<!-- end of the zoo -->")
+
+
+class Entry(NamedTuple):
+    """One page.  All strings, as they stand there."""
+
+    page: pathlib.Path
+    system: str
+    year: str
+    parameters: str
+    data: str
+    published: str
+    measured: str
+
+    @property
+    def result(self) -> str:
+        return self.measured.split(", ")[0]
+
+    @property
+    def seconds(self) -> str:
+        found = re.search(r", ([\d,]+) s ", self.measured)
+        return found[1] if found else ""
+
+    @property
+    def commit(self) -> str:
+        found = re.search(r"\((\w+\+?)\)$", self.measured)
+        return found[1] if found else ""
+
+
+def entries(folder: pathlib.Path) -> list[Entry]:
+    """Every page that names a system, in the order of their years."""
+    found = [entry(page) for page in configs.pages(folder)]
+    return sorted((e for e in found if e is not None), key=lambda e: (e.year, e.page.stem))
+
+
+def entry(page: pathlib.Path) -> Entry | None:
+    """What the page says, or None where it names no system; `ValueError` where a line of the five is missing."""
+    doc = ast.get_docstring(ast.parse(page.read_text())) or ""
+    found = {name: re.search(rf"^{name} +(.*)$", doc, re.MULTILINE) for name in FIELDS}
+    if not found["System"]:
+        return None
+    missing = [name for name in FIELDS if not found[name]]
+    if missing:
+        raise ValueError(f"the docstring of {page} has no line {missing[0]!r}; it needs {', '.join(FIELDS)}")
+    said = {name: match[1].strip() for name, match in found.items() if match}
+    system, _, year = said["System"].rpartition(", ")
+    return Entry(page, system, year, *(said[name] for name in FIELDS[1:]))
+
+
+def table(rows: Iterable[Entry]) -> str:
+    """For the terminal: one line a page, wrapped by nobody."""
+    head = ("page", "system", "year", "parameters", "measured", "seconds", "commit", "published")
+    body = [(e.page.stem, e.system, e.year, e.parameters, e.result, e.seconds, e.commit, e.published) for e in rows]
+    right = {"parameters", "seconds"}
+    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
+    align = lambda text, i: f"{text:>{widths[i]}}" if head[i] in right else f"{text:<{widths[i]}}"
+    return "\n".join("  ".join(align(text, i) for i, text in enumerate(line)).rstrip() for line in [head, *body])
+
+
+def markdown(rows: Iterable[Entry]) -> str:
+    """For the README."""
+    lines = [
+        "| system | year | parameters | data | measured | published | s | commit |",
+        "|---|---|--:|---|---|---|--:|---|",
+    ]
+    for e in rows:
+        cells = (f"[{e.system}]({e.page})", e.year, e.parameters, e.data, e.result, e.published, e.seconds, e.commit)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def refresh(folder: pathlib.Path, workdir: pathlib.Path, say: Callable[[str], None]) -> list[str]:
+    """Trains every page that can be trained here, one by one, and writes the results into the pages; those that failed.
+
+    What was trained in `workdir` before is not trained again; what was interrupted goes on.
+    """
+    rows, failed = [each for each in entries(folder) if not each.measured.startswith(UNTRAINED)], []
+    for each in rows:
+        command = [
+            sys.executable,
+            "-m",
+            "train",
+            "--config",
+            str(each.page),
+            "--workdir",
+            str(workdir / each.page.stem),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            failed.append(each.page.stem)
+        lines = (done.stderr if done.returncode else done.stdout).strip().split("\n")
+        say(f"{each.page.stem:<24} {lines[-1]}")
+    # Only now: a page that changes would make the next run one of uncommitted code.
+    for each in rows:
+        if each.page.stem not in failed:
+            rewrite(each, json.loads((workdir / each.page.stem / "record.json").read_text()))
+    return failed
+
+
+def measured(old: Entry, record: dict) -> str:
+    """The line of a finished run, in the metric that the page names."""
+    metric = old.measured.split()[0]
+    if metric not in record["metrics"]:
+        raise ValueError(f"{old.page} measures {metric!r}, and the run has {', '.join(record['metrics'])}")
+    commit = record["git_commit"][:7] + "+" * record["git_commit"].endswith("+")
+    return f"{metric} {record['metrics'][metric]:.4g}, {record['wall_seconds']:,.0f} s ({commit})"
+
+
+def rewrite(old: Entry, record: dict) -> None:
+    """Puts what was measured and counted into the page's docstring."""
+    text = old.page.read_text()
+    for name, value in (("Parameters", f"{record['params_total']:,}"), ("Measured", measured(old, record))):
+        text = re.sub(rf"^{name} +.*$", f"{name:<11} {value}", text, count=1, flags=re.MULTILINE)
+    old.page.write_text(text)
+
+
+def write_readme(rows: list[Entry]) -> None:
+    text = README.read_text()
+    start, end = (text.index(mark) for mark in MARKS)
+    README.write_text(f"{text[:start]}{MARKS[0]}\n{markdown(rows)}\n{text[end:]}")
