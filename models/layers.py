@@ -1,42 +1,46 @@
-"""Small parts that several networks share: activations and norms by name."""
+"""Small parts that several networks share; activations, initialisers and norms by name."""
 
-import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from models.activations import activation as activation
+from models.activations import choose as choose
+from models.activations import gelu as gelu
 from models.axes import batch_axis, draw, gathered, named
 
+Initializer = Callable[..., jax.Array]  # (key, shape, dtype) -> array
 
-def gelu(x: jax.Array) -> jax.Array:
-    """x times the normal CDF (Hendrycks & Gimpel 2016), by erf.
-
-    With `jax.nn.gelu`, which takes erfc, a GPT step on a CPU is 5 to 8 % longer.
-    """
-    return 0.5 * x * (1 + jax.lax.erf(x * math.sqrt(0.5)))
+EPSILON = 1e-5  # added to every variance that a norm divides by
 
 
-ACTIVATIONS: dict[str, Callable] = {
-    "relu": jax.nn.relu,
-    "gelu": gelu,
-    "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
-    "silu": jax.nn.silu,
-    "tanh": jax.nn.tanh,
-    "sigmoid": jax.nn.sigmoid,
+# Initialisers of a weight whose every output sums n inputs and every input goes to m outputs; a convolution counts
+# its window in both.  The "normal" ones are cut off at two standard deviations, their variance is as given.
+INITIALIZERS: dict[str, Initializer] = {
+    "zeros": nn.initializers.zeros,
+    "normal": nn.initializers.normal(1.0),  # variance 1, not cut off; with gain 0.02 that of Radford et al. 2018
+    "uniform": lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -1, 1),  # variance 1/3
+    "xavier_normal": nn.initializers.xavier_normal(),  # variance 2 / (n + m); Glorot & Bengio 2010
+    "xavier_uniform": nn.initializers.xavier_uniform(),  # the same, within ±√(6 / (n + m))
+    "he_normal": nn.initializers.he_normal(),  # variance 2 / n; He et al. 2015
+    "he_uniform": nn.initializers.he_uniform(),  # the same, within ±√(6 / n)
+    "lecun_normal": nn.initializers.lecun_normal(),  # variance 1 / n; LeCun et al. 1998; Flax's default
+    "lecun_uniform": nn.initializers.lecun_uniform(),  # the same, within ±√(3 / n)
+    "orthogonal": nn.initializers.orthogonal(),  # QᵀQ = 1, of the kernel as a matrix with m columns; Saxe et al. 2013
+}
+INITIALIZERS |= {
+    f"{also}_{shape}": INITIALIZERS[f"{name}_{shape}"]
+    for also, name in (("glorot", "xavier"), ("kaiming", "he"))
+    for shape in ("normal", "uniform")
 }
 
 
-def activation(name: str) -> Callable:
-    return choose("activation", name, ACTIVATIONS)
-
-
-def choose(what: str, name: str, choices: dict):
-    """`choices[name]`, or a sentence that says what there is."""
-    if name not in choices:
-        raise ValueError(f"{what}={name!r} is unknown; choose one of {', '.join(sorted(choices))}")
-    return choices[name]
+def initializer(name: str, gain: float = 1.0) -> Initializer:
+    """The initialiser, whose numbers are multiplied by `gain` (√2 suits ReLU where `orthogonal` or `lecun` do not)."""
+    init = choose("initializer", name, INITIALIZERS)
+    return init if gain == 1 else lambda *args, **keywords: gain * init(*args, **keywords)
 
 
 def flat_dot_general(x, w, dimensions, precision=None, preferred_element_type=None):
@@ -94,8 +98,38 @@ class Embed(nn.Module):
 def batch_norm(train: bool, name: str) -> nn.BatchNorm:
     """Ioffe & Szegedy 2015, with the running average of the reference ResNet (momentum 0.9, epsilon 1e-5)."""
     return nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, epsilon=1e-5, axis_name=batch_axis() if train else None, name=name
+        use_running_average=not train,
+        momentum=0.9,
+        epsilon=EPSILON,
+        axis_name=batch_axis() if train else None,
+        name=name,
     )
+
+
+def group_norm(name: str) -> Callable[[jax.Array], jax.Array]:
+    """Wu & He 2018: 32 groups of channels, or the next smaller power of two that leaves each two channels or more."""
+
+    def apply(x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        groups = next((g for g in (32, 16, 8, 4, 2) if channels % g == 0 and channels >= 2 * g), 1)
+        return nn.GroupNorm(num_groups=groups, epsilon=EPSILON, name=name)(x)
+
+    return apply
+
+
+# (train, name) -> the layer.  All subtract the mean and divide by the deviation, but "rms", then scale and shift.
+NORMS: dict[str, Callable[[bool, str], Callable[[jax.Array], jax.Array]]] = {
+    "batch": batch_norm,  # of each channel over the batch; Ioffe & Szegedy 2015
+    "layer": lambda train, name: nn.LayerNorm(epsilon=EPSILON, name=name),  # over the channels; Ba et al. 2016
+    "group": lambda train, name: group_norm(name),  # over some of the channels and all places of an image
+    "rms": lambda train, name: nn.RMSNorm(epsilon=EPSILON, name=name),  # x / √mean(x²) · scale; Zhang & Sennrich 2019
+    "none": lambda train, name: lambda x: x,
+}
+
+
+def norm(kind: str, train: bool, name: str) -> Callable[[jax.Array], jax.Array]:
+    """The normalisation called `kind`, as a submodule `name`, over inputs whose last axis is the channels."""
+    return choose("norm", kind, NORMS)(train, name)
 
 
 class Dropout(nn.Module):

@@ -61,7 +61,7 @@ MISTAKES = {
     "impossible dropout": ("--config.model.dropout=1.5", "dropout=1.5", "less than 1"),
     "context of the model": ("--config.data.context=64", "64 tokens", "context=32", "raise context"),
     "vocabulary of the model": ("--config.model.vocab=8", "8 outputs", "16 classes"),
-    "unknown activation": ("--config.model.activation=relux", "'relux'", "gelu, gelu_tanh, relu"),
+    "unknown activation": ("--config.model.activation=relux", "'relux'", "gelu, gelu_tanh", "relu"),
     "unknown data module": ("--config.data.name=syntetic:markov", "data.syntetic", "did you mean 'synthetic'"),
     "unknown data": ("--config.data.name=synthetic:markof", "no 'markof'", "did you mean 'markov'"),
     "unknown network": ("--config.model.name=gpt:GTP", "no 'GTP'", "did you mean 'GPT'"),

@@ -1,4 +1,8 @@
-"""Losses by name: what outputs cost against their targets, one value for each pair of numbers."""
+"""Losses by name: what outputs cost against their targets.
+
+LOSSES take two arrays of one shape and give one value for each pair of numbers, `supervised:regress` uses them.
+CLASS_LOSSES take scores [..., K] and classes [...] and give one value for each class, `supervised:classify` uses them.
+"""
 
 from collections.abc import Callable
 
@@ -6,18 +10,50 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from train.errors import suggest
+from train.errors import UserError, suggest
 
-Loss = Callable[[jax.Array, jax.Array], jax.Array]  # (outputs, targets), of one shape -> values of that shape
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def hinge(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    return jax.nn.relu(1 - outputs * targets)
+
+
+def class_hinge(scores: jax.Array, classes: jax.Array) -> jax.Array:
+    """max(0, 1 + the best score of another class - the class's own)."""
+    own = jax.nn.one_hot(classes, scores.shape[-1], dtype=bool)
+    best_other = jnp.where(own, -jnp.inf, scores).max(-1)
+    return jax.nn.relu(1 + best_other - jnp.where(own, scores, 0).sum(-1))
+
+
+def focal(scores: jax.Array, classes: jax.Array) -> jax.Array:
+    """Cross-entropy -log p weighed by (1 - p)²: what is already known counts little."""
+    cross_entropy = optax.losses.softmax_cross_entropy_with_integer_labels(scores, classes)
+    return cross_entropy * (1 - jnp.exp(-cross_entropy)) ** 2
+
 
 LOSSES: dict[str, Loss] = {
-    "mse": lambda outputs, targets: (outputs - targets) ** 2,
-    "mae": lambda outputs, targets: jnp.abs(outputs - targets),
-    "huber": optax.losses.huber_loss,
+    "mse": lambda outputs, targets: (outputs - targets) ** 2,  # e², e = output - target; Legendre 1805
+    "mae": lambda outputs, targets: jnp.abs(outputs - targets),  # |e|; Laplace 1774
+    "huber": optax.losses.huber_loss,  # e²/2, or |e| - 1/2 where |e| > 1; Huber 1964
+    "log_cosh": optax.losses.log_cosh,  # log cosh e
+    # Of two classes, the output being a score:
+    "binary_cross_entropy": optax.losses.sigmoid_binary_cross_entropy,  # -t log σ(o) - (1 - t) log σ(-o), t in 0 … 1
+    "hinge": hinge,  # max(0, 1 - t o), t = ±1; Cortes & Vapnik 1995
+    "squared_hinge": lambda outputs, targets: hinge(outputs, targets) ** 2,  # Lee & Mangasarian 2001
+}
+
+# Where the two classes of a target meet; an output above 0 stands for the upper one.
+BOUNDARIES = {"binary_cross_entropy": 0.5, "hinge": 0.0, "squared_hinge": 0.0}
+
+CLASS_LOSSES: dict[str, Loss] = {
+    "cross_entropy": optax.losses.softmax_cross_entropy_with_integer_labels,  # -log softmax(o)_t
+    "hinge": class_hinge,  # Crammer & Singer 2001
+    "focal": focal,  # Lin et al. 2017, γ = 2
 }
 
 
-def loss_by(name: str) -> Loss:
-    if name not in LOSSES:
-        raise ValueError(f"loss={name!r}{suggest(name, LOSSES)}")
-    return LOSSES[name]
+def loss_by(name: str, losses: dict[str, Loss] = LOSSES) -> Loss:
+    if name not in losses:
+        raise UserError(f"loss={name!r}{suggest(name, losses)}")
+    return losses[name]

@@ -1,9 +1,10 @@
-"""Optimizers by their optax name, with the parts that belong to no optimizer: rate, clipping, decay mask, averaging."""
+"""Optimizers by name, with the parts that belong to no optimizer: rate, clipping, penalties, decay mask, averaging."""
 
 import functools
+import importlib
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,13 +15,26 @@ from train.build import build, resolve
 from train.errors import UserError, suggest
 
 PLAYERS_NEED = "one optimizer for all parameters (config.optim.name), or one for each of the top-level groups"
+SOURCES = ("train.optimizers", "optax", "optax.contrib")  # where names are looked up, in this order
+OWN = {"clip": None, "decay": "matrices", "l1": 0.0, "l2": 0.0}  # what every optimizer may be given beside its own
+LEFT_OUT = {
+    "lbfgs": "it searches along a line, for which it needs the loss as a function",
+    "momo": "it needs the value of the loss",
+    "momo_adam": "it needs the value of the loss",
+    "dpsgd": "it needs the gradient of each example",
+    "noisy_sgd": "it needs a random key",
+    "schedule_free": "use schedule_free_sgd or schedule_free_adamw",
+    "optimistic_adam": "use optimistic_adam_v2",
+}
 
 
 def optimizer(spec: Mapping[str, Any], ema: float = 0.0) -> optax.GradientTransformationExtraArgs:
     """`spec` is one optimizer ({"name": "adamw", "learning_rate": …}), or one for each top-level group of parameters.
 
-    Beside the optax function's own arguments it may hold `clip` (global norm) and `decay` ("matrices" or "all": what
-    the function's weight decay acts on).  `ema` > 0 also keeps an average of the parameters, which evaluation uses.
+    Names are those of train/optimizers.py, optax and optax.contrib.  Beside the function's own arguments a spec may
+    hold `l1` and `l2` (penalties, whose gradients are added first), `clip` (global norm) and `decay` ("matrices" or
+    "all": what penalties and the function's weight decay act on).
+    `ema` > 0 also keeps an average of the parameters, which evaluation uses.
     """
     if "name" in spec:
         tx = one(spec, "optim")
@@ -35,44 +49,85 @@ def optimizer(spec: Mapping[str, Any], ema: float = 0.0) -> optax.GradientTransf
 
 def one(spec: Mapping[str, Any], key: str) -> optax.GradientTransformationExtraArgs:
     kwargs = {k: v for k, v in spec.items() if v is not None}
-    clip, decay = kwargs.pop("clip", None), kwargs.pop("decay", "matrices")
+    own = {name: kwargs.pop(name, default) for name, default in OWN.items()}
+    name = kwargs.get("name", "")
     if "learning_rate" not in kwargs:
         raise UserError(f"config.{key} has no learning_rate; set config.{key}.learning_rate")
-    name = kwargs.get("name", "")
+    if name in LEFT_OUT:
+        raise UserError(f"config.{key}.name={name!r} does not go with the one train step: {LEFT_OUT[name]}")
     if name not in optimizers():
-        raise UserError(f"config.{key}.name={name!r} is no optimizer of optax{suggest(name, optimizers())}")
-    choices = {"matrices": decay_matrices, "all": None}
-    if decay not in choices:
-        raise UserError(f"config.{key}.decay={decay!r}{suggest(decay, choices)}")
-    if clip is not None and not clip > 0:
-        raise UserError(f"config.{key}.clip={clip} is a norm; use a number above 0, or leave it unset")
-    peak = kwargs["learning_rate"]
-    if not (isinstance(peak, int | float) and 0 <= peak < math.inf):
-        raise UserError(f"config.{key}.learning_rate={peak} is a step's length; use a finite number, 0 or more")
-    given = decay_mask(name, choices[decay])
-    make = lambda learning_rate: build("optax", {**kwargs, "learning_rate": learning_rate}, key, **given)
-    base = make(peak)  # also checks the arguments, before anything is compiled
+        raise UserError(f"config.{key}.name={name!r} is no optimizer{suggest(name, optimizers())}")
+    rates = {k: v for k, v in kwargs.items() if k.endswith("learning_rate")}
+    mask = check(own, rates, key)
+    package = optimizers()[name]
+    given = masks(resolve(package, name), mask)
+    if kwargs.get("weight_decay") and mask and not given:
+        raise UserError(f"config.{key}.weight_decay: {name} decays all parameters alike; set config.{key}.decay=all")
+    make = lambda rates: build(package, {**kwargs, **rates}, key, **given)
+    base = make(rates)  # also checks the arguments, before anything is compiled
 
     def update(grads, state, params=None, *, rate=1.0, **extra):
         del extra
         # optax builds an optimizer from numbers; a traced number makes the schedule an input of the compiled step.
-        return make(peak * rate).update(grads, state, params)
+        return make({k: peak * rate for k, peak in rates.items()}).update(grads, state, params)
 
-    tx = optax.GradientTransformationExtraArgs(base.init, update)
-    return optax.chain(optax.clip_by_global_norm(clip), tx) if clip else tx
+    parts = [optax.GradientTransformationExtraArgs(base.init, update)]
+    if own["clip"]:
+        parts.insert(0, optax.clip_by_global_norm(own["clip"]))
+    if own["l1"] or own["l2"]:
+        parts.insert(0, penalty(own["l1"], own["l2"], mask))
+    return optax.chain(*parts) if len(parts) > 1 else parts[0]
+
+
+def check(own: Mapping[str, Any], rates: Mapping[str, Any], key: str) -> Callable | None:
+    """Refuses what cannot be; the mask that `decay` names."""
+    choices = {"matrices": decay_matrices, "all": None}
+    if own["decay"] not in choices:
+        raise UserError(f"config.{key}.decay={own['decay']!r}{suggest(own['decay'], choices)}")
+    is_number = lambda value: isinstance(value, int | float) and 0 <= value < math.inf
+    if own["clip"] is not None and not (isinstance(own["clip"], int | float) and own["clip"] > 0):
+        raise UserError(f"config.{key}.clip={own['clip']} is a norm; use a number above 0, or leave it unset")
+    for name in ("l1", "l2"):
+        if not is_number(own[name]):
+            raise UserError(f"config.{key}.{name}={own[name]} weighs a penalty; use a finite number, 0 (off) or more")
+    for name, peak in rates.items():
+        if not is_number(peak):
+            raise UserError(f"config.{key}.{name}={peak} is a step's length; use a finite number, 0 or more")
+    return choices[own["decay"]]
 
 
 @functools.cache
-def optimizers() -> list[str]:
-    """What a config may name: the functions of optax that take a learning rate."""
-    functions = {n: f for n, f in vars(optax).items() if inspect.isfunction(f) and not n.startswith(("_", "scale_by"))}
-    return [name for name, f in functions.items() if "learning_rate" in inspect.signature(f).parameters]
+def optimizers() -> dict[str, str]:
+    """What a config may name, and the package that has it: functions that take a learning rate."""
+    found = {}
+    for package in reversed(SOURCES):
+        for name, f in vars(importlib.import_module(package)).items():
+            is_function = inspect.isfunction(f) or isinstance(f, functools.partial)
+            if is_function and not name.startswith(("_", "scale_by")) and name not in LEFT_OUT:
+                found |= {name: package} if "learning_rate" in inspect.signature(f).parameters else {}
+    return found
 
 
-def decay_mask(name: str, mask: Any) -> dict[str, Any]:
-    """The argument by which optax's `name` hears what decays: some decay without being asked to."""
-    takes = inspect.signature(resolve("optax", name)).parameters
-    return {argument: mask for argument in ("mask", "weight_decay_mask") if mask and argument in takes}
+def masks(function: Callable, decays: Callable | None) -> dict[str, Any]:
+    """The arguments by which `function` hears what decays (some do so unasked), and what Muon orthogonalises."""
+    takes = inspect.signature(function).parameters
+    given = {argument: decays for argument in ("mask", "weight_decay_mask") if decays and argument in takes}
+    shapes = "muon_weight_dimension_numbers"
+    return given | ({shapes: hidden_matrices} if shapes in takes else {})
+
+
+def hidden_matrices(params: Any) -> Any:
+    """What Muon orthogonalises: matrices that are no embedding (Jordan et al. 2024); AdamW does the rest."""
+    flat, tree = jax.tree_util.tree_flatten_with_path(params)
+    is_hidden = lambda path, leaf: leaf.ndim == 2 and path[-1].key not in ("scale", "bias", "embedding")
+    dimensions = optax.contrib.MuonDimensionNumbers()
+    return jax.tree.unflatten(tree, [dimensions if is_hidden(path, leaf) else None for path, leaf in flat])
+
+
+def penalty(l1: float, l2: float, mask: Callable | None) -> optax.GradientTransformation:
+    """Adds the gradient of l1 Σ|w| + ½ l2 Σw² (Tibshirani 1996, Hoerl & Kennard 1970), which the loss does not show."""
+    add = lambda grads, params: jax.tree.map(lambda g, w: g + l1 * jnp.sign(w) + l2 * w, grads, params)
+    return optax.masked(optax.stateless(add), mask) if mask else optax.stateless(add)
 
 
 def decay_matrices(params: Any) -> Any:
@@ -104,7 +159,10 @@ def averaged(tx: optax.GradientTransformationExtraArgs, decay: float) -> optax.G
     """Exponential moving average of the parameters after each update (Polyak & Juditsky 1992)."""
 
     def init(params):
-        return Averaged(tx.init(params), jax.tree.map(jnp.copy, params))
+        inner = tx.init(params)
+        if schedule_free_states(inner):
+            raise UserError(f"config.ema={decay}: schedule_free keeps an average of its own; set config.ema=0")
+        return Averaged(inner, jax.tree.map(jnp.copy, params))
 
     def update(grads, state, params=None, **extra):
         updates, inner = tx.update(grads, state.inner, params, **extra)
@@ -116,7 +174,19 @@ def averaged(tx: optax.GradientTransformationExtraArgs, decay: float) -> optax.G
 
 def evaluation_params(params: Any, opt_state: optax.OptState) -> Any:
     """What a run is judged by: the average where one is kept, else the parameters themselves."""
-    return opt_state.ema if isinstance(opt_state, Averaged) else params
+    if isinstance(opt_state, Averaged):
+        return opt_state.ema
+    is_other_players = lambda z: isinstance(z, optax.MaskedNode)
+    for state in schedule_free_states(opt_state):
+        average = lambda z, y, b1=state.b1: y if is_other_players(z) else (y - (1 - b1) * z) / b1
+        params = jax.tree.map(average, state.z, params, is_leaf=is_other_players)
+    return params
+
+
+def schedule_free_states(opt_state: optax.OptState) -> list[optax.contrib.ScheduleFreeState]:
+    """Of one optimizer, or of several players."""
+    is_one = lambda state: isinstance(state, optax.contrib.ScheduleFreeState)
+    return [state for state in jax.tree.leaves(opt_state, is_leaf=is_one) if is_one(state)]
 
 
 def learning_rates(optim: Mapping[str, Any]) -> dict[str, float]:

@@ -39,6 +39,26 @@ def linear(steps: int, warmup: int = 0, floor: float = 0.0) -> Schedule:
     return warmed(lambda t: 1 - (1 - floor) * min(t, 1.0), steps, warmup)
 
 
+def polynomial(steps: int, power: float, warmup: int = 0, floor: float = 0.0) -> Schedule:
+    """Falls to `floor` as (1 - t)^power (Chen et al. 2016 with 0.9); `linear` is power 1."""
+    return warmed(lambda t: floor + (1 - floor) * (1 - min(t, 1.0)) ** power, steps, warmup)
+
+
+def exponential(steps: int, floor: float, warmup: int = 0) -> Schedule:
+    """The same factor at every step, which leads to `floor` at the end."""
+    if not 0 < floor <= 1:
+        raise UserError(f"config.schedule.floor={floor} is what the last step is multiplied by; use 0 < floor <= 1")
+    return warmed(lambda t: floor ** min(t, 1.0), steps, warmup)
+
+
+def cosine_restarts(steps: int, cycles: int, warmup: int = 0, floor: float = 0.0) -> Schedule:
+    """`cycles` cosines of equal length, each from the peak to `floor` (Loshchilov & Hutter 2016, SGDR)."""
+    if cycles < 1:
+        raise UserError(f"config.schedule.cycles={cycles}; use 1 or more")
+    phase = lambda t: t * cycles % 1 if t < 1 else 1.0
+    return warmed(lambda t: floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * phase(t))), steps, warmup)
+
+
 def wsd(steps: int, warmup: int = 0, decay: float = 0.2, floor: float = 0.0) -> Schedule:
     """Warmup, stable, then linear decay over the last `decay` of the run (Hu et al. 2024, MiniCPM)."""
     if not 0 < decay <= 1:

@@ -4,45 +4,54 @@ import jax.numpy as jnp
 import optax
 
 from models.api import Model
-from train.losses import loss_by
+from train.errors import UserError
+from train.losses import BOUNDARIES, CLASS_LOSSES, loss_by
 from train.metrics import mean
 from train.step import Task
 
 
-def classify(model: Model, classes: int, label_smoothing: float = 0.0) -> Task:
+def classify(model: Model, classes: int, label_smoothing: float = 0.0, loss: str = "cross_entropy") -> Task:
     """Cross-entropy of `y` [B], or of every token `y` [B, L], given `x`.  `mask` (as `y`, or [B]) says what counts.
 
+    `loss` is another of CLASS_LOSSES (train/losses.py), for `y` of classes alone.
     `y` holds classes, or of a mixed batch (train/augment.py) float32 probabilities with one axis more.
     `classes` is the data's: a target beyond the network's outputs would silently become a NaN, so it is refused.
     With smoothing s the target is (1 - s) one-hot + s / outputs (Szegedy et al. 2015); evaluation never smooths.
     """
+    value = loss_by(loss, CLASS_LOSSES)
+    if label_smoothing and loss != "cross_entropy":
+        raise UserError(f"label_smoothing={label_smoothing} is for the loss cross_entropy, not for {loss}; set it to 0")
 
     def init(key, batch):
         return model.init(key, batch["x"])
 
-    def loss(params, state, batch, key, train):
+    def scalar(params, state, batch, key, train):
         logits, state = model.apply(params, state, batch["x"], key=key, train=train)
         if logits.shape[-1] < classes:
             raise ValueError(f"the network has {logits.shape[-1]} outputs and the data {classes} classes")
-        if jnp.issubdtype(batch["y"].dtype, jnp.floating):
+        if not jnp.issubdtype(batch["y"].dtype, jnp.floating):
+            values, target = value(logits, batch["y"]), batch["y"]
+        elif loss == "cross_entropy":
             values, target = optax.losses.softmax_cross_entropy(logits, batch["y"]), batch["y"].argmax(-1)
         else:
-            values, target = optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"]), batch["y"]
+            raise ValueError(
+                f"the loss {loss} is of one class for each y, and y holds probabilities; use cross_entropy"
+            )
         if train and label_smoothing:
             uniform = optax.losses.softmax_cross_entropy(logits, jnp.full_like(logits, 1 / logits.shape[-1]))
             values = (1 - label_smoothing) * values + label_smoothing * uniform
-        correct = (logits.argmax(-1) == target).astype(jnp.float32)
-        return masked_mean(values, {"accuracy": correct}, batch, state)
+        return masked_mean(values, {"accuracy": accurate(logits.argmax(-1), target)}, batch, state)
 
-    return Task(init, loss)
+    return Task(init, scalar)
 
 
 def regress(model: Model, loss: str = "mse") -> Task:
     """Mean over all numbers of `loss` (train/losses.py) between the outputs for `x` and `y`, both float32 [B, ...].
 
-    `mask` is [B], or has the first axes of `y`.
+    `mask` is [B], or has the first axes of `y`.  Losses of two classes (0 and 1 for `binary_cross_entropy`, ±1 for
+    `hinge`) also give the accuracy of the outputs' signs.
     """
-    value = loss_by(loss)
+    value, boundary = loss_by(loss), BOUNDARIES.get(loss)
 
     def init(key, batch):
         return model.init(key, batch["x"])
@@ -51,9 +60,14 @@ def regress(model: Model, loss: str = "mse") -> Task:
         outputs, state = model.apply(params, state, batch["x"], key=key, train=train)
         if outputs.shape != batch["y"].shape:
             raise ValueError(f"the network's outputs are {list(outputs.shape)}, its targets {list(batch['y'].shape)}")
-        return masked_mean(value(outputs, batch["y"]), {}, batch, state)
+        correct = {} if boundary is None else {"accuracy": accurate(outputs > 0, batch["y"] > boundary)}
+        return masked_mean(value(outputs, batch["y"]), correct, batch, state)
 
     return Task(init, scalar)
+
+
+def accurate(said, true):
+    return (said == true).astype(jnp.float32)
 
 
 def masked_mean(values, metrics, batch, state):
