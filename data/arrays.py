@@ -69,7 +69,7 @@ def _write(folder: Path, split: str, records: Any, x: str, y: str, size: int) ->
 
 
 def _row(record: dict[str, Any], x: str, y: str, size: int) -> dict[str, np.ndarray]:
-    row = {"x": _sized(np.asarray(record[x]), size)}
+    row = {"x": sized(np.asarray(record[x]), size)}
     return {**row, "y": _target(record[y])} if y else row
 
 
@@ -78,7 +78,7 @@ def _target(value: Any) -> np.ndarray:
     return value.astype(np.int32 if np.issubdtype(value.dtype, np.integer) else np.float32)
 
 
-def _sized(image: np.ndarray, size: int) -> np.ndarray:
+def sized(image: np.ndarray, size: int) -> np.ndarray:
     """uint8 [H, W, C] -> uint8 [size, size, C], the middle square of it."""
     if size == 0:
         return image

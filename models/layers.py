@@ -1,5 +1,7 @@
 """Small parts that several networks share; activations, initialisers and norms by name."""
 
+import functools
+import math
 from collections.abc import Callable
 
 import jax
@@ -146,3 +148,58 @@ class Dropout(nn.Module):
             return x
         kept = draw(jax.random.bernoulli, self.make_rng("dropout"), x.shape, p=1 - self.rate)
         return jnp.where(kept, x / (1 - self.rate), jnp.zeros_like(x))
+
+
+def conv(
+    features: int,
+    kernel: int | tuple[int, ...],
+    strides: int | tuple[int, ...] = 1,
+    *,
+    padding: int | str | None = None,
+    groups: int = 1,
+    dilation: int | tuple[int, ...] = 1,
+    use_bias: bool = True,
+    kernel_init: Callable = nn.linear.default_kernel_init,
+    name: str | None = None,
+) -> nn.Conv:
+    """The convolution of all networks; an int stands for both axes of an image, a tuple has one number an axis.
+
+    `padding` is zeros on each side, kernel // 2 unless told: the outputs of an odd kernel then have the size of the
+    inputs, divided by the stride and rounded up.  "SAME", "VALID" and "CAUSAL" are Flax's.
+    """
+    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
+    if padding is None:
+        spread = (dilation,) * len(kernel) if isinstance(dilation, int) else dilation
+        padding = [(d * (k - 1) // 2,) * 2 for k, d in zip(kernel, spread, strict=True)]
+    return nn.Conv(
+        features, kernel, strides, padding, kernel_dilation=dilation, feature_group_count=groups, use_bias=use_bias,
+        kernel_init=kernel_init, name=name,
+    )  # fmt: skip
+
+
+def max_pool(x: jax.Array, size: int, stride: int, padding: int | str = 0) -> jax.Array:
+    """The largest of every `size` × `size` window, [B, H, W, C]; `padding` pixels around, or "SAME": rounded up.
+
+    Along one axis, then along the other, as the maximum of strided slices: the gradient of `nn.max_pool` takes 3 to 10
+    times as long on a CPU (scripts/bench_zoo.py).  Numbers that are equally large share it.
+    """
+    for axis in (1, 2):
+        pixels = x.shape[axis]
+        low = high = padding
+        if isinstance(padding, str):
+            outputs = -(-pixels // stride)
+            missing = max((outputs - 1) * stride + size - pixels, 0)
+            low, high = missing // 2, missing - missing // 2
+        widths = [(low, high, 0) if i == axis else (0, 0, 0) for i in range(4)]
+        x = jax.lax.pad(x, jnp.asarray(-jnp.inf, x.dtype), widths)
+        last = (x.shape[axis] - size) // stride * stride
+        windows = [jax.lax.slice_in_dim(x, i, i + last + 1, stride, axis) for i in range(size)]
+        x = functools.reduce(jnp.maximum, windows)
+    return x
+
+
+def local_response_norm(x: jax.Array) -> jax.Array:
+    """Divides by (2 + 1e-4 Σ x²)^0.75, the sum over the maps at most two away (Krizhevsky et al. 2012, section 3.3)."""
+    maps = x.shape[-1]
+    squares = jnp.pad(x**2, [(0, 0)] * (x.ndim - 1) + [(2, 2)])
+    return x * (2 + 1e-4 * sum(squares[..., i : i + maps] for i in range(5))) ** -0.75

@@ -1,43 +1,102 @@
-"""Residual network for small images (He, Zhang, Ren & Sun 2015, section 4.2): 6n + 2 layers in three stages."""
+"""Residual networks (He, Zhang, Ren & Sun 2015, "Deep residual learning"; 2016, "Identity mappings", pre-activation).
+
+A shortcut is the identity, or a 1 × 1 projection where the shape changes (option B of the first paper).
+"""
 
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import batch_norm
+from models.layers import batch_norm, choose, conv, max_pool
+
+Images = Float[Array, "batch h w c"]
+
+# Blocks a stage, and the kind of block, by the number of layers (table 1 of the first paper).
+DEPTHS = {
+    18: ((2, 2, 2, 2), "basic"),
+    34: ((3, 4, 6, 3), "basic"),
+    50: ((3, 4, 6, 3), "bottleneck"),
+    101: ((3, 4, 23, 3), "bottleneck"),
+    152: ((3, 8, 36, 3), "bottleneck"),
+}
+# (outputs over `features`, kernel, whether it takes the block's stride) of a block's convolutions.  The bottleneck's
+# stride is in its 3 × 3, as in torchvision; the paper's is in the 1 × 1 before, which skips three of four inputs.
+CONVOLUTIONS = {
+    "basic": ((1, 3, True), (1, 3, False)),
+    "bottleneck": ((1, 1, False), (1, 3, True), (4, 1, False)),
+}
 
 
 class Block(nn.Module):
-    """Two 3 × 3 convolutions and a shortcut: identity, or a strided projection where the shape changes."""
+    """Two or three convolutions and a shortcut around them.
+
+    `order` says where norm and ReLU stand: "post", after each convolution (the last ReLU after the sum), or "pre",
+    before it, so that nothing but sums lies between a block's input and the end.
+    """
 
     features: int
     stride: int = 1
+    kind: str = "basic"
+    order: str = "post"
 
     @nn.compact
-    def __call__(self, x: Float[Array, "batch h w c"], *, train: bool) -> Float[Array, "batch h2 w2 features"]:
-        strides = (self.stride, self.stride)
-        y = nn.Conv(self.features, (3, 3), strides, use_bias=False, name="conv1")(x)
-        y = nn.relu(batch_norm(train, "norm1")(y))
-        y = nn.Conv(self.features, (3, 3), use_bias=False, name="conv2")(y)
-        y = batch_norm(train, "norm2")(y)
+    def __call__(self, x: Images, *, train: bool) -> Images:
+        layers = choose("block", self.kind, CONVOLUTIONS)
+        norm = lambda y, name: batch_norm(train, name)(y)
+        pre = self.order == "pre"
+        y = first = nn.relu(norm(x, "norm1")) if pre else x
+        for i, (times, kernel, strided) in enumerate(layers, 1):
+            stride = self.stride if strided else 1
+            y = conv(times * self.features, kernel, stride, use_bias=False, name=f"conv{i}")(y)
+            if pre and i < len(layers):
+                y = nn.relu(norm(y, f"norm{i + 1}"))
+            elif not pre:
+                y = norm(y, f"norm{i}")
+                y = nn.relu(y) if i < len(layers) else y
         if x.shape != y.shape:
-            x = nn.Conv(self.features, (1, 1), strides, use_bias=False, name="project")(x)
-            x = batch_norm(train, "norm_project")(x)
-        return nn.relu(x + y)
+            x = conv(y.shape[-1], 1, self.stride, use_bias=False, name="project")(first)
+            x = x if pre else norm(x, "norm_project")
+        return x + y if pre else nn.relu(x + y)
 
 
 class ResNet(nn.Module):
-    """`blocks` blocks a stage at widths `width`, 2 `width`, 4 `width`; blocks=3, width=16 is the paper's ResNet-20."""
+    """`blocks` blocks in each stage, at widths `width`, 2 `width`, …; as an int, in each of three stages.
+
+    The default is the first paper's ResNet-20 for CIFAR: 6 `blocks` + 2 layers.  `stem` is what comes first: "small",
+    a 3 × 3 convolution, or "large", a 7 × 7 of stride 2 and a max-pool of stride 2.
+    """
 
     classes: int
-    blocks: int = 3
+    blocks: int | tuple[int, ...] = 3
     width: int = 16
+    block: str = "basic"
+    order: str = "post"
+    stem: str = "small"
 
     @nn.compact
-    def __call__(self, x: Float[Array, "batch h w c"], *, train: bool = False) -> Float[Array, "batch classes"]:
-        x = nn.Conv(self.width, (3, 3), use_bias=False, name="stem")(x)
-        x = nn.relu(batch_norm(train, "norm_stem")(x))
-        for stage in range(3):
-            for i in range(self.blocks):
+    def __call__(self, x: Images, *, train: bool = False) -> Float[Array, "batch classes"]:
+        order = choose("order", self.order, {"post": "post", "pre": "pre"})
+        kernel, stride = choose("stem", self.stem, {"small": (3, 1), "large": (7, 2)})
+        x = conv(self.width, kernel, stride, use_bias=False, name="stem")(x)
+        if order == "post":
+            x = nn.relu(batch_norm(train, "norm_stem")(x))
+        if self.stem == "large":
+            x = max_pool(x, 3, 2, padding=1)
+        stages = (self.blocks,) * 3 if isinstance(self.blocks, int) else self.blocks
+        for stage, blocks in enumerate(stages):
+            for i in range(blocks):
                 stride = 2 if stage > 0 and i == 0 else 1
-                x = Block(self.width * 2**stage, stride, name=f"stage{stage}_block{i}")(x, train=train)
+                block = Block(self.width * 2**stage, stride, self.block, order, name=f"stage{stage}_block{i}")
+                x = block(x, train=train)
+        if order == "pre":
+            x = nn.relu(batch_norm(train, "norm_last")(x))
         return nn.Dense(self.classes, name="logits")(x.mean(axis=(1, 2)))
+
+
+def imagenet(
+    classes: int = 1000, *, depth: int = 50, width: int = 64, order: str = "post", stem: str = "large"
+) -> ResNet:
+    """ResNet-18, 34, 50, 101 or 152, for images of 224 × 224; stem="small" is for those of 32 × 32."""
+    if depth not in DEPTHS:
+        raise ValueError(f"depth={depth} is unknown; choose one of {', '.join(map(str, DEPTHS))}")
+    blocks, block = DEPTHS[depth]
+    return ResNet(classes, blocks, width, block, order, stem)

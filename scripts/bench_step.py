@@ -21,6 +21,7 @@ import time
 
 SIZES = {"layers": 4, "heads": 4, "width": 128, "context": 64, "batch": 12, "vocab": 65}
 STEPS = 10
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 def main() -> None:
@@ -31,32 +32,40 @@ def main() -> None:
     options = flags.parse_args()
     if options.serve:
         return serve()
-    root = pathlib.Path(__file__).parents[1]
     sizes = [f"--{name}={size}" for name, size in {**SIZES, "threads": os.cpu_count()}.items()]
     sides = {"isoflop": [sys.executable, __file__, "--serve"]}
     if options.torch:
-        sides["torch"] = [options.torch, str(root / "scripts" / "torch_gpt.py"), *sizes]
+        sides["torch"] = [options.torch, str(ROOT / "scripts" / "torch_gpt.py"), *sizes]
+    compare(sides, options.rounds, STEPS)
+
+
+def compare(sides: dict[str, list[str]], rounds: int, steps: int) -> None:
+    """Prints the seconds a step of each command in `sides`, and the ratio of the first to the second.
+
+    A command makes as many steps as each line of its input says and prints their seconds, after a line with its name.
+    """
     start = lambda command: subprocess.Popen(
-        command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, text=True,
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     servers = {name: start(command) for name, command in sides.items()}
     versions = {name: read(server) for name, server in servers.items()}
-    rounds: dict[str, list[float]] = {name: [] for name in servers}
-    for i in range(options.rounds + 1):
+    measured: dict[str, list[float]] = {name: [] for name in servers}
+    for i in range(rounds + 1):
         for name, server in servers.items():
-            server.stdin.write(f"{STEPS}\n")
+            server.stdin.write(f"{steps}\n")
             server.stdin.flush()
             seconds = statistics.median(read(server))
             if i:  # the first round warms up
-                rounds[name].append(seconds)
-    for name, seconds in rounds.items():
+                measured[name].append(seconds)
+    for name, seconds in measured.items():
         best, middle = min(seconds) * 1e3, statistics.median(seconds) * 1e3
         print(f"{versions[name]:<24} median {middle:6.1f} ms   best round {best:6.1f} ms   {len(seconds)} rounds")
         servers[name].stdin.close()
-    if options.torch:
-        ratios = [a / b for a, b in zip(rounds["isoflop"], rounds["torch"], strict=True)]
-        print(f"isoflop / torch          median {statistics.median(ratios):.2f}")
+        servers[name].wait()
+    if len(sides) == 2:
+        ratios = [a / b for a, b in zip(*measured.values(), strict=True)]
+        print(f"{' / '.join(sides):<24} median {statistics.median(ratios):.2f}")
 
 
 def read(server):
@@ -64,11 +73,15 @@ def read(server):
 
 
 def serve() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        bare = Bare(load("configs/shakespeare_gpt.py", pathlib.Path(folder)))
+    answer(bare)
+
+
+def answer(bare: "Bare") -> None:
     """For each number read from stdin, makes as many steps and prints their seconds."""
     import jax
 
-    with tempfile.TemporaryDirectory() as folder:
-        bare = Bare(load("configs/shakespeare_gpt.py", pathlib.Path(folder)))
     print(json.dumps(f"isoflop, jax {jax.__version__}"), flush=True)
     for line in sys.stdin:
         print(json.dumps([bare.seconds(1) for _ in range(int(line))]), flush=True)

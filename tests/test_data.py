@@ -285,7 +285,7 @@ def test_random_images_pose_for_sets_that_are_not_here():
 def test_images_of_different_sizes_are_cropped_and_scaled():
     image = np.zeros((40, 60, 3), np.uint8)
     image[:, 10:50] = 255
-    assert (arrays._sized(image, 16) == 255).all()
+    assert (arrays.sized(image, 16) == 255).all()
 
 
 # Synthetic.
