@@ -17,11 +17,11 @@ from configs.base import base
 def get_config():
     config = base()
     config.steps = 5000
-    config.batch_size = 128
+    config.batch_size = 512
     config.log_every = 500
     config.data.update(name="neurons:curve")
-    config.model.update(name="mlp:MLP", classes=1, width=64, layers=1, activation="sigmoid")
+    config.model.update(name="mlp:MLP", classes=1, width=64, layers=1, activation="sigmoid", bias_initializer="uniform")
     config.task.update(name="supervised:regress")
-    config.optim.update(name="adam", learning_rate=0.03)
+    config.optim.update(name="adam", learning_rate=0.01)
     config.schedule.update(name="cosine", warmup=100)
     return config

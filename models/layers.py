@@ -1,7 +1,6 @@
 """Small parts that several networks share; activations, initialisers and norms by name."""
 
 import functools
-import math
 from collections.abc import Callable
 
 import jax

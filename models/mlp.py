@@ -11,7 +11,8 @@ class MLP(nn.Module):
     """`layers` hidden layers of `width` units, on inputs of any shape: dense, norm, activation, dropout.
 
     Names are those of models/activations.py and models/layers.py.  Where the activation is a gate, the dense layer has
-    2 `width` units, of which it makes `width`.  `gain` multiplies the weights that hidden layers start with.
+    2 `width` units, of which it makes `width`.  `initializer`, times `gain`, is of the hidden layers' weights, and
+    `bias_initializer` of their biases.  With `residual` each hidden layer but the first is added to its input.
     """
 
     classes: int
@@ -22,14 +23,17 @@ class MLP(nn.Module):
     norm: str = "none"
     initializer: str = "lecun_normal"
     gain: float = 1.0
+    bias_initializer: str = "zeros"
+    residual: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch *features"], *, train: bool = False) -> Float[Array, "batch classes"]:
         x = x.reshape(len(x), -1)
         act, units = activation(self.activation), units_before(self.activation, self.width)
-        init = initializer(self.initializer, self.gain)
+        init, bias_init = initializer(self.initializer, self.gain), initializer(self.bias_initializer)
         for i in range(self.layers):
-            x = nn.Dense(units, kernel_init=init, name=f"hidden_{i}")(x)
-            x = act(norm(self.norm, train, f"norm_{i}")(x))
-            x = Dropout(self.dropout)(x, train)
+            y = nn.Dense(units, kernel_init=init, bias_init=bias_init, name=f"hidden_{i}")(x)
+            y = act(norm(self.norm, train, f"norm_{i}")(y))
+            y = Dropout(self.dropout)(y, train)
+            x = x + y if self.residual and i > 0 else y
         return nn.Dense(self.classes, name="logits")(x)

@@ -1,4 +1,4 @@
-"""The pictures of docs/classics.md: gradients that vanish, widths that approximate, memories that fade, filters that see.
+"""The pictures of docs/classics.md: gradients that vanish, widths that approximate, memories that fade, filters.
 
     uv run python -m scripts.plot_classics [FIGURE ...] [--runs runs/zoo] [--out docs/classics]
 
@@ -135,7 +135,7 @@ def approximated(activation: str, width: int) -> np.ndarray:
 
 
 def memory(runs: pathlib.Path) -> Figure:
-    """How much the output of the adding problem depends on the input so many steps before, before and after training."""
+    """How much the output of the adding problem depends on an input so many steps back, before and after training."""
     figure, (ax,) = panels(1, 6.0)
     for cell, colour in zip(CELLS, COLOURS, strict=False):
         workdir = runs / f"adding_{cell}"
