@@ -30,6 +30,14 @@ SHAPES = {
     "constant": ({}, lambda step, warmup: 1.0),
     "cosine": ({"floor": 0.1}, lambda s, w: 0.55 + 0.45 * math.cos(math.pi * (s - w) / (STEPS - w))),
     "linear": ({"floor": 0.1}, lambda s, w: np.interp(s, [w, STEPS], [1, 0.1])),
+    "polynomial": ({"power": 0.9, "floor": 0.1}, lambda s, w: 0.1 + 0.9 * ((STEPS - s) / (STEPS - w)) ** 0.9),
+    "exponential": ({"floor": 0.01}, lambda s, w: math.exp(math.log(0.01) / (STEPS - w)) ** (s - w)),
+    "cosine_restarts": (
+        {"cycles": 4, "floor": 0.1},
+        lambda s, w: (
+            0.55 + 0.45 * math.cos(math.pi * ((s - w) % ((STEPS - w) / 4) * 4 / (STEPS - w) if s < STEPS else 1))
+        ),
+    ),
     "wsd": (
         {"decay": 0.25, "floor": 0.1},
         lambda s, w: np.interp(s, [w, STEPS - 0.25 * (STEPS - w), STEPS], [1, 1, 0.1]),
@@ -65,6 +73,13 @@ def test_schedule_is_its_formula(name, warmup):
     [
         ("cosine", {"floor": 0.1}, optax.cosine_decay_schedule(1.0, STEPS, alpha=0.1)),
         ("linear", {"floor": 0.1}, optax.linear_schedule(1.0, 0.1, STEPS)),
+        ("polynomial", {"power": 2.0, "floor": 0.1}, optax.polynomial_schedule(1.0, 0.1, 2.0, STEPS)),
+        ("exponential", {"floor": 0.01}, optax.exponential_decay(1.0, STEPS, 0.01)),
+        (
+            "cosine_restarts",
+            {"cycles": 2},
+            optax.join_schedules([optax.cosine_decay_schedule(1.0, STEPS // 2)] * 2, [STEPS // 2]),
+        ),
         ("step", {"at": (0.5, 0.75)}, optax.piecewise_constant_schedule(1.0, {50: 0.1, 75: 0.1})),
         (
             "wsd",
@@ -80,8 +95,10 @@ def test_schedule_is_optaxs(name, options, theirs):
 
 
 def test_floors_are_reached_and_kept():
-    for name in ("cosine", "linear", "wsd"):
-        schedule = build("train.schedules", {"name": name, "floor": 0.1, "warmup": 5}, "schedule", steps=STEPS)
+    more = {"polynomial": {"power": 2.0}, "cosine_restarts": {"cycles": 3}}
+    for name in ("cosine", "linear", "wsd", "polynomial", "exponential", "cosine_restarts"):
+        spec = {"name": name, "floor": 0.1, "warmup": 5, **more.get(name, {})}
+        schedule = build("train.schedules", spec, "schedule", steps=STEPS)
         assert schedule(STEPS) == pytest.approx(0.1)
         assert schedule(2 * STEPS) == pytest.approx(0.1)
 
@@ -93,6 +110,8 @@ def test_floors_are_reached_and_kept():
         ({"name": "cosine", "warmup": -1}, r"warmup=-1 does not fit"),
         ({"name": "wsd", "decay": 0.0}, r"decay=0.0 is the fraction of the run that decays"),
         ({"name": "wsd", "decay": 1.5}, r"decay=1.5 is the fraction"),
+        ({"name": "exponential", "floor": 0.0}, r"floor=0.0 is what the last step is multiplied by; use 0 < floor"),
+        ({"name": "cosine_restarts", "cycles": 0}, r"config.schedule.cycles=0; use 1 or more"),
         ({"name": "step"}, r"config.schedule needs at"),
         ({"name": "inverse_sqrt"}, r"config.schedule needs warmup"),
         ({"name": "cosin"}, r"did you mean 'cosine'"),

@@ -32,8 +32,9 @@ def shampoo(
 ) -> optax.GradientTransformationExtraArgs:
     """Hᵢ ← Hᵢ + G₍ᵢ₎ G₍ᵢ₎ᵀ, W ← W - η G ×₁ H₁^(-1/2k) … ×ₖ Hₖ^(-1/2k), H₀ = ε (Gupta, Koren & Singer 2018).
 
-    For a matrix: W - η L^(-1/4) G R^(-1/4).  Roots are taken anew every `interval` steps, the first included.  An axis
-    longer than `max_dim`, and that of a vector, has the diagonal of H alone: of a vector it is AdaGrad.
+    For a matrix: W - η L^(-1/4) G R^(-1/4).  Roots are taken anew every `interval` steps, and in each of the first
+    `interval`, since the sums of a few gradients say nothing of other directions.  An axis longer than `max_dim`, and
+    that of a vector, has the diagonal of H alone: for a vector this is AdaGrad.
     `momentum` sums up the preconditioned steps; `weight_decay` is decoupled.
     """
     return optax.chain(
@@ -56,7 +57,8 @@ def scale_by_shampoo(eps: float, interval: int, max_dim: int) -> optax.GradientT
         del params
         sums = jax.tree.map(lambda g, h: second_moments(g, h, 1.0, 1.0), grads, state.sums)
         root = lambda g, h: tuple(inverse_root(x, 2 * g.ndim, eps) for x in h)
-        roots = jax.lax.cond(state.count % interval == 0, lambda: jax.tree.map(root, grads, sums), lambda: state.roots)
+        due = (state.count < interval) | (state.count % interval == 0)
+        roots = jax.lax.cond(due, lambda: jax.tree.map(root, grads, sums), lambda: state.roots)
         updates = jax.tree.map(along_axes, grads, roots)
         return updates, ShampooState(optax.safe_increment(state.count), sums, roots)
 
@@ -140,7 +142,7 @@ def along_axes(g: jax.Array, factors: Axes) -> jax.Array:
     """G ×₁ F₁ … ×ₖ Fₖ; a vector stands for a diagonal matrix, nothing for the identity."""
     for i, f in enumerate(factors):
         if f is not None and f.ndim == 1:
-            g = g * f.reshape(-1, *[1] * (g.ndim - i - 1))
+            g = g * f.reshape([-1 if j == i else 1 for j in range(g.ndim)])
         elif f is not None:
             g = jnp.moveaxis(jnp.tensordot(f, g, (1, i)), 0, i)
     return g
