@@ -1,24 +1,28 @@
 """U-Net (Ronneberger, Fischer & Brox 2015): every pixel's class, from its surroundings at all scales."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import choose
+from models.layers import batch_norm, choose
 
 
 class UNet(nn.Module):
     """`depth` halvings from `width` features, doubled at each; width=64, depth=4 is the paper's.
 
     padding="VALID", as in the paper, gives logits of the pixels whose whole surroundings are in the image (388 × 388
-    of 572 × 572); "SAME" pads with zeros and gives all.  Without the paper's dropout.
+    of 572 × 572); "SAME" pads with zeros and gives all.  norm="batch" normalises before each ReLU, which the paper does
+    not; its dropout is left out.
     """
 
     classes: int
     width: int = 64
     depth: int = 4
     padding: str = "SAME"
+    norm: str = "none"
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch h w c"], *, train: bool = False) -> Float[Array, "batch h2 w2 classes"]:
@@ -26,10 +30,14 @@ class UNet(nn.Module):
         conv = lambda features, size, name: nn.Conv(
             features, (size, size), padding=padding, kernel_init=nn.initializers.he_normal(), name=name
         )
+        norm = choose(
+            "norm", self.norm, {"none": lambda name: lambda x: x, "batch": functools.partial(batch_norm, train)}
+        )
 
         def twice(x, features, name):
-            x = nn.relu(conv(features, 3, f"{name}_conv1")(x))
-            return nn.relu(conv(features, 3, f"{name}_conv2")(x))
+            for i in (1, 2):
+                x = nn.relu(norm(f"{name}_norm{i}")(conv(features, 3, f"{name}_conv{i}")(x)))
+            return x
 
         kept = []
         for i in range(self.depth):

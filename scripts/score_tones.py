@@ -4,7 +4,7 @@
 
 unigram   the entropy of the training samples' own distribution
 Markov    a table of successors, counted, with add-α smoothing (the α of a few that suits the held-out clips best)
-linear    the last `order` samples, decoded, times least-squares coefficients; Gaussian error around that, in mu-law steps
+linear    the last `order` samples, decoded, times least-squares coefficients; around that a Gaussian, in mu-law steps
 bound     what one would pay who knew the sines exactly, and not the noise: no predictor has a lower expected loss
 """
 
@@ -50,7 +50,7 @@ def markov(dataset: Dataset) -> float:
 
 
 def linear(dataset: Dataset, order: int) -> float:
-    """Least squares on the training clips; each of the first `order` places has coefficients and deviation of its own."""
+    """Least squares on the training clips; the first `order` places have coefficients and deviations of their own."""
     (x, y), (valid_x, valid_y) = pairs(dataset.train), pairs(dataset.valid)
     vocab, length = dataset.classes, x.shape[1]
     losses = np.zeros(valid_y.shape)

@@ -40,7 +40,7 @@ def segment(model: Model, classes: int) -> Task:
 
 
 def overlaps(guess: jax.Array, y: jax.Array, mask: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:
-    """Pixels that both, and that either of two segmentations [B, H, W] call each class: float32 [K], [K]."""
+    """Pixels that both, and that either of two segmentations [B, H, W] call each class: [K], exact up to 2 ** 24."""
     counted = mask.reshape(*mask.shape, *[1] * (y.ndim + 1 - mask.ndim))
     a, b = jax.nn.one_hot(guess, classes) * counted, jax.nn.one_hot(y, classes)
     both = (a * b).sum((0, 1, 2))
