@@ -30,7 +30,17 @@ SMALL = {
         "vocab": 256,
         "side": 16,
     },
-    "model": {"vocab": 256, "context": 16, "layers": 1, "heads": 2, "width": 16, "hidden": 16, "blocks": 1},
+    "model": {
+        "vocab": 256,
+        "context": 16,
+        "layers": 1,
+        "heads": 2,
+        "width": 16,
+        "hidden": 16,
+        "blocks": 1,
+        "depth": 2,
+        "cycles": 1,
+    },
 }
 
 
