@@ -7,7 +7,7 @@ The best constant has a loss of 1/6; adding_lstm, adding_gru and adding_rnn diff
 System      Elman's recurrent network, 1990
 Parameters  4,353
 Data        adding problem, 100 steps
-Published   fails (Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016)
+Published   stays at the loss of a constant (Arjovsky et al. 2016)
 Measured    never trained here
 """
 

@@ -5,7 +5,7 @@ python -m train --config configs/shakespeare_lstm.py --config.data.path=input.tx
 Every window begins with an empty state.  `python -m train.sample --workdir runs/shakespeare_lstm` writes from it.
 
 System      LSTM, 1997
-Parameters  558,785
+Parameters  558,657
 Data        tiny Shakespeare
 Published   nothing comparable
 Measured    never trained here
