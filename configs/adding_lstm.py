@@ -20,7 +20,7 @@ def get_config():
     config.batch_size = 64
     config.log_every = 100
     config.data.update(name="sequences:adding", length=100)
-    config.model.update(name="rnn:SequenceModel", cell="lstm", width=64, outputs=1, head="last")
+    config.model.update(name="rnn:SequenceModel", cell="lstm", width=64, outputs=1, head="last", recurrent="uniform")
     config.task.update(name="supervised:regress", loss="mse")
     config.optim.update(name="adam", learning_rate=5e-3, clip=1.0)
     config.schedule.update(name="cosine", warmup=100)

@@ -2,7 +2,7 @@
 
 python -m train --config configs/copy_lstm.py --workdir runs/copy_lstm
 
-Gates that begin by keeping the state for 1 to 120 steps make the difference ("chrono", Tallec & Ollivier 2018):
+Gates that begin by keeping the state for 2 to 120 steps make the difference ("chrono", Tallec & Ollivier 2018):
 `--config.model.memory=0` stays near the baseline.
 
 System      LSTM with chrono initialisation, 2018

@@ -17,10 +17,24 @@ from models.recurrent import CELLS, State, recur
 DIRECTIONS = {"forward": (False,), "both": (False, True)}
 
 
+def rotations(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Float[Array, "h g"]:
+    """For each gate an orthogonal matrix, which neither shrinks nor grows what it is applied to (Saxe et al. 2013)."""
+    H, G = shape
+    keys = jax.random.split(key, G // H)
+    return jnp.concatenate([nn.initializers.orthogonal()(k, (H, H), dtype) for k in keys], axis=1)
+
+
+# Where the weights from output to gates start; "uniform" is within ± 1/√H, as torch has it: it shrinks, to about 0.6.
+RECURRENT = {
+    "orthogonal": rotations,
+    "uniform": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
+}
+
+
 class Layer(nn.Module):
     """One layer in one direction, time first.  The products of all inputs with their weights are one, before the scan.
 
-    `memory` > 0 starts gated cells so that they keep their state for 1 … `memory` steps (Tallec & Ollivier 2018,
+    `memory` > 0 starts gated cells so that they keep their state for 2 … `memory` steps (Tallec & Ollivier 2018,
     "chrono"); 0 starts an LSTM's forget gate with bias 1 (Gers et al. 2000; Jozefowicz et al. 2015).
     """
 
@@ -28,6 +42,7 @@ class Layer(nn.Module):
     width: int
     reverse: bool = False
     memory: int = 0
+    recurrent: str = "orthogonal"
 
     @nn.compact
     def __call__(self, x_LBF: Float[Array, "l b f"], state: State | None) -> tuple[Float[Array, "l b h"], State]:
@@ -36,7 +51,7 @@ class Layer(nn.Module):
             raise ValueError(f"memory={self.memory}: {self.cell!r} has no gate to keep its state; use 'lstm' or 'gru'")
         B, F = x_LBF.shape[1:]
         w_FG = self.param("input", nn.initializers.lecun_normal(), (F, cell.gates * H))
-        w_HG = self.param("recurrent", self.orthogonal, (H, cell.gates * H))
+        w_HG = self.param("recurrent", choose("recurrent", self.recurrent, RECURRENT), (H, cell.gates * H))
         b_G = self.param("bias", self.remembering, (cell.gates * H,))
         x_LBG = jax.lax.dot_general(x_LBF, w_FG, (((2,), (0,)), ((), ())))
         if cell.input_bias:
@@ -44,12 +59,6 @@ class Layer(nn.Module):
         if state is None:
             state = (constrain(jnp.zeros((B, H), x_LBG.dtype), "batch", None),) * cell.parts
         return recur(cell.step, self.reverse, w_HG, b_G, x_LBG, state)
-
-    def orthogonal(self, key: jax.Array, shape: tuple[int, int]) -> jax.Array:
-        """For each gate a rotation, which neither shrinks nor grows what it is applied to (Saxe et al. 2013)."""
-        H, G = shape
-        keys = jax.random.split(key, G // H)
-        return jnp.concatenate([nn.initializers.orthogonal()(k, (H, H)) for k in keys], axis=1)
 
     def remembering(self, key: jax.Array, shape: tuple[int]) -> jax.Array:
         """Zeros, but for the gates that say how long the state is kept."""
@@ -77,6 +86,7 @@ class Recurrent(nn.Module):
     direction: str = "forward"
     dropout: float = 0.0
     memory: int = 0
+    recurrent: str = "orthogonal"
 
     @nn.compact
     def __call__(
@@ -91,7 +101,7 @@ class Recurrent(nn.Module):
             outputs = []
             for reverse in directions:
                 name = f"{'backward' if reverse else 'forward'}_{i}"
-                layer = Layer(self.cell, self.width, reverse, self.memory, name=name)
+                layer = Layer(self.cell, self.width, reverse, self.memory, self.recurrent, name=name)
                 h_LBH, state = layer(x_LBF, next(given, None))
                 outputs.append(h_LBH)
                 after.append(state)
@@ -117,6 +127,7 @@ class SequenceModel(nn.Module):
     head: str = "every"
     dropout: float = 0.0
     memory: int = 0
+    recurrent: str = "orthogonal"
 
     @nn.compact
     def __call__(
@@ -127,9 +138,8 @@ class SequenceModel(nn.Module):
         if self.vocab:
             x = Embed(self.vocab, self.width, nn.initializers.normal(1.0), ("vocab", "embed"), name="token_embed")(x)
             x = Dropout(self.dropout)(x, train)
-        stack = Recurrent(
-            self.cell, self.width, self.layers, self.direction, self.dropout, self.memory, name="recurrent"
-        )
+        options = {name: getattr(self, name) for name in ("direction", "dropout", "memory", "recurrent")}
+        stack = Recurrent(self.cell, self.width, self.layers, **options, name="recurrent")
         h, states = stack(x, cache, train=train)
         if self.head == "last":
             h = jnp.concatenate([state[0] for state in states[-len(DIRECTIONS[self.direction]) :]], axis=-1)

@@ -32,7 +32,6 @@ SMALL = {
         "length": 16,
         "blanks": 8,
         "lookback": 16,
-        "horizon": 8,
         "rows": 200,
     },
     "model": {"vocab": 256, "context": 16, "layers": 1, "heads": 2, "width": 16, "hidden": 16, "blocks": 1},

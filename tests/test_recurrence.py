@@ -239,6 +239,7 @@ def test_padding_behind_a_text_changes_nothing():
         ({"cell": "ltsm"}, "floats", r"cell='ltsm' is unknown; choose one of gru, lstm, rnn, rnn_relu"),
         ({"head": "first"}, "floats", r"head='first' is unknown; choose one of every, last"),
         ({"direction": "backward"}, "floats", r"direction='backward' is unknown; choose one of both, forward"),
+        ({"recurrent": "zeros"}, "floats", r"recurrent='zeros' is unknown; choose one of orthogonal, uniform"),
         ({"width": 0}, "floats", r"width=0; use 1 or more"),
         ({"vocab": VOCAB}, "floats", r"inputs are float32\[2, 5, 3\] and vocab=6; numbers need vocab=0"),
         ({}, "tokens", r"inputs are int32\[2, 5\] and vocab=0; tokens need vocab="),
