@@ -29,6 +29,10 @@ SMALL = {
         "valid": 64,
         "vocab": 256,
         "side": 16,
+        "length": 16,
+        "blanks": 8,
+        "lookback": 16,
+        "rows": 200,
     },
     "model": {
         "vocab": 256,
@@ -54,8 +58,10 @@ def small(page: pathlib.Path, folder: pathlib.Path) -> ConfigDict:
     elif config.data.name == "arrays:columns":
         config.data.name = "random:like"
     if "path" in config.data:
-        file = folder / "input.txt"
-        file.write_text("".join(chr(32 + i * i % 60) for i in range(3000)))
+        table = config.data.name == "series:table"
+        file = folder / ("input.csv" if table else "input.txt")
+        rows = [f"hour,{config.data.get('target')}", *(f"h{i},{i * i % 24}" for i in range(300))]
+        file.write_text("\n".join(rows) if table else "".join(chr(32 + i * i % 60) for i in range(3000)))
         config.data.path = str(file)
     return config
 

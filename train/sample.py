@@ -54,13 +54,14 @@ def sample(workdir: pathlib.Path, prompt: str, *, tokens: int, temperature: floa
     if tokenizer is None or not hasattr(network, "empty_cache"):
         raise UserError(f"{workdir} holds {config.model.get('name', 'a game of networks')}, which writes no text")
     params, _ = restore(workdir, experiment)
+    prompt_ids = [int(i) for i in tokenizer.encode(prompt.encode())]
     ids = continue_text(
         from_linen(network, config.precision),
         params,
         network.empty_cache(1),
-        [int(i) for i in tokenizer.encode(prompt.encode())],
+        prompt_ids,
         jax.random.key(seed),
-        context=config.model.context,
+        context=config.model.get("context", len(prompt_ids) + tokens),  # a recurrent state has no end
         tokens=tokens,
         temperature=temperature,
     )

@@ -1,0 +1,29 @@
+"""An LSTM on the copy task: ten symbols, to be repeated after a hundred blanks.
+
+python -m train --config configs/copy_lstm.py --workdir runs/copy_lstm
+
+Gates that begin by keeping the state for 2 to 120 steps make the difference ("chrono", Tallec & Ollivier 2018):
+`--config.model.memory=0` stays near the baseline.
+
+System      LSTM with chrono initialisation, 2018
+Parameters  34,314
+Data        copy task, 100 blanks
+Published   loss near 0 (Tallec & Ollivier 2018, 500 blanks)
+Measured    never trained here
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 3000
+    config.batch_size = 64
+    config.log_every = 100
+    config.data.update(name="sequences:copying", blanks=100)
+    config.model.update(name="rnn:SequenceModel", cell="lstm", width=64, vocab=10, outputs=10, memory=120)
+    config.task.update(name="supervised:classify")
+    config.optim.update(name="adam", learning_rate=5e-3, clip=1.0)
+    config.schedule.update(name="cosine", warmup=100)
+    config.eval.every = 500
+    return config

@@ -1,0 +1,152 @@
+"""Forecasting: windows of a series of numbers, and the numbers that follow.  L lookback, F columns, H horizon."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from data import cache
+from data.source import Batch, Dataset
+
+
+def table(
+    path: str,
+    *,
+    target: str,
+    lookback: int,
+    horizon: int,
+    season: int = 24,
+    inputs: str = "all",
+    level: str = "mean",
+    rows: int = 0,
+    train: float = 0.6,
+    valid: float = 0.2,
+) -> Dataset:
+    """A CSV file with a header, one row a step of time, the oldest first; columns that hold no numbers are left out.
+
+    `inputs` are "all" columns, `target` first, or only the "target".  The first `train` of the rows is trained on, the
+    last `valid` is held out, what lies between is left for choices; `rows` > 0 reads only so many.  Numbers are
+    standardised by mean and standard deviation of the training rows, in which errors are measured too.  With `level`
+    "last" a window, and what follows, is counted from its last step instead of the mean (NLinear, Zeng et al. 2022):
+    errors stay what they are, and a level that was never trained on is none.
+    """
+    columns = read(Path(path).expanduser())
+    if target not in columns:
+        raise ValueError(f"target={target!r} is no column of numbers in {path!r}; choose one of {', '.join(columns)}")
+    if inputs not in ("all", "target"):
+        raise ValueError(f"inputs={inputs!r}; choose 'all' columns or 'target'")
+    names = [target, *(name for name in columns if name != target and inputs == "all")]
+    series = np.stack([columns[name] for name in names], axis=1)
+    return forecasting(series[: rows or None], lookback, horizon, season, level, train, valid)
+
+
+def seasonal(
+    *,
+    lookback: int,
+    horizon: int,
+    season: int = 24,
+    level: str = "mean",
+    noise: float = 0.3,
+    steps: int = 10_000,
+    train: float = 0.6,
+    valid: float = 0.2,
+    seed: int = 0,
+) -> Dataset:
+    """A pattern of `season` Gaussian numbers, again and again, with independent Gaussian noise.
+
+    No forecast has a lower expected squared error than noise², before standardising; the value of a season before
+    has twice that.
+    """
+    rng = np.random.default_rng(seed)
+    pattern = rng.standard_normal(season)
+    series = np.resize(pattern, steps) + noise * rng.standard_normal(steps)
+    return forecasting(series[:, None], lookback, horizon, season, level, train, valid)
+
+
+def forecasting(
+    series_TF: Float64[np.ndarray, "T F"],
+    lookback: int,
+    horizon: int,
+    season: int,
+    level: str,
+    train: float,
+    valid: float,
+) -> Dataset:
+    """Windows from every step; the first column is forecast.  No held-out target is in any training window."""
+    if min(lookback, horizon, season) < 1 or min(train, valid) <= 0 or train + valid > 1:
+        raise ValueError(
+            f"{lookback=}, {horizon=}, {season=} must be 1 or more, and {train=} and {valid=} parts of 1 in all"
+        )
+    if level not in ("mean", "last"):
+        raise ValueError(f"level={level!r}; choose 'mean', of the training rows, or 'last', the window's last step")
+    past, T = max(lookback, season), len(series_TF)
+    cut, start = int(train * T), T - int(valid * T)
+    if cut < past + horizon or T - start < horizon:
+        raise ValueError(
+            f"{T} rows are too few: the training part has {cut} and the held-out {T - start}, windows {past + horizon}"
+        )
+    mean, deviation = series_TF[:cut].mean(0), series_TF[:cut].std(0)
+    standard = ((series_TF - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
+    halves = {
+        "train": Forecasts(standard[:cut], lookback, horizon, season, level),
+        # The steps before the held-out part are inputs of its first windows, and targets of none.
+        "valid": Forecasts(standard[max(0, start - past) :], lookback, horizon, season, level),
+    }
+    return Dataset(
+        **halves,
+        classes=0,
+        unit="example",
+        per_record=1,
+        unique=len(halves["train"]),  # they overlap: about one new number a window
+        fingerprint=cache.fingerprint({split: half.series_TF for split, half in halves.items()}),
+    )
+
+
+class Forecasts:
+    """x float32 [L, F], y float32 [H] of the first column, and `naive` float32 [H]: its values whole seasons before."""
+
+    def __init__(
+        self, series_TF: Float32[np.ndarray, "T F"], lookback: int, horizon: int, season: int, level: str = "mean"
+    ):
+        self.series_TF, self.lookback, self.horizon, self.season = series_TF, lookback, horizon, season
+        self.level, self.past = level, max(lookback, season)
+
+    def __len__(self) -> int:
+        return len(self.series_TF) - self.past - self.horizon + 1
+
+    def gather(self, ids: Int64[np.ndarray, " B"]) -> Batch:
+        now, ahead = ids[:, None] + self.past, np.arange(self.horizon)
+        origin_B1F = self.series_TF[now - 1] * np.float32(self.level == "last")
+        target, origin_B1 = self.series_TF[:, 0], origin_B1F[..., 0]
+        return {
+            "x": self.series_TF[now + np.arange(-self.lookback, 0)] - origin_B1F,
+            "y": target[now + ahead] - origin_B1,
+            "naive": target[now + ahead % self.season - self.season] - origin_B1,
+        }
+
+
+def read(path: Path) -> dict[str, Float64[np.ndarray, " T"]]:
+    """The columns of numbers."""
+    if not path.is_file():
+        raise ValueError(f"no table at {str(path)!r}: data.path is relative to where you run, {Path.cwd()}")
+    with path.open(newline="") as file:
+        header, *lines = list(csv.reader(file)) or [[]]
+    if not lines or any(len(line) != len(header) for line in lines):
+        raise ValueError(f"{str(path)!r} is no table: it needs a header, and rows of {len(header)} values each")
+    columns = dict(zip(header, zip(*lines, strict=True), strict=True))
+    return {name: numbers(name, values) for name, values in columns.items() if is_number(values[0])}
+
+
+def numbers(name: str, values: tuple[str, ...]) -> Float64[np.ndarray, " T"]:
+    for row, value in enumerate(values, 2):
+        if not is_number(value):
+            raise ValueError(f"column {name!r} begins with a number and holds {value!r} in line {row}; fill or drop it")
+    return np.array(values, np.float64)
+
+
+def is_number(value: str) -> bool:
+    try:
+        return bool(np.isfinite(float(value)))
+    except ValueError:
+        return False

@@ -1,0 +1,107 @@
+"""Recurrent cells, and one scan over time for all of them.
+
+Shapes: L length, B batch, H width of the state, G gates × H.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+State = tuple[jax.Array, ...]  # arrays [B, H]; the first is the cell's output
+
+
+class Cell(NamedTuple):
+    """`step(state, x_BG, r_BG)` is the next state; x is the input's product with its weights, r the output's with its.
+
+    The biases stand in r.  A cell with `input_bias` has another set of them in x.
+    """
+
+    step: Callable[[State, jax.Array, jax.Array], State]
+    gates: int  # blocks of width H in x and r
+    parts: int = 1  # arrays in the state
+    input_bias: bool = False
+    keep: int | None = None  # the gate that keeps the state where it is near 1
+    keep_bias: float = 0.0  # where that gate's bias starts
+    write: int | None = None  # the gate that lets the input in, where that is another one
+
+
+def elman(activation: Callable[[jax.Array], jax.Array]) -> Callable[[State, jax.Array, jax.Array], State]:
+    """h' = activation(x + r) (Elman 1990)."""
+    return lambda state, x_BH, r_BH: (activation(x_BH + r_BH),)
+
+
+def lstm(state: State, x_BG: jax.Array, r_BG: jax.Array) -> State:
+    """c' = f c + i g, h' = o tanh(c'); gates i, f, g, o (Hochreiter & Schmidhuber 1997; f: Gers et al. 2000)."""
+    _, c_BH = state
+    i, f, g, o = jnp.split(x_BG + r_BG, 4, axis=-1)
+    c_BH = jax.nn.sigmoid(f) * c_BH + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(c_BH), c_BH
+
+
+def gru(state: State, x_BG: jax.Array, r_BG: jax.Array) -> State:
+    """h' = z h + (1 - z) n with n = tanh(x_n + reset · r_n); gates reset, z, n (Cho et al. 2014).
+
+    The variant of cuDNN, PyTorch and Keras: the reset gate acts after the product of h with its weights, not before
+    (Cho et al. 2014, arXiv:1406.1078v1), so that all gates are one product.  It needs the two sets of biases.
+    """
+    (h_BH,) = state
+    (x_reset, x_z, x_n), (r_reset, r_z, r_n) = jnp.split(x_BG, 3, axis=-1), jnp.split(r_BG, 3, axis=-1)
+    z = jax.nn.sigmoid(x_z + r_z)
+    n = jnp.tanh(x_n + jax.nn.sigmoid(x_reset + r_reset) * r_n)
+    return (z * h_BH + (1 - z) * n,)
+
+
+CELLS = {
+    "rnn": Cell(elman(jnp.tanh), gates=1),
+    "rnn_relu": Cell(elman(jax.nn.relu), gates=1),
+    "lstm": Cell(lstm, gates=4, parts=2, keep=1, keep_bias=1.0, write=0),
+    "gru": Cell(gru, gates=3, input_bias=True, keep=1),
+}
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def recur(
+    step: Callable,
+    reverse: bool,
+    w_HG: Float[Array, "h g"],
+    b_G: Float[Array, " g"],
+    x_LBG: Float[Array, "l b g"],
+    first: State,
+) -> tuple[Float[Array, "l b h"], State]:
+    """The outputs of all steps and the state after the last; with `reverse`, from the last step to the first.
+
+    Its gradient is that of the scan, but the weights' is one product over all steps after the loop: autodiff of a scan
+    adds up a product a step.  Derivatives forward (`jax.jvp`) it has none.
+    """
+    return recur_forward(step, reverse, w_HG, b_G, x_LBG, first)[0]
+
+
+def recur_forward(step: Callable, reverse: bool, w_HG: jax.Array, b_G: jax.Array, x_LBG: jax.Array, first: State):
+    def one(state: State, x_BG: jax.Array):
+        r_BG = state[0] @ w_HG + b_G[None]
+        after, pullback = jax.vjp(step, state, x_BG, r_BG)
+        return after, (state[0], after[0], pullback)
+
+    last, (before_LBH, h_LBH, pullbacks) = jax.lax.scan(one, first, x_LBG, reverse=reverse)
+    return (h_LBH, last), (w_HG, before_LBH, pullbacks)
+
+
+def recur_backward(step: Callable, reverse: bool, saved: Any, gradient: Any):
+    w_HG, before_LBH, pullbacks = saved
+    dh_LBH, d_last = gradient
+
+    def one(d_state: State, inputs: Any):
+        pullback, dh_BH = inputs
+        d_state, dx_BG, dr_BG = pullback((d_state[0] + dh_BH, *d_state[1:]))
+        return (d_state[0] + dr_BG @ w_HG.T, *d_state[1:]), (dx_BG, dr_BG)
+
+    d_first, (dx_LBG, dr_LBG) = jax.lax.scan(one, d_last, (pullbacks, dh_LBH), reverse=not reverse)
+    dw_HG = jax.lax.dot_general(before_LBH, dr_LBG, (((0, 1), (0, 1)), ((), ())))
+    return dw_HG, dr_LBG.sum((0, 1)), dx_LBG, d_first
+
+
+recur.defvjp(recur_forward, recur_backward)

@@ -1,0 +1,30 @@
+"""Forecasts, judged beside the simplest one."""
+
+import jax.numpy as jnp
+
+from models.api import Model
+from train.losses import loss_by
+from train.step import Task
+from train.tasks.supervised import masked_mean
+
+
+def forecast(model: Model, loss: str = "mse") -> Task:
+    """Mean of `loss` (train/losses.py) between the outputs for `x` and `y`, both float32 [B, H]; with it `mae`.
+
+    `naive` and `naive_mae` are the same of the forecast `batch["naive"]` [B, H] that the data brings, such as the
+    values of a season before: a network is worth what it is below them.
+    """
+    value = loss_by(loss)
+
+    def init(key, batch):
+        return model.init(key, batch["x"])
+
+    def scalar(params, state, batch, key, train):
+        outputs, state = model.apply(params, state, batch["x"], key=key, train=train)
+        y, naive = batch["y"], batch["naive"]
+        if outputs.shape != y.shape:
+            raise ValueError(f"the network's outputs are {list(outputs.shape)}, its targets {list(y.shape)}")
+        metrics = {"mae": jnp.abs(outputs - y), "naive": value(naive, y), "naive_mae": jnp.abs(naive - y)}
+        return masked_mean(value(outputs, y), metrics, batch, state)
+
+    return Task(init, scalar)
