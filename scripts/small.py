@@ -42,7 +42,7 @@ SMALL = {
         "width": 16,
         "hidden": 16,
         "blocks": 1,
-        "depth": 2,
+        "depth": 1,
         "cycles": 1,
     },
 }
