@@ -21,7 +21,7 @@ def get_config():
     config.steps = 1200
     config.batch_size = 16
     config.data.update(name="scenes:detect", side=64, train=4000, valid=500)
-    config.model.update(name="detector:Detector", classes=3, boxes=2, width=16, depth=3)
+    config.model.update(name="detector:Detector", classes=3, boxes=2, width=16, halvings=3)
     config.task.update(name="detect:detect")
     config.optim.update(name="adamw", learning_rate=4e-3, weight_decay=0.05)
     config.schedule.update(name="cosine", warmup=50)

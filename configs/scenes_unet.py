@@ -19,7 +19,7 @@ def get_config():
     config.steps = 600
     config.batch_size = 8
     config.data.update(name="scenes:segment", side=64, train=2000, valid=500)
-    config.model.update(name="unet:UNet", classes=4, width=8, depth=3, norm="batch")
+    config.model.update(name="unet:UNet", classes=4, width=8, halvings=3, norm="batch")
     config.task.update(name="segment:segment")
     config.optim.update(name="adamw", learning_rate=4e-3, weight_decay=0.01)
     config.schedule.update(name="cosine", warmup=50)
