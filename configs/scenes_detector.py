@@ -4,13 +4,14 @@ python -m train --config configs/scenes_detector.py --workdir runs/scenes_detect
 python -m scripts.score_detector --workdir runs/scenes_detector
 
 `iou` is that of objects and the boxes that answer for them, missed ones and false alarms left out; the second command
-counts those: mean average precision.
+counts those: mAP@0.5 is 0.848 on 500 scenes (ellipse 0.854, rectangle 0.857, triangle 0.832; b4c8f83).  The seconds are
+of a machine busy with other things; 90 of its two CPUs' were ours.
 
 System      One-shot detector (YOLO), 2016
 Parameters  147,965
 Data        generated scenes, 64 × 64
 Published   nothing comparable
-Measured    iou
+Measured    iou 0.7702, 228 s (b4c8f83)
 """
 
 from configs.base import base

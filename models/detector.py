@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import batch_norm
+from models.layers import batch_norm, conv
 
 
 class Cells(NamedTuple):
@@ -35,18 +35,18 @@ class Detector(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch h w c"], *, train: bool = False) -> Cells:
-        def conv(x, features, stride, name):
-            x = nn.Conv(features, (3, 3), (stride, stride), use_bias=False, name=name)(x)
+        def block(x, features, stride, name):
+            x = conv(features, 3, stride, use_bias=False, name=name)(x)
             return nn.leaky_relu(batch_norm(train, f"{name}_norm")(x), 0.1)
 
         for i in range(self.halvings):
-            x = conv(x, self.width * 2**i, 2, f"stage{i}_halve")
-            x = conv(x, self.width * 2**i, 1, f"stage{i}_conv")
-        x = conv(x, self.width * 2**self.halvings, 1, "head")
+            x = block(x, self.width * 2**i, 2, f"stage{i}_halve")
+            x = block(x, self.width * 2**i, 1, f"stage{i}_conv")
+        x = block(x, self.width * 2**self.halvings, 1, "head")
         # Boxes begin in the middle of their cell, a quarter of the image wide: without width none overlaps an object.
-        place = nn.Conv(4 * self.boxes, (1, 1), bias_init=nn.initializers.constant(0.5), name="place")(x)
-        confidence = nn.Conv(self.boxes, (1, 1), name="confidence")(x)
-        classes = nn.Conv(self.classes, (1, 1), name="classes")(x)
+        place = conv(4 * self.boxes, 1, name="place")(x) + 0.5
+        confidence = conv(self.boxes, 1, name="confidence")(x)
+        classes = conv(self.classes, 1, name="classes")(x)
         return Cells(place.reshape(*place.shape[:-1], self.boxes, 4), confidence, classes)
 
 

@@ -1,13 +1,11 @@
 """U-Net (Ronneberger, Fischer & Brox 2015): every pixel's class, from its surroundings at all scales."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import batch_norm, choose
+from models.layers import choose, conv, max_pool, norm
 
 
 class UNet(nn.Module):
@@ -27,28 +25,27 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "batch h w c"], *, train: bool = False) -> Float[Array, "batch h2 w2 classes"]:
         padding = choose("padding", self.padding, {"SAME": "SAME", "VALID": "VALID"})
-        conv = lambda features, size, name: nn.Conv(
-            features, (size, size), padding=padding, kernel_init=nn.initializers.he_normal(), name=name
-        )
-        norm = choose(
-            "norm", self.norm, {"none": lambda name: lambda x: x, "batch": functools.partial(batch_norm, train)}
-        )
+        he = nn.initializers.he_normal()
 
         def twice(x, features, name):
             for i in (1, 2):
-                x = nn.relu(norm(f"{name}_norm{i}")(conv(features, 3, f"{name}_conv{i}")(x)))
+                # Batch norm takes a bias away again, and would leave it a gradient of nothing but rounding.
+                x = conv(
+                    features, 3, padding=padding, use_bias=self.norm == "none", kernel_init=he, name=f"{name}_conv{i}"
+                )(x)
+                x = nn.relu(norm(self.norm, train, f"{name}_norm{i}")(x))
             return x
 
         kept = []
         for i in range(self.halvings):
             x = twice(x, self.width * 2**i, f"down{i}")
             kept.append(x)
-            x = nn.max_pool(halvable(x), (2, 2), (2, 2))
+            x = max_pool(halvable(x), 2, 2)
         x = twice(x, self.width * 2**self.halvings, "bottom")
         for i in reversed(range(self.halvings)):
             x = nn.ConvTranspose(self.width * 2**i, (2, 2), (2, 2), name=f"up{i}")(x)
             x = twice(jnp.concatenate([centre(kept[i], *x.shape[1:3]), x], axis=-1), self.width * 2**i, f"join{i}")
-        return conv(self.classes, 1, "logits")(x)
+        return conv(self.classes, 1, kernel_init=he, name="logits")(x)
 
 
 def halvable(x: jax.Array) -> jax.Array:

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from models.layers import conv
+
 
 def dilations(layers: int, cycles: int) -> tuple[int, ...]:
     """1, 2, 4, …, 2 ** (layers - 1), `cycles` times over (section 2.1)."""
@@ -31,11 +33,11 @@ class Layer(nn.Module):
     @nn.compact
     def __call__(self, x_BLD: jax.Array) -> tuple[jax.Array, jax.Array]:
         width = x_BLD.shape[-1]
-        both = nn.Conv(2 * width, (2,), kernel_dilation=(self.dilation,), padding="CAUSAL", name="filter_gate")(x_BLD)
+        both = conv(2 * width, (2,), padding="CAUSAL", dilation=(self.dilation,), name="filter_gate")(x_BLD)
         filtered, gate = jnp.split(both, 2, axis=-1)
         z_BLD = jnp.tanh(filtered) * nn.sigmoid(gate)
-        skip = nn.Conv(self.skip, (1,), name="skip")(z_BLD)
-        return x_BLD if self.last else x_BLD + nn.Conv(width, (1,), name="residual")(z_BLD), skip
+        skip = conv(self.skip, (1,), name="skip")(z_BLD)
+        return x_BLD if self.last else x_BLD + conv(width, (1,), name="residual")(z_BLD), skip
 
 
 class WaveNet(nn.Module):
@@ -58,5 +60,5 @@ class WaveNet(nn.Module):
         for i, dilation in enumerate(steps):
             x_BLD, skip = Layer(dilation, self.skip, last=i == len(steps) - 1, name=f"layer_{i}")(x_BLD)
             total += skip
-        hidden = nn.Conv(self.skip, (1,), name="hidden")(nn.relu(total))
-        return nn.Conv(self.vocab, (1,), name="logits")(nn.relu(hidden))
+        hidden = conv(self.skip, (1,), name="hidden")(nn.relu(total))
+        return conv(self.vocab, (1,), name="logits")(nn.relu(hidden))
