@@ -3,7 +3,7 @@
 python -m train --config configs/scenes_unet.py --workdir runs/scenes_unet
 
 `iou` is of all pixels of the three shapes together.  Of each class: background 0.994, ellipse 0.897, rectangle 0.889,
-triangle 0.867; mean 0.911 (b4c8f83).  The seconds are of a machine busy with other things; 96 of its two CPUs' were ours.
+triangle 0.867; mean 0.911 (b4c8f83).  The seconds are of a machine busy with other things; 96 CPU seconds were ours.
 
 System      U-Net, 2015
 Parameters  121,204
