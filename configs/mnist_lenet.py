@@ -2,8 +2,8 @@
 
 python -m train --config configs/mnist_lenet.py --workdir runs/mnist_lenet
 
-98.2 % of the 1,000 held out, 98.1 % of MNIST's 10,000 test images (scripts/score_idx.py), 40 s on two EPYC cores
-(commit 51f229b).
+98.9 % of MNIST's 10,000 test images (scripts/score_idx.py).  Of 3,000, 5,000 and 8,000 steps the 1,000 held out chose
+5,000 (98.3, 98.5, 98.3 %).
 
 System      LeNet-5, 1998
 Parameters  61,706
@@ -17,9 +17,10 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 3000
+    config.steps = 5000
     config.batch_size = 64
     config.data.update(name="arrays:columns", dataset="isoflop_mnist5k")
+    config.augment.crop = {"padding": 2}
     config.model.update(name="lenet:LeNet5", classes=10, activation="relu")
     config.task.update(name="supervised:classify", label_smoothing=0.1)
     config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.1)

@@ -3,8 +3,7 @@
 python -m train --config configs/scenes_unet.py --workdir runs/scenes_unet
 
 `iou` is of all pixels of the three shapes together.  Of each class: background 0.994, ellipse 0.897, rectangle 0.889,
-triangle 0.867; mean 0.911 (b4c8f83).  The seconds are of a machine busy with other things; 96 CPU seconds of them
-were ours.
+triangle 0.867; mean 0.911 (b4c8f83).  The seconds are of a machine busy with other things; 96 CPU seconds were ours.
 
 System      U-Net, 2015
 Parameters  121,204
@@ -21,7 +20,7 @@ def get_config():
     config.steps = 600
     config.batch_size = 8
     config.data.update(name="scenes:segment", side=64, train=2000, valid=500)
-    config.model.update(name="unet:UNet", classes=4, width=8, depth=3, norm="batch")
+    config.model.update(name="unet:UNet", classes=4, width=8, halvings=3, norm="batch")
     config.task.update(name="segment:segment")
     config.optim.update(name="adamw", learning_rate=4e-3, weight_decay=0.01)
     config.schedule.update(name="cosine", warmup=50)

@@ -20,7 +20,7 @@ def get_config():
     config.batch_size = 8
     config.precision = "bfloat16"
     config.data.update(name="scenes:segment", side=512, train=64, valid=8)
-    config.model.update(name="unet:UNet", classes=4, width=64, depth=4)
+    config.model.update(name="unet:UNet", classes=4, width=64, halvings=4)
     config.task.update(name="segment:segment")
     config.optim.update(name="adamw", learning_rate=3e-4, weight_decay=0.01)
     config.schedule.update(name="cosine", warmup=500)

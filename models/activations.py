@@ -1,6 +1,7 @@
 """Activations by name, each with its formula and source.
 
 A gated linear unit halves the last axis: the layer before it has twice the units (`units_before`).
+At a kink the gradient is that of one side: 0 for ReLU at 0 (tests/test_parts.py lists the others).
 σ is the logistic function, Φ the distribution function of the unit normal.
 """
 

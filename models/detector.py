@@ -22,7 +22,7 @@ class Cells(NamedTuple):
 
 
 class Detector(nn.Module):
-    """A grid of side / 2 ** `depth` cells, each with `boxes` boxes and one guess at a class.
+    """A grid of side / 2 ** `halvings` cells, each with `boxes` boxes and one guess at a class.
 
     The paper's network has 24 convolutions for 448 × 448 pixels and ends in two dense layers.  Here each halving is two
     3 × 3 convolutions with batch norm, one more follows, and a cell sees what these see.
@@ -31,7 +31,7 @@ class Detector(nn.Module):
     classes: int
     boxes: int = 2
     width: int = 16
-    depth: int = 3
+    halvings: int = 3
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch h w c"], *, train: bool = False) -> Cells:
@@ -39,10 +39,10 @@ class Detector(nn.Module):
             x = conv(features, 3, stride, use_bias=False, name=name)(x)
             return nn.leaky_relu(batch_norm(train, f"{name}_norm")(x), 0.1)
 
-        for i in range(self.depth):
+        for i in range(self.halvings):
             x = block(x, self.width * 2**i, 2, f"stage{i}_halve")
             x = block(x, self.width * 2**i, 1, f"stage{i}_conv")
-        x = block(x, self.width * 2**self.depth, 1, "head")
+        x = block(x, self.width * 2**self.halvings, 1, "head")
         # Boxes begin in the middle of their cell, a quarter of the image wide: without width none overlaps an object.
         place = conv(4 * self.boxes, 1, name="place")(x) + 0.5
         confidence = conv(self.boxes, 1, name="confidence")(x)

@@ -35,7 +35,7 @@ class Inception(nn.Module):
     maps: tuple[int, ...]
 
     @nn.compact
-    def __call__(self, x: Images) -> Images:
+    def __call__(self, x: Images) -> Float[Array, "batch h w maps"]:
         one, before_three, three, before_five, five, pooled = self.maps
         branches = (
             layer(one, 1, name="one")(x),
@@ -50,7 +50,7 @@ class GoogLeNet(nn.Module):
     """6,998,552 parameters on images of any size from 32 × 32 in 1,000 classes.
 
     Maps are in proportion to `width`, those of the first layer.  `stem` is what comes before the first module: "large",
-    7 × 7 of stride 2 and two max-pools of stride 2, or "small", the same at stride 1, for images of 32 × 32.
+    7 × 7 of stride 2 and two max-pools of stride 2, or "small", 3 × 3 and one such pool, for images of 32 × 32.
     """
 
     classes: int = 1000
@@ -66,7 +66,7 @@ class GoogLeNet(nn.Module):
         x = local_response_norm(max_pool(x, 3, stride, "SAME"))
         x = layer(of_width(64), 1, name="before_conv2")(x)
         x = local_response_norm(layer(of_width(192), 3, name="conv2")(x))
-        x = max_pool(x, 3, stride, "SAME")
+        x = max_pool(x, 3, 2, "SAME")
         for name, maps in INCEPTIONS.items():
             x = max_pool(x, 3, 2, "SAME") if name in POOLED else x
             x = Inception(tuple(map(of_width, maps)), name=f"inception{name}")(x)

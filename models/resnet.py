@@ -39,7 +39,7 @@ class Block(nn.Module):
     order: str = "post"
 
     @nn.compact
-    def __call__(self, x: Images, *, train: bool) -> Images:
+    def __call__(self, x: Images, *, train: bool) -> Float[Array, "batch h2 w2 features"]:
         layers = choose("block", self.kind, CONVOLUTIONS)
         norm = lambda y, name: batch_norm(train, name)(y)
         pre = self.order == "pre"

@@ -136,8 +136,8 @@ class SequenceModel(nn.Module):
         """Outputs [B, L, O] or [B, O]; with a cache (the states where the text so far ended), also the cache after."""
         self.check(x, cache)
         if self.vocab:
-            x = Embed(self.vocab, self.width, nn.initializers.normal(1.0), ("vocab", "embed"), name="token_embed")(x)
-            x = Dropout(self.dropout)(x, train)
+            embed = Embed(self.vocab, self.width, nn.initializers.normal(1.0), ("vocab", "embed"), name="token_embed")
+            x = Dropout(self.dropout)(constrain(embed(x), "batch", None, None), train)
         options = {name: getattr(self, name) for name in ("direction", "dropout", "memory", "recurrent")}
         stack = Recurrent(self.cell, self.width, self.layers, **options, name="recurrent")
         h, states = stack(x, cache, train=train)

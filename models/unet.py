@@ -9,7 +9,7 @@ from models.layers import choose, conv, max_pool, norm
 
 
 class UNet(nn.Module):
-    """`depth` halvings from `width` features, doubled at each; width=64, depth=4 is the paper's.
+    """`halvings` halvings from `width` features, doubled at each; width=64, halvings=4 is the paper's.
 
     padding="VALID", as in the paper, gives logits of the pixels whose whole surroundings are in the image (388 × 388
     of 572 × 572); "SAME" pads with zeros and gives all.  norm="batch" normalises before each ReLU, which the paper does
@@ -18,7 +18,7 @@ class UNet(nn.Module):
 
     classes: int
     width: int = 64
-    depth: int = 4
+    halvings: int = 4
     padding: str = "SAME"
     norm: str = "none"
 
@@ -37,12 +37,12 @@ class UNet(nn.Module):
             return x
 
         kept = []
-        for i in range(self.depth):
+        for i in range(self.halvings):
             x = twice(x, self.width * 2**i, f"down{i}")
             kept.append(x)
             x = max_pool(halvable(x), 2, 2)
-        x = twice(x, self.width * 2**self.depth, "bottom")
-        for i in reversed(range(self.depth)):
+        x = twice(x, self.width * 2**self.halvings, "bottom")
+        for i in reversed(range(self.halvings)):
             x = nn.ConvTranspose(self.width * 2**i, (2, 2), (2, 2), name=f"up{i}")(x)
             x = twice(jnp.concatenate([centre(kept[i], *x.shape[1:3]), x], axis=-1), self.width * 2**i, f"join{i}")
         return conv(self.classes, 1, kernel_init=he, name="logits")(x)
@@ -53,7 +53,7 @@ def halvable(x: jax.Array) -> jax.Array:
     if x.shape[1] % 2 or x.shape[2] % 2:
         raise ValueError(
             f"{x.shape[1]} × {x.shape[2]} pixels cannot be halved: with padding='SAME' the image's sides must be "
-            "multiples of 2 ** depth; with 'VALID' each map must be even, as from 572 × 572 at depth 4"
+            "multiples of 2 ** halvings; with 'VALID' each map must be even, as from 572 × 572 with four halvings"
         )
     return x
 

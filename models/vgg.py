@@ -29,6 +29,10 @@ class VGG(nn.Module):
     def __call__(self, x: Float[Array, "batch h w c"], *, train: bool = False) -> Float[Array, "batch classes"]:
         if self.depth not in DEPTHS:
             raise ValueError(f"depth={self.depth} is unknown; choose one of {', '.join(map(str, DEPTHS))}")
+        if min(x.shape[1:3]) < 32:
+            raise ValueError(
+                f"images of {x.shape[1]} × {x.shape[2]} are too small to be halved five times; use 32 × 32"
+            )
         for stage, count in enumerate(DEPTHS[self.depth]):
             for i in range(count):
                 features = self.width * min(2**stage, 8)

@@ -88,7 +88,8 @@ def soap(
     L ← b2 L + (1 - b2) G Gᵀ, R alike.  M is a mean of G and V of (Q_Lᵀ G Q_R)², both corrected for their start at 0;
     N = (Q_Lᵀ M Q_R) / (√V + ε), W ← W - η Q_L N Q_Rᵀ.  Every `interval` steps Q_L ← QR(L Q_L), Q_R alike.
     As in the authors' code the first gradient gives the first Q, by eigendecomposition, and moves nothing.
-    An axis longer than `max_dim` is not rotated; `weight_decay` is decoupled.
+    An axis longer than `max_dim` is not rotated; `weight_decay` is decoupled.  Where eigenvalues coincide, as those of
+    the first gradient at 0, any basis serves: layouts of devices agree less closely than with other optimizers.
     """
     return optax.chain(
         scale_by_soap(b1, b2, eps, interval, max_dim),
