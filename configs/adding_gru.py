@@ -8,7 +8,7 @@ System      GRU, 2014
 Parameters  13,121
 Data        adding problem, 100 steps
 Published   nothing comparable
-Measured    never trained here
+Measured    loss not measured yet
 """
 
 from configs.base import base

@@ -6,10 +6,10 @@ Any folder of images train/CLASS/*.jpg and test/CLASS/*.jpg will do; measured on
 training and 200 test images of each class.
 
 System      ResNet-8, 2015
-Parameters  ?
+Parameters  78,042
 Data        CIFAR-10, a fifth
 Published   nothing comparable
-Measured    accuracy ?
+Measured    accuracy not measured yet
 """
 
 from configs.base import base

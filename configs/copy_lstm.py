@@ -9,7 +9,7 @@ System      LSTM with chrono initialisation, 2018
 Parameters  34,314
 Data        copy task, 100 blanks
 Published   loss near 0 (Tallec & Ollivier 2018, 500 blanks)
-Measured    never trained here
+Measured    loss not measured yet
 """
 
 from configs.base import base

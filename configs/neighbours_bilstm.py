@@ -9,7 +9,7 @@ System      bidirectional LSTM, 2005
 Parameters  41,666
 Data        xor of neighbours, generated
 Published   nothing comparable
-Measured    never trained here
+Measured    accuracy not measured yet
 """
 
 from configs.base import base

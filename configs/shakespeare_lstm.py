@@ -8,7 +8,7 @@ System      LSTM, 1997
 Parameters  558,657
 Data        tiny Shakespeare
 Published   nothing comparable
-Measured    never trained here
+Measured    loss not measured yet
 """
 
 from configs.base import base

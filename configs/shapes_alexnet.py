@@ -3,10 +3,10 @@
 python -m train --config configs/shapes_alexnet.py --workdir runs/shapes_alexnet
 
 System      AlexNet, small, 2012
-Parameters  ?
+Parameters  237,418
 Data        drawn shapes, 8,000 images of 32 × 32
 Published   nothing comparable
-Measured    accuracy ?
+Measured    accuracy not measured yet
 """
 
 from configs.base import base

@@ -3,10 +3,10 @@
 python -m train --config configs/shapes_resnet.py --workdir runs/shapes_resnet
 
 System      ResNet-8, pre-activation, 2016
-Parameters  ?
+Parameters  77,850
 Data        drawn shapes, 8,000 images of 32 × 32
 Published   nothing comparable
-Measured    accuracy ?
+Measured    accuracy not measured yet
 """
 
 from configs.base import base

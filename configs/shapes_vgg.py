@@ -3,10 +3,10 @@
 python -m train --config configs/shapes_vgg.py --workdir runs/shapes_vgg
 
 System      VGG-11, small, 2014
-Parameters  ?
+Parameters  611,434
 Data        drawn shapes, 8,000 images of 32 × 32
 Published   nothing comparable
-Measured    accuracy ?
+Measured    accuracy not measured yet
 """
 
 from configs.base import base

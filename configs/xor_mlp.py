@@ -6,7 +6,7 @@ System      Backpropagation on XOR, 1986
 Parameters  22
 Data        the four patterns of XOR
 Published   solved by two hidden units (Rumelhart, Hinton & Williams 1986)
-Measured    accuracy
+Measured    accuracy not measured yet
 """
 
 from configs.base import base

@@ -6,7 +6,7 @@ System      Perceptron on XOR, 1969
 Parameters  3
 Data        the four patterns of XOR
 Published   at least 1 of 4 stays wrong (Minsky & Papert 1969)
-Measured    error
+Measured    error not measured yet
 """
 
 from configs.base import base

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from models.activations import activation, units_before
 from models.attention import Attention
 from models.axes import constrain
-from models.layers import Dropout, activation, choose, dense
+from models.layers import Dropout, choose, dense
 
 REMAT_POLICIES = {
     "none": None,
@@ -47,7 +48,8 @@ class Block(nn.Module):
         mixed, cache = attention(norm("norm1")(x_BLD), cache, length)
         x_BLD = x_BLD + drop(mixed)
         D = x_BLD.shape[-1]
-        h = dense(self.ratio * D, ("embed", "mlp"), use_bias=self.bias, name="up")(norm("norm2")(x_BLD))
+        units = units_before(self.activation, self.ratio * D)
+        h = dense(units, ("embed", "mlp"), use_bias=self.bias, name="up")(norm("norm2")(x_BLD))
         h = activation(self.activation)(constrain(h, "batch", None, "mlp"))
         h = dense(D, ("mlp", "embed"), use_bias=self.bias, kernel_init=out_init, name="down")(h)
         return constrain(x_BLD + drop(h), "batch", None, None), cache

@@ -6,7 +6,8 @@
     Published   99.05 % of MNIST's test images, trained on 60,000 (LeCun et al. 1998)
     Measured    accuracy 0.982, 40 s (51f229b)
 
-Measured is METRIC VALUE, SECONDS s (COMMIT): a column of the held-out row, and the time of the run on two CPU cores.
+Measured is METRIC VALUE, SECONDS s (COMMIT): a column of the held-out row, and the time of the run on two CPU cores;
+or "METRIC not measured yet", or "never trained here" of what is too large for that.
 The pages are read, not run, except by `refresh`, which trains each and writes what it measured into page and README.
 """
 
