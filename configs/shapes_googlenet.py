@@ -19,7 +19,7 @@ def get_config():
     config.data.update(name="shapes:classify")
     config.model.update(name="googlenet:GoogLeNet", classes=10, width=16, stem="small")
     config.task.update(name="supervised:classify")
-    config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.05)
+    config.optim.update(name="adamw", learning_rate=1e-3, weight_decay=0.05)
     config.schedule.update(name="cosine", warmup=100)
     config.eval.every = 250
     return config

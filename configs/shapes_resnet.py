@@ -14,12 +14,12 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 600
+    config.steps = 800
     config.batch_size = 64
     config.data.update(name="shapes:classify")
     config.model.update(name="resnet:ResNet", classes=10, blocks=1, width=16, order="pre")
     config.task.update(name="supervised:classify")
-    config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.05)
-    config.schedule.update(name="cosine", warmup=100)
-    config.eval.every = 300
+    config.optim.update(name="sgd", learning_rate=0.1, momentum=0.9, nesterov=True)
+    config.schedule.update(name="cosine", warmup=50)
+    config.eval.every = 400
     return config

@@ -149,6 +149,18 @@ class Dropout(nn.Module):
         return jnp.where(kept, x / (1 - self.rate), jnp.zeros_like(x))
 
 
+def grouped_convolution(x, w, *where, feature_group_count: int = 1, **how):
+    """`lax.conv_general_dilated`, channels last, with a few groups as so many convolutions.
+
+    On a CPU the gradient of a grouped one by its weights takes 30 to 40 times as long: XLA has but a loop for it.
+    """
+    product = functools.partial(jax.lax.conv_general_dilated, **how)
+    if not 1 < feature_group_count <= 8:
+        return product(x, w, *where, feature_group_count=feature_group_count)
+    parts = (jnp.split(array, feature_group_count, axis=-1) for array in (x, w))
+    return jnp.concatenate([product(a, b, *where) for a, b in zip(*parts, strict=True)], axis=-1)
+
+
 def conv(
     features: int,
     kernel: int | tuple[int, ...],
@@ -171,9 +183,17 @@ def conv(
         spread = (dilation,) * len(kernel) if isinstance(dilation, int) else dilation
         padding = [(d * (k - 1) // 2,) * 2 for k, d in zip(kernel, spread, strict=True)]
     return nn.Conv(
-        features, kernel, strides, padding, kernel_dilation=dilation, feature_group_count=groups, use_bias=use_bias,
-        kernel_init=kernel_init, name=name,
-    )  # fmt: skip
+        features,
+        kernel,
+        strides,
+        padding,
+        kernel_dilation=dilation,
+        feature_group_count=groups,
+        use_bias=use_bias,
+        kernel_init=kernel_init,
+        conv_general_dilated=grouped_convolution,
+        name=name,
+    )
 
 
 def max_pool(x: jax.Array, size: int, stride: int, padding: int | str = 0) -> jax.Array:
@@ -201,4 +221,5 @@ def local_response_norm(x: jax.Array) -> jax.Array:
     """Divides by (2 + 1e-4 Σ x²)^0.75, the sum over the maps at most two away (Krizhevsky et al. 2012, section 3.3)."""
     maps = x.shape[-1]
     squares = jnp.pad(x**2, [(0, 0)] * (x.ndim - 1) + [(2, 2)])
-    return x * (2 + 1e-4 * sum(squares[..., i : i + maps] for i in range(5))) ** -0.75
+    root = jax.lax.rsqrt(2 + 1e-4 * sum(squares[..., i : i + maps] for i in range(5)))
+    return x * root * jnp.sqrt(root)  # on a CPU three times as fast as a power

@@ -173,6 +173,24 @@ def test_convolution_is_the_sum(options):
     np.testing.assert_allclose(jax.jit(layer.apply)(params, x), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"strides": 2, "groups": 2}, {"padding": 0, "dilation": 2, "groups": 4}], ids=str
+)
+def test_convolution_has_laxs_gradients(options):
+    """By the input and the parameters, of groups one after the other and of `lax.conv_general_dilated` alone."""
+    layer, x = conv(8, 3, **options), normal(0, 2, 7, 6, 4)
+    params = jax.eval_shape(layer.init, jax.eval_shape(lambda: jax.random.key(0)), x)
+    params = jax.tree.map(lambda p: normal(1, *p.shape), params)
+
+    @jax.jit
+    def gradients(params, x):
+        weigh = lambda y: (y * jnp.cos(jnp.arange(y.size, dtype=jnp.float32).reshape(y.shape))).sum()
+        layers = layer, layer.clone(conv_general_dilated=jax.lax.conv_general_dilated)
+        return [jax.grad(lambda *a, f=f: weigh(f.apply(*a)), (0, 1))(params, x) for f in layers]
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), *gradients(params, x))
+
+
 @pytest.mark.parametrize(("size", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 1, "SAME"), (3, 2, "SAME")])
 def test_max_pool_is_flaxs(size, stride, padding):
     """Values and gradient, of numbers that differ."""
