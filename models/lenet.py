@@ -1,7 +1,7 @@
 """LeNet of 1989 (LeCun et al., "Backpropagation applied to handwritten zip code recognition") and LeNet-5 of 1998
 (LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied to document recognition")."""
 
-import numpy as np
+import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
@@ -31,7 +31,7 @@ class LeNet1989(nn.Module):
         act = activation(self.activation)
         x = conv(12, 5, 2, use_bias=False, name="h1")(x)
         x = act(UnitBias(name="h1_bias")(x))
-        x = conv(12, 5, 2, groups=len(SEEN), use_bias=False, name="h2")(x[..., np.ravel(SEEN)])
+        x = conv(12, 5, 2, groups=len(SEEN), use_bias=False, name="h2")(x[..., jnp.ravel(jnp.asarray(SEEN))])
         x = act(UnitBias(name="h2_bias")(x))
         x = act(nn.Dense(30, name="h3")(x.reshape(len(x), -1)))
         return nn.Dense(self.classes, name="output")(x)
