@@ -15,29 +15,29 @@ State = tuple[jax.Array, ...]  # arrays [B, H]; the first is the cell's output
 
 
 class Cell(NamedTuple):
-    """`step(state, x_BG, r_BG)` is the next state; x is the input's product with its weights, r the output's with its.
+    """`step(state, x_BG + r_BG)` is the next state; x is the input's product with its weights, r the output's with its.
 
-    The biases stand in r.  A cell with `input_bias` has another set of them in x.
+    The biases stand in r.  The step of a cell with `apart` is of (state, x_BG, r_BG), with biases in x too.
     """
 
-    step: Callable[[State, jax.Array, jax.Array], State]
+    step: Callable[..., State]
     gates: int  # blocks of width H in x and r
     parts: int = 1  # arrays in the state
-    input_bias: bool = False
+    apart: bool = False
     keep: int | None = None  # the gate that keeps the state where it is near 1
     keep_bias: float = 0.0  # where that gate's bias starts
     write: int | None = None  # the gate that lets the input in, where that is another one
 
 
-def elman(activation: Callable[[jax.Array], jax.Array]) -> Callable[[State, jax.Array, jax.Array], State]:
+def elman(activation: Callable[[jax.Array], jax.Array]) -> Callable[[State, jax.Array], State]:
     """h' = activation(x + r) (Elman 1990)."""
-    return lambda state, x_BH, r_BH: (activation(x_BH + r_BH),)
+    return lambda state, sum_BH: (activation(sum_BH),)
 
 
-def lstm(state: State, x_BG: jax.Array, r_BG: jax.Array) -> State:
+def lstm(state: State, sum_BG: jax.Array) -> State:
     """c' = f c + i g, h' = o tanh(c'); gates i, f, g, o (Hochreiter & Schmidhuber 1997; f: Gers et al. 2000)."""
     _, c_BH = state
-    i, f, g, o = jnp.split(x_BG + r_BG, 4, axis=-1)
+    i, f, g, o = jnp.split(sum_BG, 4, axis=-1)
     c_BH = jax.nn.sigmoid(f) * c_BH + jax.nn.sigmoid(i) * jnp.tanh(g)
     return jax.nn.sigmoid(o) * jnp.tanh(c_BH), c_BH
 
@@ -59,13 +59,13 @@ CELLS = {
     "rnn": Cell(elman(jnp.tanh), gates=1),
     "rnn_relu": Cell(elman(jax.nn.relu), gates=1),
     "lstm": Cell(lstm, gates=4, parts=2, keep=1, keep_bias=1.0, write=0),
-    "gru": Cell(gru, gates=3, input_bias=True, keep=1),
+    "gru": Cell(gru, gates=3, apart=True, keep=1),
 }
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def recur(
-    step: Callable,
+    cell: Cell,
     reverse: bool,
     w_HG: Float[Array, "h g"],
     b_G: Float[Array, " g"],
@@ -77,29 +77,31 @@ def recur(
     Its gradient is that of the scan, but the weights' is one product over all steps after the loop: autodiff of a scan
     adds up a product a step.  Derivatives forward (`jax.jvp`) it has none.
     """
-    return recur_forward(step, reverse, w_HG, b_G, x_LBG, first)[0]
+    return recur_forward(cell, reverse, w_HG, b_G, x_LBG, first)[0]
 
 
-def recur_forward(step: Callable, reverse: bool, w_HG: jax.Array, b_G: jax.Array, x_LBG: jax.Array, first: State):
+def recur_forward(cell: Cell, reverse: bool, w_HG: jax.Array, b_G: jax.Array, x_LBG: jax.Array, first: State):
     def one(state: State, x_BG: jax.Array):
         r_BG = state[0] @ w_HG + b_G[None]
-        after, pullback = jax.vjp(step, state, x_BG, r_BG)
+        after, pullback = jax.vjp(cell.step, state, *((x_BG, r_BG) if cell.apart else (x_BG + r_BG,)))
         return after, (state[0], after[0], pullback)
 
     last, (before_LBH, h_LBH, pullbacks) = jax.lax.scan(one, first, x_LBG, reverse=reverse)
     return (h_LBH, last), (w_HG, before_LBH, pullbacks)
 
 
-def recur_backward(step: Callable, reverse: bool, saved: Any, gradient: Any):
+def recur_backward(cell: Cell, reverse: bool, saved: Any, gradient: Any):
     w_HG, before_LBH, pullbacks = saved
     dh_LBH, d_last = gradient
+    w_GH = jax.lax.optimization_barrier(w_HG.T)  # else XLA's CPU backend reads it across the grain in every step
 
     def one(d_state: State, inputs: Any):
         pullback, dh_BH = inputs
-        d_state, dx_BG, dr_BG = pullback((d_state[0] + dh_BH, *d_state[1:]))
-        return (d_state[0] + dr_BG @ w_HG.T, *d_state[1:]), (dx_BG, dr_BG)
+        d_state, *d_gates = pullback((d_state[0] + dh_BH, *d_state[1:]))  # of x and r, or of their sum
+        return (d_state[0] + d_gates[-1] @ w_GH, *d_state[1:]), d_gates
 
-    d_first, (dx_LBG, dr_LBG) = jax.lax.scan(one, d_last, (pullbacks, dh_LBH), reverse=not reverse)
+    d_first, d_gates = jax.lax.scan(one, d_last, (pullbacks, dh_LBH), reverse=not reverse)
+    dx_LBG, dr_LBG = d_gates[0], d_gates[-1]
     dw_HG = jax.lax.dot_general(before_LBH, dr_LBG, (((0, 1), (0, 1)), ((), ())))
     return dw_HG, dr_LBG.sum((0, 1)), dx_LBG, d_first
 

@@ -54,11 +54,11 @@ class Layer(nn.Module):
         w_HG = self.param("recurrent", choose("recurrent", self.recurrent, RECURRENT), (H, cell.gates * H))
         b_G = self.param("bias", self.remembering, (cell.gates * H,))
         x_LBG = jax.lax.dot_general(x_LBF, w_FG, (((2,), (0,)), ((), ())))
-        if cell.input_bias:
+        if cell.apart:
             x_LBG = x_LBG + self.param("input_bias", nn.initializers.zeros, (cell.gates * H,))[None, None]
         if state is None:
             state = (constrain(jnp.zeros((B, H), x_LBG.dtype), "batch", None),) * cell.parts
-        return recur(cell.step, self.reverse, w_HG, b_G, x_LBG, state)
+        return recur(cell, self.reverse, w_HG, b_G, x_LBG, state)
 
     def remembering(self, key: jax.Array, shape: tuple[int]) -> jax.Array:
         """Zeros, but for the gates that say how long the state is kept."""

@@ -16,7 +16,7 @@ from data import sequences, series
 from data.pipeline import batch_at
 from models.api import from_linen
 from models.gpt import generate
-from models.recurrent import CELLS, elman, lstm, recur
+from models.recurrent import CELLS, Cell, elman, recur
 from models.rnn import Layer, Recurrent, SequenceModel
 from scripts.golden import numbers
 from train.tasks.forecast import forecast
@@ -55,9 +55,9 @@ def weights_of_torch(cell, layers, direction):
         params[ours] = {
             "input": given(f"weight_ih_{theirs}", gates * H, ways * H if i else F).T,
             "recurrent": given(f"weight_hh_{theirs}", gates * H, H).T,
-            "bias": h_bias if CELLS[cell].input_bias else x_bias + h_bias,
+            "bias": h_bias if CELLS[cell].apart else x_bias + h_bias,
         }
-        params[ours] |= {"input_bias": x_bias} if CELLS[cell].input_bias else {}
+        params[ours] |= {"input_bias": x_bias} if CELLS[cell].apart else {}
     return params
 
 
@@ -102,11 +102,12 @@ def test_sizes_are_those_of_keras(cell, layers, direction):
 # The scan and its gradient.
 
 
-def by_autodiff(step, reverse, w_HG, b_G, x_LBG, first):
+def by_autodiff(cell, reverse, w_HG, b_G, x_LBG, first):
     """`recur` as a plain scan, for JAX to differentiate."""
 
     def one(state, x_BG):
-        state = step(state, x_BG, state[0] @ w_HG + b_G[None])
+        r_BG = state[0] @ w_HG + b_G[None]
+        state = cell.step(state, x_BG, r_BG) if cell.apart else cell.step(state, x_BG + r_BG)
         return state, state[0]
 
     last, h_LBH = jax.lax.scan(one, first, x_LBG, reverse=reverse)
@@ -122,7 +123,7 @@ def test_gradient_of_the_scan_is_autodiffs(cell, reverse):
 
     def value_and_gradient(scan):
         def scalar(arguments):
-            h_LBH, last = scan(made.step, reverse, *arguments)
+            h_LBH, last = scan(made, reverse, *arguments)
             return jnp.sin(h_LBH).sum() + sum((part**2).sum() for part in last)
 
         return jax.jit(jax.value_and_grad(scalar))(given)
@@ -136,7 +137,7 @@ def test_gradient_through_a_linear_network_is_a_power(growth):
     """d h_T / d h_0 = W^T: where W is a rotation times g its norm is g^T, which vanishes, stays or explodes."""
     steps, rotation = 20, np.linalg.qr(np.random.default_rng(0).standard_normal((H, H)))[0]
     w_HH, zeros = jnp.asarray(growth * rotation, jnp.float32), jnp.zeros((steps, 1, H))
-    last = lambda h_H: recur(elman(lambda x: x), False, w_HH, jnp.zeros(H), zeros, (h_H[None],))[1][0][0]
+    last = lambda h_H: recur(Cell(elman(lambda x: x), gates=1), False, w_HH, jnp.zeros(H), zeros, (h_H[None],))[1][0][0]
     jacobian = jax.jit(jax.jacrev(last))(draw(H))
     exact = np.linalg.matrix_power(growth * rotation, steps)
     np.testing.assert_allclose(jacobian, exact.T, atol=1e-5 * growth**steps)
@@ -147,7 +148,9 @@ def test_an_open_forget_gate_keeps_the_cell():
     """f = 1 and i = 0: the constant error carousel.  The cell, and the gradient by it, stay as they are to the bit."""
     gates = jnp.repeat(jnp.asarray([-200.0, 200.0, 0.0, 0.0]), H)
     state = draw(B, H), draw(B, H, seed=1)
-    carried = lambda c: recur(lstm, False, jnp.zeros((H, 4 * H)), gates, draw(50, B, 4 * H), (state[0], c))[1][1]
+    carried = lambda c: recur(CELLS["lstm"], False, jnp.zeros((H, 4 * H)), gates, draw(50, B, 4 * H), (state[0], c))[1][
+        1
+    ]
     np.testing.assert_array_equal(carried(state[1]), state[1])
     np.testing.assert_array_equal(jax.grad(lambda c: carried(c).sum())(state[1]), 1)
 
