@@ -9,7 +9,7 @@ System      Elman's recurrent network, 1990
 Parameters  4,353
 Data        adding problem, 100 steps
 Published   stays at the loss of a constant (Arjovsky et al. 2016)
-Measured    loss not measured yet
+Measured    loss 0.1664, 18 s (16ec388)
 """
 
 from configs.base import base

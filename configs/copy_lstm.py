@@ -2,8 +2,8 @@
 
 python -m train --config configs/copy_lstm.py --workdir runs/copy_lstm
 
-Gates that begin by keeping the state for 2 to 120 steps make the difference ("chrono", Tallec & Ollivier 2018):
-`--config.model.memory=0` stays near the baseline.
+Its gates begin by keeping the state for 2 to 120 steps ("chrono", Tallec & Ollivier 2018).  Who has forgotten the
+symbols is at 10 ln 8 / 120 = 0.173 nats.
 
 System      LSTM with chrono initialisation, 2018
 Parameters  34,314

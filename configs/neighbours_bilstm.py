@@ -9,7 +9,7 @@ System      bidirectional LSTM, 2005
 Parameters  41,666
 Data        xor of neighbours, generated
 Published   nothing comparable
-Measured    accuracy not measured yet
+Measured    accuracy 1, 136 s (16ec388)
 """
 
 from configs.base import base
