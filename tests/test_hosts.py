@@ -40,6 +40,7 @@ def test_all_come():
 
 
 def test_the_missing_are_named_to_all(monkeypatch):
+    monkeypatch.delenv("TPU_WORKER_HOSTNAMES", raising=False)
     monkeypatch.setenv("SLURM_STEP_NODELIST", "node[08-10],last")
     heard = meet(4, [(2, SAME)], patience=0.5)
     assert heard[0] == heard[1]
