@@ -10,7 +10,7 @@ System      Vanishing gradients, 1991
 Parameters  129,290
 Data        8 × 8 digits
 Published   nothing comparable
-Measured    accuracy not measured yet
+Measured    accuracy 0.9662, 10 s (4941f43)
 """
 
 from configs.base import base

@@ -8,7 +8,7 @@ System      Hebb/Oja, 1982
 Parameters  10
 Data        4,000 Gaussian vectors in ten dimensions
 Published   converges to the first principal component (Oja 1982)
-Measured    cosine not measured yet
+Measured    cosine 0.9998, 5 s (4941f43)
 """
 
 from configs.base import base

@@ -2,11 +2,13 @@
 
 python -m train --config configs/xor_perceptron.py --workdir runs/xor_perceptron
 
+Its weights walk in a circle through 0, where every output counts as wrong; so `error` is 1 at the end of these steps.
+
 System      Perceptron on XOR, 1969
 Parameters  3
 Data        the four patterns of XOR
 Published   at least 1 of 4 stays wrong (Minsky & Papert 1969)
-Measured    error not measured yet
+Measured    error 1, 2 s (4941f43)
 """
 
 from configs.base import base
