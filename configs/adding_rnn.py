@@ -12,18 +12,10 @@ Published   stays at the loss of a constant (Arjovsky et al. 2016)
 Measured    loss 0.1664, 18 s (16ec388)
 """
 
-from configs.base import base
+from configs.adding_lstm import get_config as lstm
 
 
 def get_config():
-    config = base()
-    config.steps = 1000
-    config.batch_size = 64
-    config.log_every = 100
-    config.data.update(name="sequences:adding", length=100)
-    config.model.update(name="rnn:SequenceModel", cell="rnn", width=64, outputs=1, head="last", recurrent="uniform")
-    config.task.update(name="supervised:regress", loss="mse")
-    config.optim.update(name="adam", learning_rate=5e-3, clip=1.0)
-    config.schedule.update(name="cosine", warmup=100)
-    config.eval.every = 250
+    config = lstm()
+    config.model.cell = "rnn"
     return config

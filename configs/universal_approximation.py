@@ -2,8 +2,6 @@
 
 python -m train --config configs/universal_approximation.py --workdir runs/universal_approximation
 
-`scripts/plot_classics.py` sweeps the width: the largest error falls with it, for sigmoid, tanh and ReLU.
-
 System      Universal approximation, 1989
 Parameters  193
 Data        512 points of sin(2πx) + x²/2

@@ -87,8 +87,10 @@ class Images:
 
     def gather(self, ids: Int64[np.ndarray, " B"]) -> Batch:
         noise = mixed(words(ids, math.prod(self.shape) + 1, self.seed))
-        pixels = (noise[:, 1:] >> np.uint64(40)).astype(np.float32) / 2**24
-        return {"x": pixels.reshape(-1, *self.shape), "y": (noise[:, 0] % np.uint64(self.classes)).astype(np.int32)}
+        return {
+            "x": uniform(noise[:, 1:]).reshape(-1, *self.shape),
+            "y": (noise[:, 0] % np.uint64(self.classes)).astype(np.int32),
+        }
 
 
 def words(ids: Int64[np.ndarray, " B"], length: int, seed: int) -> UInt64[np.ndarray, "B length"]:
@@ -103,3 +105,13 @@ def mixed(x: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
+
+
+def uniform(noise: UInt64[np.ndarray, "..."]) -> np.ndarray:
+    """float32 in [0, 1)."""
+    return (noise >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
+
+
+def below(noise: UInt64[np.ndarray, "..."], count: int) -> np.ndarray:
+    """Integers from 0 to count - 1."""
+    return (noise % np.uint64(count)).astype(np.int64)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int64, UInt64
 
 from data import cache
-from data.random import mixed, words
+from data.random import below, mixed, uniform, words
 from data.source import Batch, Dataset
 
 SYMBOLS, SHOWN = 8, 10  # of the copy task
@@ -114,13 +114,3 @@ def generated(record: functools.partial, numbers: int, train: int, valid: int, s
 def check(train: int, valid: int, length: int, least: int) -> None:
     if length < least or min(train, valid) < 1:
         raise ValueError(f"{train=}, {valid=} must be 1 or more, and the length, {length}, {least} or more")
-
-
-def uniform(noise: UInt64[np.ndarray, "..."]) -> np.ndarray:
-    """float32 in [0, 1)."""
-    return (noise >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
-
-
-def below(noise: UInt64[np.ndarray, "..."], count: int) -> np.ndarray:
-    """Integers from 0 to count - 1."""
-    return (noise % np.uint64(count)).astype(np.int64)

@@ -152,7 +152,7 @@ class Dropout(nn.Module):
 def grouped_convolution(x, w, *where, feature_group_count: int = 1, **how):
     """`lax.conv_general_dilated`, channels last, with a few groups as so many convolutions.
 
-    On a CPU the gradient of a grouped one by its weights takes 30 to 40 times as long: XLA has but a loop for it.
+    On a CPU the gradient of a grouped one takes about 7 times as long (scripts/bench_layers.py).
     """
     product = functools.partial(jax.lax.conv_general_dilated, **how)
     if not 1 < feature_group_count <= 8:
@@ -199,8 +199,8 @@ def conv(
 def max_pool(x: jax.Array, size: int, stride: int, padding: int | str = 0) -> jax.Array:
     """The largest of every `size` × `size` window, [B, H, W, C]; `padding` pixels around, or "SAME": rounded up.
 
-    Along one axis, then along the other, as the maximum of strided slices: the gradient of `nn.max_pool` takes 3 to 10
-    times as long on a CPU (scripts/bench_zoo.py).  Numbers that are equally large share it.
+    Along one axis, then along the other, as the maximum of strided slices: the gradient of `nn.max_pool` takes 6 to 12
+    times as long on a CPU (scripts/bench_layers.py).  Numbers that are equally large share it.
     """
     for axis in (1, 2):
         pixels = x.shape[axis]

@@ -250,7 +250,7 @@ def table(plan: Plan) -> str:
     where = f"{plan.chips} × {plan.chip.name}" if plan.chip else f"{mesh.hardware()['device']}, this machine"
     lines = [budget.table(work, plan.unit)]
     if config.data.name == "random:like":
-        lines.append(f"  {config.data.dataset} is not prepared here: planned on random images of its shape")
+        lines.append(f"  data: random images in the shape of {config.data.dataset}")
     if plan.chosen:
         lines.append(f"  chosen so that it fits: {' '.join(plan.chosen)}")
     lines.append(f"on {where}; mesh: {axes}; accumulate {config.accumulate}; compiled in {plan.compile_seconds:.0f} s")
