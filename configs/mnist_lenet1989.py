@@ -9,7 +9,7 @@ System      LeNet, 1989
 Parameters  9,760
 Data        MNIST-5k
 Published   95.0 % of zip code digits (LeCun et al. 1989)
-Measured    accuracy not measured yet
+Measured    accuracy 0.961, 14 s (0583917)
 """
 
 from configs.base import base

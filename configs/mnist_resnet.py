@@ -6,7 +6,7 @@ System      ResNet-8, 2015
 Parameters  19,810
 Data        MNIST-5k
 Published   nothing comparable
-Measured    accuracy 0.978, 34 s (84005ce)
+Measured    accuracy 0.981, 21 s (0583917)
 """
 
 from configs.base import base
