@@ -6,6 +6,7 @@ Random images pose for sets that have to be downloaded.
 import pathlib
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from train import configs
@@ -59,13 +60,30 @@ def small(page: pathlib.Path, folder: pathlib.Path) -> ConfigDict:
         config.data.valid = "valid[:1]" if config.data.name.startswith("text:") else "valid[:64]"
     elif config.data.name == "arrays:columns":
         config.data.name = "random:like"
-    if "path" in config.data:
+    if config.data.name == "images:folder":
+        image_folder(folder / "images")
+        config.data.path = str(folder / "images")
+    elif "path" in config.data:
         table = config.data.name == "series:table"
         file = folder / ("input.csv" if table else "input.txt")
         rows = [f"hour,{config.data.get('target')}", *(f"h{i},{i * i % 24}" for i in range(300))]
         file.write_text("\n".join(rows) if table else "".join(chr(32 + i * i % 60) for i in range(3000)))
         config.data.path = str(file)
     return config
+
+
+def image_folder(folder: pathlib.Path) -> None:
+    """Two classes of coloured noise, 64 images to train on and 32 held out."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 32), ("test", 16)):
+        for label in ("dark", "light"):
+            place = folder / split / label
+            place.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 128, (32, 32, 3), np.uint8) + np.uint8(127 * (label == "light"))
+                Image.fromarray(pixels).save(place / f"{i:02}.png")
 
 
 def shrink(section: Any, limits: dict[str, Any]) -> None:

@@ -1,0 +1,25 @@
+"""GoogLeNet of a quarter of its width on drawn shapes in ten classes.
+
+python -m train --config configs/shapes_googlenet.py --workdir runs/shapes_googlenet
+
+System      GoogLeNet, small, 2014
+Parameters  377,126
+Data        drawn shapes, 8,000 images of 32 × 32
+Published   nothing comparable
+Measured    accuracy not measured yet
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 500
+    config.batch_size = 64
+    config.data.update(name="shapes:classify")
+    config.model.update(name="googlenet:GoogLeNet", classes=10, width=16, stem="small")
+    config.task.update(name="supervised:classify")
+    config.optim.update(name="adamw", learning_rate=1e-3, weight_decay=0.05)
+    config.schedule.update(name="cosine", warmup=100)
+    config.eval.every = 250
+    return config

@@ -1,0 +1,25 @@
+"""VGG-11 of a quarter of its width on drawn shapes in ten classes.
+
+python -m train --config configs/shapes_vgg.py --workdir runs/shapes_vgg
+
+System      VGG-11, small, 2014
+Parameters  611,434
+Data        drawn shapes, 8,000 images of 32 × 32
+Published   nothing comparable
+Measured    accuracy not measured yet
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 1000
+    config.batch_size = 64
+    config.data.update(name="shapes:classify")
+    config.model.update(name="vgg:VGG", classes=10, depth=11, width=16, hidden=128)
+    config.task.update(name="supervised:classify")
+    config.optim.update(name="adamw", learning_rate=5e-4, weight_decay=0.05)
+    config.schedule.update(name="cosine", warmup=100)
+    config.eval.every = 500
+    return config

@@ -1,0 +1,132 @@
+"""Image files of your own, in a folder or an archive: one folder a split, in it one a class."""
+
+import contextlib
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from data import cache
+from data.arrays import sized
+from data.source import Columns, Dataset
+from data.tfds import HELD_OUT
+
+VERSION = 1  # of the decoding below
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+MODES = {1: "L", 3: "RGB"}
+
+
+def folder(path: str, *, train: str = "train", valid: str = "auto", size: int = 0, channels: int = 3) -> Dataset:
+    """Images SPLIT/CLASS/*.jpg (or .png, …) of a folder, or of a .tar, .tar.gz or .tar.xz of it.
+
+    valid="auto" is the first of "valid", "validation", "test" that there is; classes are numbered in the order of
+    their names.  `size` > 0 crops images to a square and scales them to size x size pixels.
+    """
+    place = Path(path).expanduser()
+    if not place.exists():
+        raise ValueError(f"no folder or archive at {path!r}: data.path is relative to where you run, {Path.cwd()}")
+    if channels not in MODES:
+        raise ValueError(f"channels={channels}; use 3 for colour, 1 for grey")
+    request = {"images": VERSION, "files": _signature(place), "train": train, "valid": valid}
+    request |= {"size": size, "channels": channels}
+
+    def build(to: Path) -> dict[str, Any]:
+        splits = _splits(path, [name for name, _ in _files(place)], train, valid)
+        classes = sorted({name.parts[-2] for names in splits.values() for name in names})
+        _write(to, place, splits, classes, size, channels)
+        return {"classes": classes}
+
+    meta, found = cache.columns(request, build)
+    return Dataset(
+        train=Columns(x=found["train.x"], y=found["train.y"]),
+        valid=Columns(x=found["valid.x"], y=found["valid.y"]),
+        classes=len(meta["classes"]),
+        unit="example",
+        per_record=1,
+        unique=len(found["train.y"]),
+        fingerprint=meta["fingerprint"],
+    )
+
+
+def _signature(place: Path) -> str:
+    """Changes when a file does: of names, sizes and times, since reading a large set takes long."""
+    files = [place] if place.is_file() else sorted(file for file in place.rglob("*") if file.is_file())
+    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()
+
+
+def _files(place: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
+    """Every image by its name, and how to read it; an archive's are read as they come, if at all."""
+    is_image = lambda name: name.suffix.lower() in SUFFIXES and not name.name.startswith(".") and len(name.parts) > 2
+    if place.is_dir():
+        for file in sorted(place.rglob("*")):
+            name = PurePosixPath(file.relative_to(place).as_posix())
+            if is_image(name):
+                yield name, file.read_bytes
+        return
+    try:
+        archive = tarfile.open(place)  # noqa: SIM115
+    except tarfile.TarError as error:
+        raise ValueError(f"{str(place)!r} is neither a folder nor a .tar, .tar.gz or .tar.xz: {error}") from None
+    with archive:
+        for member in archive:
+            name = PurePosixPath(member.name)
+            if member.isfile() and is_image(name):
+                yield name, lambda member=member: archive.extractfile(member).read()
+
+
+def _splits(path: str, names: list[PurePosixPath], train: str, valid: str) -> dict[str, list[PurePosixPath]]:
+    """The sorted names of either split, by the folder two above each image."""
+    by_split: dict[str, list[PurePosixPath]] = {}
+    for name in sorted(names):
+        by_split.setdefault(name.parts[-3], []).append(name)
+    if valid == "auto":
+        valid = next((split for split in HELD_OUT if split in by_split), HELD_OUT[-1])
+    for role, split in (("train", train), ("valid", valid)):
+        if split not in by_split:
+            has = f"it has {', '.join(sorted(by_split))}" if by_split else "it has no SPLIT/CLASS/NAME.jpg at all"
+            raise ValueError(f"{path!r} has no images {split}/CLASS/NAME.jpg for data.{role}; {has}")
+    return {"train": by_split[train], "valid": by_split[valid]}
+
+
+def _write(
+    to: Path, place: Path, splits: dict[str, list[PurePosixPath]], classes: list[str], size: int, channels: int
+) -> None:
+    """Decodes each image to its place in the order of names, whatever the archive's order is."""
+    row = {name: (split, i) for split, names in splits.items() for i, name in enumerate(names)}
+    for split, names in splits.items():
+        np.save(to / f"{split}.y.npy", np.array([classes.index(name.parts[-2]) for name in names], np.int32))
+    with contextlib.ExitStack() as stack:
+        files, starts, shape = {}, {}, None
+        for name, read in _files(place):
+            if name not in row:
+                continue
+            image = sized(_decoded(name, read(), channels), size)
+            if shape is None:
+                shape = image.shape
+                for split, names in splits.items():
+                    made = cache.create(to / f"{split}.x.npy", len(names), image)
+                    files[split], starts[split] = stack.enter_context(made), made.tell()
+            if image.shape != shape:
+                raise ValueError(
+                    f"{name} has the shape {image.shape} and others {shape}: give data.size, the pixels of a side, to "
+                    "crop and scale all images alike"
+                )
+            split, i = row[name]
+            files[split].seek(starts[split] + i * image.nbytes)
+            files[split].write(image.tobytes())
+
+
+def _decoded(name: PurePosixPath, contents: bytes, channels: int) -> np.ndarray:
+    """uint8 [H, W, C]."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        image = np.asarray(Image.open(io.BytesIO(contents)).convert(MODES[channels]))
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{name} cannot be read as an image ({error}): repair or remove it") from error
+    return image.reshape(*image.shape[:2], channels)

@@ -1,0 +1,74 @@
+"""GoogLeNet (Szegedy et al. 2014, "Going deeper with convolutions"), without its auxiliary classifiers."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from models.layers import Dropout, choose, conv, local_response_norm, max_pool
+
+Images = Float[Array, "batch h w c"]
+
+he = nn.initializers.he_normal()
+
+# Maps of every module (table 1): 1 × 1; 1 × 1, 3 × 3; 1 × 1, 5 × 5; 1 × 1 after the pool.
+INCEPTIONS = {
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+POOLED = ("4a", "5a")  # what a max-pool of stride 2 stands before
+
+
+def layer(features: int, kernel: int, stride: int = 1, *, name: str):
+    return lambda x: nn.relu(conv(features, kernel, stride, kernel_init=he, name=name)(x))
+
+
+class Inception(nn.Module):
+    """Four branches side by side, with so many maps each."""
+
+    maps: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x: Images) -> Float[Array, "batch h w maps"]:
+        one, before_three, three, before_five, five, pooled = self.maps
+        branches = (
+            layer(one, 1, name="one")(x),
+            layer(three, 3, name="three")(layer(before_three, 1, name="before_three")(x)),
+            layer(five, 5, name="five")(layer(before_five, 1, name="before_five")(x)),
+            layer(pooled, 1, name="pooled")(max_pool(x, 3, 1, "SAME")),
+        )
+        return jnp.concatenate(branches, axis=-1)
+
+
+class GoogLeNet(nn.Module):
+    """6,998,552 parameters on images of any size from 32 × 32 in 1,000 classes.
+
+    Maps are in proportion to `width`, those of the first layer.  `stem` is what comes before the first module: "large",
+    7 × 7 of stride 2 and two max-pools of stride 2, or "small", 3 × 3 and one such pool, for images of 32 × 32.
+    """
+
+    classes: int = 1000
+    width: int = 64
+    dropout: float = 0.4
+    stem: str = "large"
+
+    @nn.compact
+    def __call__(self, x: Images, *, train: bool = False) -> Float[Array, "batch classes"]:
+        kernel, stride = choose("stem", self.stem, {"large": (7, 2), "small": (3, 1)})
+        of_width = lambda maps: -(-maps * self.width // 64)
+        x = layer(of_width(64), kernel, stride, name="conv1")(x)
+        x = local_response_norm(max_pool(x, 3, stride, "SAME"))
+        x = layer(of_width(64), 1, name="before_conv2")(x)
+        x = local_response_norm(layer(of_width(192), 3, name="conv2")(x))
+        x = max_pool(x, 3, 2, "SAME")
+        for name, maps in INCEPTIONS.items():
+            x = max_pool(x, 3, 2, "SAME") if name in POOLED else x
+            x = Inception(tuple(map(of_width, maps)), name=f"inception{name}")(x)
+        x = Dropout(self.dropout)(x.mean(axis=(1, 2)), train)
+        return nn.Dense(self.classes, name="logits")(x)

@@ -1,0 +1,133 @@
+"""Images from folders and archives, and drawn ones.  B batch, H height, W width."""
+
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.linear_model import RidgeClassifier
+
+from data import images, shapes
+from scripts.small import image_folder
+
+
+@pytest.fixture(autouse=True)
+def data_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ISOFLOP_DATA", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def tree(tmp_path):
+    image_folder(tmp_path / "set")
+    return tmp_path / "set"
+
+
+def columns(dataset):
+    return {split: getattr(dataset, split).columns for split in ("train", "valid")}
+
+
+def test_a_folder_holds_what_was_saved(tree):
+    made = images.folder(str(tree))
+    assert (len(made.train), len(made.valid), made.classes, made.unique) == (64, 32, 2, 64)
+    files = sorted((tree / "train").rglob("*.png"))
+    batch = made.train.gather(np.arange(64))
+    for file, pixels, label in zip(files, batch["x"], batch["y"], strict=True):
+        np.testing.assert_array_equal(np.round(pixels * 255), np.asarray(Image.open(file)))
+        assert label == ["dark", "light"].index(file.parent.name)
+    assert batch["x"].dtype == np.float32
+    assert batch["y"].dtype == np.int32
+
+
+@pytest.mark.parametrize("mode", ["", "gz", "xz"])
+def test_an_archive_is_its_folder(tree, tmp_path, mode):
+    """In whatever order its members come, and below whatever folder."""
+    archive = tmp_path / f"set.tar.{mode}"
+    with tarfile.open(archive, f"w:{mode}") as file:
+        for member in sorted(tree.rglob("*.png"), reverse=True):
+            file.add(member, f"./some/where/{member.relative_to(tree)}")
+    assert images.folder(str(archive)).fingerprint == images.folder(str(tree)).fingerprint
+
+
+def test_images_are_decoded_once(tree, monkeypatch):
+    first = images.folder(str(tree))
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "_decoded", None)
+        assert images.folder(str(tree)).fingerprint == first.fingerprint
+    Image.new("RGB", (32, 32)).save(tree / "train" / "dark" / "00.png")
+    assert images.folder(str(tree)).fingerprint != first.fingerprint
+
+
+def test_sizes_and_channels(tree):
+    Image.new("L", (50, 40), 200).save(tree / "train" / "light" / "grey.jpg")
+    with pytest.raises(ValueError, match=r"light/grey.jpg has the shape \(40, 50, 3\) and others .* give data.size"):
+        images.folder(str(tree))
+    made = images.folder(str(tree), size=8, channels=1)
+    assert made.train.columns["x"].shape == (65, 8, 8, 1)
+    assert (made.train.columns["x"][-1] == 200).all()
+
+
+def test_errors_are_sentences(tree, tmp_path):
+    def says(message, path=tree, **options):
+        with pytest.raises(ValueError, match=message):
+            images.folder(str(path), **options)
+
+    says("no folder or archive at '.*none'", tmp_path / "none")
+    says("has no images val/CLASS/NAME.jpg for data.valid; it has test, train", valid="val")
+    says("channels=4; use 3 for colour, 1 for grey", channels=4)
+    (tmp_path / "text.tar").write_text("no archive")
+    says("is neither a folder nor a .tar, .tar.gz or .tar.xz", tmp_path / "text.tar")
+    (tmp_path / "empty").mkdir()
+    says("it has no SPLIT/CLASS/NAME.jpg at all", tmp_path / "empty")
+    (tree / "train" / "dark" / "broken.png").write_bytes(b"broken")
+    says("train/dark/broken.png cannot be read as an image .* repair or remove it")
+
+
+# Drawn shapes.
+
+
+def test_shapes_are_a_function_of_the_seed():
+    made, other = (shapes.classify(train=40, valid=20, seed=seed) for seed in (0, 1))
+    rng = np.random.default_rng((0, 0))
+    y = rng.permutation(np.arange(40) % 10)
+    np.testing.assert_array_equal(made.train.columns["y"], y)
+    np.testing.assert_array_equal(made.train.columns["x"], shapes.draw(y, 32, 0.08, rng))
+    assert other.fingerprint != made.fingerprint
+    assert (made.classes, made.train.gather(np.arange(5))["x"].shape) == (10, (5, 32, 32, 3))
+    assert (np.bincount(made.train.columns["y"]) == 4).all()
+    assert not (made.train.columns["x"][:20] == made.valid.columns["x"]).all((1, 2, 3)).any()
+
+
+def test_shapes_have_their_areas():
+    """Of the plane from -1 to 1, which has the area 4: πr² of the disc, the rings' and frames' differences, …"""
+    line = np.linspace(-1.1, 1.1, 1101)
+    u, v = np.meshgrid(line, line)
+    area = {name: shape(u[None], v[None]).mean() * 2.2**2 for name, shape in shapes.SHAPES.items()}
+    expected = {
+        "disc": np.pi * 0.9**2,
+        "ring": np.pi * (0.95**2 - 0.6**2),
+        "square": 1.5**2,
+        "frame": 1.6**2 - 1,
+        "triangle": 3**1.5 / 4,
+        "star": 5 * 0.4 * np.sin(np.pi / 5),  # ten triangles with sides 1 and 0.4 around the middle
+        "plus": 2 * 1.9 * 0.6 - 0.6**2,
+        "bar": 2 * 0.6,
+        "corner": 1.5**2 - 0.95**2,
+    }
+    for name, value in expected.items():
+        assert area[name] == pytest.approx(value, rel=0.01), name
+    assert 0.5 < area["crescent"] < area["disc"]
+
+
+def test_no_pixel_tells_the_shape():
+    """A linear classifier, and the mean colour, are little better than chance, which is 10 %."""
+    made = columns(shapes.classify(train=1000, valid=500))
+    flat = lambda split, pool: made[split]["x"].reshape(-1, 32 // pool, pool, 32 // pool, pool, 3).mean((2, 4)) / 255
+    for pool in (4, 32):
+        x, held_out = (flat(split, pool).reshape(len(made[split]["y"]), -1) for split in ("train", "valid"))
+        linear = RidgeClassifier().fit(x, made["train"]["y"])
+        assert linear.score(held_out, made["valid"]["y"]) < 0.2
+
+
+def test_shapes_that_cannot_be_drawn_are_refused():
+    with pytest.raises(ValueError, match="train=0, valid=2000, size=32"):
+        shapes.classify(train=0)
