@@ -6,7 +6,7 @@ python -m train --config configs/gpt_1b.py --workdir runs/gpt_1b
 (4598791).
 
 System      GPT 1.3B, 2020
-Parameters  1,315,276,800
+Parameters  1,316,063,232
 Data        random tokens until a corpus is named
 Published   nothing comparable
 Measured    never trained here
@@ -20,6 +20,9 @@ def get_config():
     config.steps = 25_000
     config.batch_size = 512
     config.data.context = config.model.context = 2048
+    config.data.vocab = config.model.vocab = (
+        50_688  # 50,257 to a multiple of 512; of others XLA:TPU reduces, not scatters
+    )
     config.model.update(layers=24, heads=16, width=2048)
     config.optim.learning_rate = 2e-4
     config.mesh.update(data=-1, fsdp=32)  # 64 numbers of the width on each; with fewer XLA:TPU reduces, not scatters

@@ -6,7 +6,7 @@ python -m train --config configs/gpt_7b.py --workdir runs/gpt_7b
 (4598791).
 
 System      GPT 6.7B, 2020
-Parameters  6,657,150,976
+Parameters  6,658,723,840
 Data        random tokens until a corpus is named
 Published   nothing comparable
 Measured    never trained here
@@ -20,6 +20,9 @@ def get_config():
     config.steps = 65_000
     config.batch_size = 1024
     config.data.context = config.model.context = 2048
+    config.data.vocab = config.model.vocab = (
+        50_688  # 50,257 to a multiple of 512; of others XLA:TPU reduces, not scatters
+    )
     config.model.update(layers=32, heads=32, width=4096)
     config.optim.learning_rate = 1.2e-4
     config.mesh.update(data=-1, fsdp=64)  # 64 numbers of the width on each; with fewer XLA:TPU reduces, not scatters

@@ -10,7 +10,7 @@ from flax import linen as nn
 from models.activations import activation as activation
 from models.activations import choose as choose
 from models.activations import gelu as gelu
-from models.axes import batch_axis, draw, gathered, named
+from models.axes import batch_axis, constrain, draw, gathered, named
 
 Initializer = Callable[..., jax.Array]  # (key, shape, dtype) -> array
 
@@ -77,6 +77,26 @@ def dense(
     )
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def look_up(axis: str | None, table: jax.Array, index: jax.Array) -> jax.Array:
+    """`table[index]`; the axis of its vectors is called `axis`.
+
+    In its gradient devices that split the table by `axis` trade the vectors' gradients, not those of whole tables.
+    """
+    del axis
+    return table[index]
+
+
+def _look_up_backward(axis: str | None, residuals: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, None]:
+    table, index = residuals
+    rows = ("copies", *(None,) * (index.ndim - 1))
+    index = constrain(index, *rows)
+    return jax.vjp(lambda table: table[index], table)[1](constrain(g, *rows, axis))[0], None
+
+
+look_up.defvjp(lambda axis, table, index: (table[index], (table, index)), _look_up_backward)
+
+
 class Embed(nn.Module):
     """A table of `count` vectors: looked up by number, or multiplied by (`attend`)."""
 
@@ -89,7 +109,7 @@ class Embed(nn.Module):
         self.embedding = self.param("embedding", named(self.initializer, *self.axes), (self.count, self.width))
 
     def __call__(self, index: jax.Array) -> jax.Array:
-        return gathered(self.embedding, *self.axes)[index]
+        return look_up(self.axes[1], gathered(self.embedding, *self.axes), index)
 
     def attend(self, x: jax.Array) -> jax.Array:
         """x · table: [..., width] → [..., count]."""

@@ -113,13 +113,16 @@ def theory(made: Plan) -> float:
     """Bytes that fsdp has to send, a chip: bfloat16 parameters gathered, their gradients scattered.
 
     Blocks are gathered twice, once more for the recomputation of the backward pass, all else once.  A gather leaves out
-    the chip's own part.  Copies of the split parameters (`data`) then add their gradients up: an all-reduce.
+    the chip's own part.  Copies of the split parameters (`data`) then add their gradients up: an all-reduce.  The
+    gradients of the vectors that tokens looked up are traded, so that each chip has its part of the width of them all.
     """
+    config = made.config
+    looked_up = config.batch_size * config.data.context / made.devices * config.model.width
     blocks = {name: size for name, size, _ in made.work.blocks}
     twice = sum(size for name, size in blocks.items() if name.startswith("stack"))
     once = made.work.params_total - twice
     n, copies = made.mesh["fsdp"], made.mesh["data"]
-    shards = (n - 1) / n * (3 * twice + 2 * once)
+    shards = (n - 1) / n * (3 * twice + 2 * once + looked_up)
     return 2.0 * (shards + 2 * (copies - 1) / copies * (twice + once) / n)
 
 

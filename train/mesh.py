@@ -25,6 +25,7 @@ DEFAULT = {"data": -1, "fsdp": 1, "tensor": 1}  # axes of the mesh, the slowest 
 # 2019), and the vocabulary.
 RULES: dict[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
+    "copies": ("data",),  # the batch, where `fsdp` has to split another axis
     "embed": ("fsdp",),
     "mlp": ("tensor",),
     "heads": ("tensor",),
