@@ -14,7 +14,7 @@ from jax.sharding import Mesh, PartitionSpec
 from models import axes
 from models.api import from_linen
 from models.gpt import GPT
-from models.layers import Dropout
+from models.layers import Dropout, look_up
 from train import mesh
 from train.errors import UserError
 from train.step import TrainState
@@ -129,6 +129,15 @@ def test_our_dropout_is_flax_dropout():
     theirs = jax.jit(lambda x: nn.Dropout(0.3, deterministic=False).apply({}, x, rngs=stream))(x)
     np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(Dropout(0.3).apply({}, x, False), x)
+
+
+def test_looking_up_has_the_gradient_of_indexing():
+    """Vectors that were looked up twice add up, those of no index get nothing."""
+    table, index = jnp.arange(12.0).reshape(4, 3), jnp.asarray([[0, 1, 1], [3, 3, 0]])
+    gradient = lambda find: jax.jit(jax.grad(lambda table: (jnp.sin(find(table)) ** 2).sum()))(table)
+    expected = gradient(lambda table: table[index])
+    np.testing.assert_allclose(gradient(lambda table: look_up("embed", table, index)), expected, rtol=1e-6)
+    np.testing.assert_array_equal(expected[2], 0)
 
 
 def check_parallel(*arguments):
