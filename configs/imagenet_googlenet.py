@@ -23,7 +23,7 @@ def get_config():
     config.data.update(name="arrays:columns", dataset="imagenet2012", size=224)
     config.augment.crop = {"padding": 16}
     config.augment.flip = {}
-    config.model.update(name="googlenet:GoogLeNet", classes=1000)
+    config.model.update(name="googlenet:GoogLeNet", classes=1000, width=64)
     config.task.update(name="supervised:classify")
     config.optim.update(name="sgd", learning_rate=0.01, momentum=0.9)
     config.schedule.update(name="linear")

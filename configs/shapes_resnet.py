@@ -16,7 +16,7 @@ def get_config():
     config = base()
     config.steps = 800
     config.batch_size = 64
-    config.data.update(name="shapes:classify")
+    config.data.update(name="shapes:classify", train=8000, valid=2000)
     config.model.update(name="resnet:ResNet", classes=10, blocks=1, width=16, order="pre")
     config.task.update(name="supervised:classify")
     config.optim.update(name="sgd", learning_rate=0.1, momentum=0.9, nesterov=True)

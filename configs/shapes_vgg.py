@@ -16,7 +16,7 @@ def get_config():
     config = base()
     config.steps = 1000
     config.batch_size = 64
-    config.data.update(name="shapes:classify")
+    config.data.update(name="shapes:classify", train=8000, valid=2000)
     config.model.update(name="vgg:VGG", classes=10, depth=11, width=16, hidden=128)
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=5e-4, weight_decay=0.05)

@@ -59,7 +59,8 @@ def small(page: pathlib.Path, folder: pathlib.Path) -> ConfigDict:
     if str(config.data.get("dataset", "")).startswith("isoflop_"):
         config.data.valid = "valid[:1]" if config.data.name.startswith("text:") else "valid[:64]"
     elif config.data.name == "arrays:columns":
-        config.data.name = "random:like"
+        shown = {"side": config.data.get("size", 32), "classes": 10, "train": 256, "valid": 64}
+        config.data = ConfigDict({"name": "random:images", **shown})
     if config.data.name == "images:folder":
         image_folder(folder / "images")
         config.data.path = str(folder / "images")

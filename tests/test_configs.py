@@ -3,7 +3,7 @@
 import ast
 import json
 import math
-import signal
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,6 @@ from train.display import Display
 from train.errors import UserError
 from train.experiment import build_experiment
 from train.loop import train
-from train.signals import Interrupted
 from train.writer import read_rows
 
 STOP = 3
@@ -38,14 +37,6 @@ def data_folder(tmp_path_factory):
         patch.setenv("ISOFLOP_DATA", str(tmp_path_factory.mktemp("data")))
         patch.delenv("TFDS_DATA_DIR", raising=False)
         yield
-
-
-class Stop(Display):
-    """Asks the run to stop, as a preemption does, when the loop tells of a step in its middle."""
-
-    def progress(self, step, *_):
-        if step == STOP - 1:
-            signal.raise_signal(signal.SIGTERM)
 
 
 def final_state(like, workdir):
@@ -72,15 +63,18 @@ def test_page_says_what_it_is(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_trains_and_resumes(page, tmp_path):
-    config = small(page, tmp_path).lock()
-    record = train(config, tmp_path / "whole", Display(quiet=True))
+    """From the middle of the run, as if it had been killed there."""
+    config = small(page, tmp_path)
+    config.checkpoint.update(every=STOP, keep=2)
+    record = train(config.lock(), tmp_path / "whole", Display(quiet=True))
     check_record(record, config, tmp_path / "whole")
     like = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), build_experiment(config).state)
     whole = final_state(like, tmp_path / "whole")
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(whole))
 
-    with pytest.raises(Interrupted, match=f"stopped at step {STOP} of {STEPS}"):
-        train(config, tmp_path / "halved", Stop(quiet=True))
+    shutil.copytree(tmp_path / "whole", tmp_path / "halved")
+    (tmp_path / "halved" / "record.json").unlink()
+    shutil.rmtree(tmp_path / "halved" / "checkpoints" / str(STEPS))
     assert int(final_state(like, tmp_path / "halved").step) == STOP
     again = train(config, tmp_path / "halved", Display(quiet=True))
     jax.tree.map(np.testing.assert_array_equal, final_state(like, tmp_path / "halved"), whole)
