@@ -251,7 +251,7 @@ def test_pre_activation_leaves_a_clear_path(kind):
 
 
 def test_unknown_sizes_are_sentences():
-    for module in (VGG(10, depth=12), VGG(10, norm="layer"), ResNet(10, stem="huge"), ResNet(10, order="no")):
+    for module in (VGG(10, depth=12), VGG(10, norm="bath"), ResNet(10, stem="huge"), ResNet(10, order="no")):
         with pytest.raises(ValueError, match="is unknown; choose one of"):
             shapes(module, 32)
     with pytest.raises(ValueError, match="depth=20 is unknown; choose one of 18, 34, 50, 101, 152"):
