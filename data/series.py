@@ -1,12 +1,11 @@
 """Forecasting: windows of a series of numbers, and the numbers that follow.  L lookback, F columns, H horizon."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from data import cache
+from data import cache, tables
 from data.source import Batch, Dataset
 
 
@@ -31,7 +30,8 @@ def table(
     "last" a window, and what follows, is counted from its last step instead of the mean (NLinear, Zeng et al. 2022):
     errors stay what they are, and a level that was never trained on is none.
     """
-    columns = read(Path(path).expanduser())
+    read = tables.read(Path(path).expanduser()).items()
+    columns = {name: tables.numbers(name, values) for name, values in read if tables.is_number(values[0])}
     if target not in columns:
         raise ValueError(f"target={target!r} is no column of numbers in {path!r}; choose one of {', '.join(columns)}")
     if inputs not in ("all", "target"):
@@ -86,8 +86,7 @@ def forecasting(
         raise ValueError(
             f"{T} rows are too few: the training part has {cut} and the held-out {T - start}, windows {past + horizon}"
         )
-    mean, deviation = series_TF[:cut].mean(0), series_TF[:cut].std(0)
-    standard = ((series_TF - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
+    standard = tables.standard(series_TF, np.arange(cut)).astype(np.float32)
     halves = {
         "train": Forecasts(standard[:cut], lookback, horizon, season, level),
         # The steps before the held-out part are inputs of its first windows, and targets of none.
@@ -124,29 +123,3 @@ class Forecasts:
             "y": target[now + ahead] - origin_B1,
             "naive": target[now + ahead % self.season - self.season] - origin_B1,
         }
-
-
-def read(path: Path) -> dict[str, Float64[np.ndarray, " T"]]:
-    """The columns of numbers."""
-    if not path.is_file():
-        raise ValueError(f"no table at {str(path)!r}: data.path is relative to where you run, {Path.cwd()}")
-    with path.open(newline="") as file:
-        header, *lines = list(csv.reader(file)) or [[]]
-    if not lines or any(len(line) != len(header) for line in lines):
-        raise ValueError(f"{str(path)!r} is no table: it needs a header, and rows of {len(header)} values each")
-    columns = dict(zip(header, zip(*lines, strict=True), strict=True))
-    return {name: numbers(name, values) for name, values in columns.items() if is_number(values[0])}
-
-
-def numbers(name: str, values: tuple[str, ...]) -> Float64[np.ndarray, " T"]:
-    for row, value in enumerate(values, 2):
-        if not is_number(value):
-            raise ValueError(f"column {name!r} begins with a number and holds {value!r} in line {row}; fill or drop it")
-    return np.array(values, np.float64)
-
-
-def is_number(value: str) -> bool:
-    try:
-        return bool(np.isfinite(float(value)))
-    except ValueError:
-        return False

@@ -50,6 +50,12 @@ SMALL = {
     },
 }
 
+TEXT = "".join(chr(32 + i * i % 60) for i in range(3000))
+TABLES = {  # 300 rows in the shape of the table that a page is for
+    "series:table": lambda data: [f"hour,{data.target}", *(f"h{i},{i * i % 24}" for i in range(300))],
+    "tables:regression": lambda data: [f"{'FIM'[i % 3]},{'.5,' * 7}{i * i % 24}" for i in range(300)],
+}
+
 
 def small(page: pathlib.Path, folder: pathlib.Path) -> ConfigDict:
     """The page's config, shrunk; text that it wants from a file is written to `folder`."""
@@ -65,10 +71,9 @@ def small(page: pathlib.Path, folder: pathlib.Path) -> ConfigDict:
         image_folder(folder / "images")
         config.data.path = str(folder / "images")
     elif "path" in config.data:
-        table = config.data.name == "series:table"
+        table = TABLES.get(config.data.name)
         file = folder / ("input.csv" if table else "input.txt")
-        rows = [f"hour,{config.data.get('target')}", *(f"h{i},{i * i % 24}" for i in range(300))]
-        file.write_text("\n".join(rows) if table else "".join(chr(32 + i * i % 60) for i in range(3000)))
+        file.write_text("\n".join(table(config.data)) if table else TEXT)
         config.data.path = str(file)
     return config
 

@@ -376,9 +376,9 @@ def test_a_table_is_standardised_by_what_is_trained_on(tmp_path):
 @pytest.mark.parametrize(
     ("contents", "options", "said"),
     [
-        ("a,b\n1,2\n3,x\n", {"target": "b"}, r"column 'b' begins with a number and holds 'x' in line 3"),
+        ("a,b\n1,2\n3,x\n", {"target": "b"}, r"column 'b' begins with a number and holds 'x' in row 2"),
         ("a,b\n1,2\n3,4\n", {"target": "c"}, r"target='c' is no column of numbers .*; choose one of a, b"),
-        ("a,b\n1,2\n3\n", {"target": "a"}, r"is no table: it needs a header, and rows of 2 values"),
+        ("a,b\n1,2\n3\n", {"target": "a"}, r"is no table: it needs two rows or more, with equally many"),
         ("", {"target": "a"}, r"is no table"),
         ("a\n1\n2\n", {"target": "a"}, r"2 rows are too few: the training part has 1 and the held-out"),
         ("a\n1\n2\n", {"target": "a", "inputs": "every"}, r"inputs='every'; choose 'all' columns or 'target'"),

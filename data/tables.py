@@ -1,0 +1,78 @@
+"""Tables, one example a row: a column of numbers is said from the others.  N rows, F features."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from data.source import Columns, Dataset, examples
+
+
+def regression(path: str, *, target: str = "last", valid: float = 0.2, seed: int = 0) -> Dataset:
+    """A CSV file: x float32 [F], y float32 [1] of the column `target`, and `naive` float32 [1], the linear forecast.
+
+    Columns are called as the header calls them, or where there is none "1", "2", …, and the last one also "last".
+    Numbers are standardised by the training rows, so that a squared error of 1 is that of their mean; a column of words
+    is one feature for each of them, 0 or 1.  Held out is the part `valid` of the rows, drawn by `seed`.  `naive` is
+    what least squares on the training rows says, with a constant.
+    """
+    columns = read(Path(path).expanduser())
+    target = list(columns)[-1] if target == "last" else target
+    if target not in columns or not is_number(columns[target][0]):
+        known = ", ".join(name for name, values in columns.items() if is_number(values[0]))
+        raise ValueError(f"target={target!r} is no column of numbers in {path!r}; choose one of {known}")
+    x_NF = np.concatenate([features(name, values) for name, values in columns.items() if name != target], axis=1)
+    y_N1 = numbers(target, columns[target])[:, None]
+    order, held = np.random.default_rng(seed).permutation(len(y_N1)), int(valid * len(y_N1))
+    if not 0 < held < len(y_N1) - x_NF.shape[1]:
+        raise ValueError(
+            f"valid={valid} of {len(y_N1)} rows: hold out one at least, and train on more than {x_NF.shape[1]}"
+        )
+    kept, out = order[held:], order[:held]
+    x_NF, y_N1 = standard(x_NF, kept), standard(y_N1, kept)
+    with_one = np.concatenate([x_NF, np.ones_like(y_N1)], axis=1)
+    weights = np.linalg.lstsq(with_one[kept], y_N1[kept], rcond=None)[0]
+    table = {"x": x_NF, "y": y_N1, "naive": with_one @ weights}
+    split = lambda rows: Columns(**{name: column[rows].astype(np.float32) for name, column in table.items()})
+    return examples(split(kept), split(out))
+
+
+def read(path: Path) -> dict[str, tuple[str, ...]]:
+    """The columns by name.  The first line is a header where it holds a word in a column that goes on with numbers."""
+    if not path.is_file():
+        raise ValueError(f"no table at {str(path)!r}: data.path is relative to where you run, {Path.cwd()}")
+    with path.open(newline="") as file:
+        lines = [line for line in csv.reader(file) if line]
+    if len(lines) < 2 or any(len(line) != len(lines[0]) for line in lines):
+        raise ValueError(f"{str(path)!r} is no table: it needs two rows or more, with equally many values in each")
+    titled = any(is_number(below) and not is_number(above) for above, below in zip(*lines[:2], strict=True))
+    header, rows = (lines[0], lines[1:]) if titled else ([str(i + 1) for i in range(len(lines[0]))], lines)
+    return dict(zip(header, zip(*rows, strict=True), strict=True))
+
+
+def features(name: str, values: tuple[str, ...]) -> Float64[np.ndarray, "N F"]:
+    """One of numbers; of words one for each."""
+    if is_number(values[0]):
+        return numbers(name, values)[:, None]
+    return (np.array(values)[:, None] == np.unique(values)).astype(np.float64)
+
+
+def standard(columns: Float64[np.ndarray, "N F"], rows: np.ndarray) -> Float64[np.ndarray, "N F"]:
+    """With the mean 0 and the deviation 1 on these rows."""
+    mean, deviation = columns[rows].mean(0), columns[rows].std(0)
+    return (columns - mean) / np.where(deviation > 0, deviation, 1)
+
+
+def numbers(name: str, values: tuple[str, ...]) -> Float64[np.ndarray, " N"]:
+    for row, value in enumerate(values, 1):
+        if not is_number(value):
+            raise ValueError(f"column {name!r} begins with a number and holds {value!r} in row {row}; fill or drop it")
+    return np.array(values, np.float64)
+
+
+def is_number(value: str) -> bool:
+    try:
+        return bool(np.isfinite(float(value)))
+    except ValueError:
+        return False
