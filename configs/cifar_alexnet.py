@@ -17,7 +17,6 @@ from configs.shapes_alexnet import get_config as shapes
 
 def get_config():
     config = shapes()
-    config.steps = 2000
     config.data = {"name": "images:folder", "path": "cifar10"}
     config.augment.crop = {"padding": 4}
     config.augment.flip = {}

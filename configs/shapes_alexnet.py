@@ -14,12 +14,12 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 1000
+    config.steps = 2000
     config.batch_size = 64
     config.data.update(name="shapes:classify", train=8000, valid=2000)
-    config.model.update(name="alexnet:AlexNet", classes=10, width=24, hidden=128, stem="small")
+    config.model.update(name="alexnet:AlexNet", classes=10, width=24, hidden=128, dropout=0.2, stem="small")
     config.task.update(name="supervised:classify")
-    config.optim.update(name="adamw", learning_rate=1e-3, weight_decay=0.05)
+    config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.05)
     config.schedule.update(name="cosine", warmup=100)
     config.eval.every = 500
     return config

@@ -1,10 +1,12 @@
 """GoogLeNet (Szegedy et al. 2014, "Going deeper with convolutions"), without its auxiliary classifiers."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import Dropout, choose, conv, local_response_norm, max_pool
+from models.layers import Dropout, choose, conv, local_response_norm, max_pool, norm
 
 Images = Float[Array, "batch h w c"]
 
@@ -25,17 +27,25 @@ INCEPTIONS = {
 POOLED = ("4a", "5a")  # what a max-pool of stride 2 stands before
 
 
-def layer(features: int, kernel: int, stride: int = 1, *, name: str):
-    return lambda x: nn.relu(conv(features, kernel, stride, kernel_init=he, name=name)(x))
+def layers(kind: str, train: bool) -> Callable:
+    """What makes a layer of the network: a convolution, the norm `kind`, ReLU."""
+
+    def layer(features: int, kernel: int, stride: int = 1, *, name: str) -> Callable[[Images], Images]:
+        convolution = conv(features, kernel, stride, kernel_init=he, name=name)
+        return lambda x: nn.relu(norm(kind, train, f"{name}_norm")(convolution(x)))
+
+    return layer
 
 
 class Inception(nn.Module):
     """Four branches side by side, with so many maps each."""
 
     maps: tuple[int, ...]
+    norm: str = "none"
 
     @nn.compact
-    def __call__(self, x: Images) -> Float[Array, "batch h w maps"]:
+    def __call__(self, x: Images, train: bool) -> Float[Array, "batch h w maps"]:
+        layer = layers(self.norm, train)
         one, before_three, three, before_five, five, pooled = self.maps
         branches = (
             layer(one, 1, name="one")(x),
@@ -50,18 +60,20 @@ class GoogLeNet(nn.Module):
     """6,998,552 parameters on images of any size from 32 × 32 in 1,000 classes.
 
     Maps are in proportion to `width`, those of the first layer.  `stem` is what comes before the first module: "large",
-    7 × 7 of stride 2 and two max-pools of stride 2, or "small", 3 × 3 and one such pool, for images of 32 × 32.
+    7 × 7 of stride 2 and two max-pools of stride 2, or "small", 3 × 3 and one such pool, for images of 32 × 32.  The
+    paper has no `norm` (models/layers.py) after the convolutions; "batch" came a year later (Ioffe & Szegedy 2015).
     """
 
     classes: int = 1000
     width: int = 64
     dropout: float = 0.4
     stem: str = "large"
+    norm: str = "none"
 
     @nn.compact
     def __call__(self, x: Images, *, train: bool = False) -> Float[Array, "batch classes"]:
         kernel, stride = choose("stem", self.stem, {"large": (7, 2), "small": (3, 1)})
-        of_width = lambda maps: -(-maps * self.width // 64)
+        layer, of_width = layers(self.norm, train), lambda maps: -(-maps * self.width // 64)
         x = layer(of_width(64), kernel, stride, name="conv1")(x)
         x = local_response_norm(max_pool(x, 3, stride, "SAME"))
         x = layer(of_width(64), 1, name="before_conv2")(x)
@@ -69,6 +81,6 @@ class GoogLeNet(nn.Module):
         x = max_pool(x, 3, 2, "SAME")
         for name, maps in INCEPTIONS.items():
             x = max_pool(x, 3, 2, "SAME") if name in POOLED else x
-            x = Inception(tuple(map(of_width, maps)), name=f"inception{name}")(x)
+            x = Inception(tuple(map(of_width, maps)), self.norm, name=f"inception{name}")(x, train)
         x = Dropout(self.dropout)(x.mean(axis=(1, 2)), train)
         return nn.Dense(self.classes, name="logits")(x)

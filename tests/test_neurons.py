@@ -15,6 +15,7 @@ from models.api import from_linen
 from models.mcculloch_pitts import ThresholdNetwork
 from models.mlp import MLP
 from models.neuron import Neuron
+from scripts.plot_classics import profile
 from train.metrics import compute
 from train.step import init_state, train_step
 from train.tasks.rules import oja, perceptron
@@ -196,3 +197,21 @@ def test_separable_points_keep_their_distance():
 def test_bad_numbers_are_sentences(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@pytest.mark.parametrize(
+    ("activation", "initializer", "options", "low", "high"),
+    [
+        ("relu", "xavier_normal", {}, 0.5, 2.0),  # half of the variance passes a layer: times 2^(19 / 2)
+        ("relu", "he_normal", {}, 0.5, 2.0),
+        ("sigmoid", "xavier_normal", {}, 0.0, 1.0),  # times 4^19: at most a quarter of the signal passes
+        ("sigmoid", "he_normal", {"residual": True}, 1.0, 10.0),
+        ("relu", "he_normal", {"norm": "layer"}, 0.2, 2.0),
+        ("relu", "he_normal", {"residual": True}, 1e3, 1e5),
+    ],
+)
+def test_gradients_vanish_and_explode_as_the_variance_says(activation, initializer, options, low, high):
+    """The signal at the first of 20 layers over that at the last, times what theory takes away (He et al. 2015)."""
+    lost = {("relu", "xavier_normal"): 2 ** (19 / 2), ("sigmoid", "xavier_normal"): 4.0**19}
+    first = profile(activation, initializer, depth=20, **options)[0]
+    assert low < first * lost.get((activation, initializer), 1.0) < high
