@@ -3,7 +3,7 @@
 python -m train --config configs/shapes_googlenet.py --workdir runs/shapes_googlenet
 
 System      GoogLeNet, small, 2014
-Parameters  377,126
+Parameters  380,766
 Data        drawn shapes, 8,000 images of 32 × 32
 Published   nothing comparable
 Measured    accuracy not measured yet
