@@ -8,7 +8,7 @@ System      LSTM, 1997
 Parameters  558,657
 Data        tiny Shakespeare
 Published   nothing comparable
-Measured    loss not measured yet
+Measured    loss 1.595, 170 s (d5bb2c5)
 """
 
 from configs.base import base

@@ -33,7 +33,7 @@ def test_a_folder_holds_what_was_saved(tree):
     batch = made.train.gather(np.arange(64))
     for file, pixels, label in zip(files, batch["x"], batch["y"], strict=True):
         np.testing.assert_array_equal(np.round(pixels * 255), np.asarray(Image.open(file)))
-        assert label == ["dark", "light"].index(file.parent.name)
+        assert label == ["cat", "dog"].index(file.parent.name)
     assert batch["x"].dtype == np.float32
     assert batch["y"].dtype == np.int32
 
@@ -53,13 +53,13 @@ def test_images_are_decoded_once(tree, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(images, "_decoded", None)
         assert images.folder(str(tree)).fingerprint == first.fingerprint
-    Image.new("RGB", (32, 32)).save(tree / "train" / "dark" / "00.png")
+    Image.new("RGB", (32, 32)).save(tree / "train" / "cat" / "00.png")
     assert images.folder(str(tree)).fingerprint != first.fingerprint
 
 
 def test_sizes_and_channels(tree):
-    Image.new("L", (50, 40), 200).save(tree / "train" / "light" / "grey.jpg")
-    with pytest.raises(ValueError, match=r"light/grey.jpg has the shape \(40, 50, 3\) and others .* give data.size"):
+    Image.new("L", (50, 40), 200).save(tree / "train" / "dog" / "grey.jpg")
+    with pytest.raises(ValueError, match=r"dog/grey.jpg has the shape \(40, 50, 3\) and others .* give data.size"):
         images.folder(str(tree))
     made = images.folder(str(tree), size=8, channels=1)
     assert made.train.columns["x"].shape == (65, 8, 8, 1)
@@ -78,8 +78,8 @@ def test_errors_are_sentences(tree, tmp_path):
     says("is neither a folder nor a .tar, .tar.gz or .tar.xz", tmp_path / "text.tar")
     (tmp_path / "empty").mkdir()
     says("it has no SPLIT/CLASS/NAME.jpg at all", tmp_path / "empty")
-    (tree / "train" / "dark" / "broken.png").write_bytes(b"broken")
-    says("train/dark/broken.png cannot be read as an image .* repair or remove it")
+    (tree / "train" / "cat" / "broken.png").write_bytes(b"broken")
+    says("train/cat/broken.png cannot be read as an image .* repair or remove it")
 
 
 # Drawn shapes.
