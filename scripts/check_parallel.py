@@ -2,8 +2,8 @@
 
     uv run python -m scripts.check_parallel [PAGE ...] [--layouts NAME ...] [--accumulate N]
 
-Each page trains on one device and then on each layout, at a tenth of its learning rate, so that rounding is not grown
-by steps too long for so small a batch.  A cell is the largest relative difference of any logged loss (training, held
+Each page trains on one device and then on each layout, on batches of 64, at a tenth of the learning rate that it would
+have there (in proportion to the batch), so that rounding is not grown by steps too long for so small a network.  A cell is the largest relative difference of any logged loss (training, held
 out) from that on one device; the last columns say how much of the parameters `fsdp` and `tensor` split.
 With --accumulate the layouts take the batch in N slices, without dropout, and are still compared with the whole batch:
 meant for networks without batch statistics and random draws.  Exits with 1 where a difference is over 1e-5.
@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from scripts.small import PAGES, small
-from train import mesh
+from train import configs, mesh
 from train.display import Display
 from train.experiment import build_experiment
 from train.loop import train
@@ -68,8 +68,9 @@ def config_of(page: pathlib.Path, folder: pathlib.Path, changes: dict, devices: 
     config = small(page, folder)
     config.log_every, config.precision, config.cpu_devices = 1, "float32", devices
     config.steps, config.batch_size = 4, 64
+    shorter = 10 * max(1.0, configs.load(str(page)).get_config().batch_size / config.batch_size)
     for key, rate in learning_rates(config.optim.to_dict()).items():
-        config.update_from_flattened_dict({f"optim.{key}": rate / 10})
+        config.update_from_flattened_dict({f"optim.{key}": rate / shorter})
     config.mesh.update({"data": 1})
     if config.model.get("name") in WITH_DROPOUT:
         config.model.dropout = 0.1
