@@ -2,9 +2,10 @@
 
     uv run python -m scripts.check_parallel [PAGE ...] [--layouts NAME ...] [--accumulate N]
 
-Each page trains on one device and then on each layout, on batches of 64, at a tenth of the learning rate that it would
-have there (in proportion to the batch), so that rounding is not grown by steps too long for so small a network.  A cell is the largest relative difference of any logged loss (training, held
-out) from that on one device; the last columns say how much of the parameters `fsdp` and `tensor` split.
+Each page trains on one device and then on each layout.  A cell is the largest relative difference of any logged loss
+(training, held out) from that on one device; the last columns say how much of the parameters `fsdp` and `tensor` split.
+Batches are of 64, and the learning rate is a hundredth of what it would be there (in proportion to the batch): in steps
+of full length deep networks with batch norm grow every rounding tenfold.
 With --accumulate the layouts take the batch in N slices, without dropout, and are still compared with the whole batch:
 meant for networks without batch statistics and random draws.  Exits with 1 where a difference is over 1e-5.
 """
