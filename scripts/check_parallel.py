@@ -69,7 +69,7 @@ def config_of(page: pathlib.Path, folder: pathlib.Path, changes: dict, devices: 
     config = small(page, folder)
     config.log_every, config.precision, config.cpu_devices = 1, "float32", devices
     config.steps, config.batch_size = 4, 64
-    shorter = 10 * max(1.0, configs.load(str(page)).get_config().batch_size / config.batch_size)
+    shorter = 100 * max(1.0, configs.load(str(page)).get_config().batch_size / config.batch_size)
     for key, rate in learning_rates(config.optim.to_dict()).items():
         config.update_from_flattened_dict({f"optim.{key}": rate / shorter})
     config.mesh.update({"data": 1})
