@@ -22,6 +22,7 @@ FORMATS = (
 )
 BATCH = 10_000  # rows that are Python objects at a time
 ABOUT_A_RUN = {"config.json", "environment.json"}
+ABOUT_A_SWEEP = {"plan.json", "runs"}
 WRITTEN_BY_A_FIT = {"fit.json", "rows.jsonl"}
 
 
@@ -62,7 +63,7 @@ def folder(path: Path, found: Found) -> None:
     if names >= ABOUT_A_RUN:
         return found.drop(str(path), unfinished)
     rows = found.rows
-    skipped = ABOUT_A_RUN | (WRITTEN_BY_A_FIT if names >= WRITTEN_BY_A_FIT else set())
+    skipped = ABOUT_A_RUN.union(*(each for each in (ABOUT_A_SWEEP, WRITTEN_BY_A_FIT) if names >= each))
     logs = [p for p in inside if p.is_file() and p.name not in skipped]
     tensorboard = [p for p in logs if "tfevents" in p.name]
     for log in (p for p in logs if p.suffix.lower() in READERS and p not in tensorboard):
