@@ -30,8 +30,8 @@ def table(
     "last" a window, and what follows, is counted from its last step instead of the mean (NLinear, Zeng et al. 2022):
     errors stay what they are, and a level that was never trained on is none.
     """
-    read = tables.read(Path(path).expanduser()).items()
-    columns = {name: tables.numbers(name, values) for name, values in read if tables.is_number(values[0])}
+    words = tables.read(Path(path).expanduser())
+    columns = {name: tables.numbers(name, values) for name, values in words.items() if tables.is_number(values[0])}
     if target not in columns:
         raise ValueError(f"target={target!r} is no column of numbers in {path!r}; choose one of {', '.join(columns)}")
     if inputs not in ("all", "target"):

@@ -19,6 +19,8 @@ def regression(path: str, *, target: str = "last", valid: float = 0.2, seed: int
     """
     columns = read(Path(path).expanduser())
     target = list(columns)[-1] if target == "last" else target
+    if len(columns) < 2:
+        raise ValueError(f"{path!r} has one column, and commas between none; a target is said from other columns")
     if target not in columns or not is_number(columns[target][0]):
         known = ", ".join(name for name, values in columns.items() if is_number(values[0]))
         raise ValueError(f"target={target!r} is no column of numbers in {path!r}; choose one of {known}")
@@ -48,6 +50,9 @@ def read(path: Path) -> dict[str, tuple[str, ...]]:
         raise ValueError(f"{str(path)!r} is no table: it needs two rows or more, with equally many values in each")
     titled = any(is_number(below) and not is_number(above) for above, below in zip(*lines[:2], strict=True))
     header, rows = (lines[0], lines[1:]) if titled else ([str(i + 1) for i in range(len(lines[0]))], lines)
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise ValueError(f"{str(path)!r} has more than one column {twice[0]!r}; give each a name of its own")
     return dict(zip(header, zip(*rows, strict=True), strict=True))
 
 
