@@ -45,7 +45,10 @@ def read(path: Path) -> dict[str, tuple[str, ...]]:
     if not path.is_file():
         raise ValueError(f"no table at {str(path)!r}: data.path is relative to where you run, {Path.cwd()}")
     with path.open(newline="") as file:
-        lines = [line for line in csv.reader(file) if line]
+        try:
+            lines = [line for line in csv.reader(file) if line]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{str(path)!r} is no table of comma-separated values: {error}") from error
     if len(lines) < 2 or any(len(line) != len(lines[0]) for line in lines):
         raise ValueError(f"{str(path)!r} is no table: it needs two rows or more, with equally many values in each")
     titled = any(is_number(below) and not is_number(above) for above, below in zip(*lines[:2], strict=True))

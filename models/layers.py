@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -169,12 +170,22 @@ class Dropout(nn.Module):
         return jnp.where(kept, x / (1 - self.rate), jnp.zeros_like(x))
 
 
-def grouped_convolution(x, w, *where, feature_group_count: int = 1, **how):
+def stored(x: Any) -> Any:
+    """`x`; on a CPU put into memory once, where XLA would compute it anew for each who reads it.
+
+    Those may read it across the grain, or slice by slice, and then what made it is not vectorised.
+    """
+    return jax.lax.platform_dependent(x, cpu=jax.lax.optimization_barrier, default=lambda x: x)
+
+
+def convolution(x, w, *where, feature_group_count: int = 1, **how):
     """`lax.conv_general_dilated`, channels last, with a few groups as so many convolutions.
 
-    On a CPU the gradient of a grouped one takes about 7 times as long (scripts/bench_layers.py).
+    On a CPU the gradient of a grouped one takes about 7 times as long (scripts/bench_layers.py), and the gradient by
+    the weights transposes the inputs: as one operation with all that made them, unless they are stored.
     """
     product = functools.partial(jax.lax.conv_general_dilated, **how)
+    x = stored(x)
     if not 1 < feature_group_count <= 8:
         return product(x, w, *where, feature_group_count=feature_group_count)
     parts = (jnp.split(array, feature_group_count, axis=-1) for array in (x, w))
@@ -211,7 +222,7 @@ def conv(
         feature_group_count=groups,
         use_bias=use_bias,
         kernel_init=kernel_init,
-        conv_general_dilated=grouped_convolution,
+        conv_general_dilated=convolution,
         name=name,
     )
 

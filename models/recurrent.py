@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from models.layers import stored
+
 State = tuple[jax.Array, ...]  # arrays [B, H]; the first is the cell's output
 
 
@@ -83,26 +85,32 @@ def recur(
 def recur_forward(cell: Cell, reverse: bool, w_HG: jax.Array, b_G: jax.Array, x_LBG: jax.Array, first: State):
     def one(state: State, x_BG: jax.Array):
         r_BG = state[0] @ w_HG + b_G[None]
-        after, pullback = jax.vjp(cell.step, state, *((x_BG, r_BG) if cell.apart else (x_BG + r_BG,)))
-        return after, (state[0], after[0], pullback)
+        gates = stored((x_BG, r_BG) if cell.apart else (x_BG + r_BG,))
+        after = cell.step(state, *gates)
+        return after, (after, gates[-1])
 
-    last, (before_LBH, h_LBH, pullbacks) = jax.lax.scan(one, first, x_LBG, reverse=reverse)
-    return (h_LBH, last), (w_HG, before_LBH, pullbacks)
+    last, (states, gates_LBG) = jax.lax.scan(one, first, x_LBG, reverse=reverse)
+    return (states[0], last), (w_HG, first, states, (x_LBG, gates_LBG) if cell.apart else (gates_LBG,))
 
 
 def recur_backward(cell: Cell, reverse: bool, saved: Any, gradient: Any):
-    w_HG, before_LBH, pullbacks = saved
+    w_HG, first, states, gates = saved
     dh_LBH, d_last = gradient
-    w_GH = jax.lax.optimization_barrier(w_HG.T)  # else XLA's CPU backend reads it across the grain in every step
+    w_GH = stored(w_HG.T)  # else XLA's CPU backend reads it across the grain in every step
+    if reverse:
+        before = [jnp.concatenate([after[1:], start[None]]) for start, after in zip(first, states, strict=True)]
+    else:
+        before = [jnp.concatenate([start[None], after[:-1]]) for start, after in zip(first, states, strict=True)]
 
     def one(d_state: State, inputs: Any):
-        pullback, dh_BH = inputs
+        dh_BH, state, gates = inputs
+        _, pullback = jax.vjp(cell.step, state, *gates)  # made anew: cheaper than to keep what it needs of every step
         d_state, *d_gates = pullback((d_state[0] + dh_BH, *d_state[1:]))  # of x and r, or of their sum
         return (d_state[0] + d_gates[-1] @ w_GH, *d_state[1:]), d_gates
 
-    d_first, d_gates = jax.lax.scan(one, d_last, (pullbacks, dh_LBH), reverse=not reverse)
+    d_first, d_gates = jax.lax.scan(one, d_last, (dh_LBH, tuple(before), gates), reverse=not reverse)
     dx_LBG, dr_LBG = d_gates[0], d_gates[-1]
-    dw_HG = jax.lax.dot_general(before_LBH, dr_LBG, (((0, 1), (0, 1)), ((), ())))
+    dw_HG = jax.lax.dot_general(before[0], dr_LBG, (((0, 1), (0, 1)), ((), ())))
     return dw_HG, dr_LBG.sum((0, 1)), dx_LBG, d_first
 
 

@@ -12,7 +12,7 @@ import time
 import jax
 from flax import linen as nn
 
-from models.layers import grouped_convolution, max_pool
+from models.layers import convolution, max_pool
 
 IMAGES = ("NHWC", "HWIO", "NHWC")
 
@@ -26,7 +26,7 @@ def pair(name: str):
         return max_pooled(lambda x: max_pool(x, 2, 2)), max_pooled(lambda x: nn.max_pool(x, (2, 2), (2, 2))), (x,)
     w = jax.random.normal(jax.random.key(1), (5, 5, 32, 128))
     product = lambda f: lambda x, w: f(x, w, (1, 1), "SAME", dimension_numbers=IMAGES, feature_group_count=2).sum()
-    sides = (jax.jit(jax.grad(product(f), (0, 1))) for f in (grouped_convolution, jax.lax.conv_general_dilated))
+    sides = (jax.jit(jax.grad(product(f), (0, 1))) for f in (convolution, jax.lax.conv_general_dilated))
     return *sides, (x, w)
 
 

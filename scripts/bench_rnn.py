@@ -43,6 +43,7 @@ def serve(cell: str) -> None:
     from train import mesh
 
     B, L, H = SIZES["batch"], SIZES["length"], SIZES["width"]
+    mesh.set_up()
     network = Recurrent(cell, H)
     x_BLF = jax.random.normal(jax.random.key(0), (B, L, H))
     params = network.init(jax.random.key(1), x_BLF)

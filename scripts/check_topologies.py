@@ -1,6 +1,6 @@
 """Compiles training for TPU slices that are not here, and prints what the compiler and a roofline say of them.
 
-    uv run --extra tpu python -m scripts.check_topologies [--table pages|sizes|scaling] [--json FILE]
+    uv run --extra tpu python -m scripts.check_topologies [PAGE ...] [--table pages|sizes|scaling] [--json FILE]
 
 pages     every config page for v5e:2x4
 sizes     the large pages on the slices that they are meant for
@@ -17,7 +17,7 @@ import tempfile
 
 import jax
 
-from scripts.small import PAGES
+from scripts.small import PAGES, pose
 from train import configs, mesh
 from train.errors import UserError
 from train.plan import Plan, as_json, elsewhere
@@ -36,9 +36,18 @@ SIZES = [
 ON_EIGHT = {
     "gpt_124m": {"accumulate": 4},
     "gpt_1b": {"accumulate": 16, "mesh.fsdp": 8},
-    "gpt_7b": {"accumulate": 128, "mesh.fsdp": 8, "model.context": 1024, "data.context": 1024},
+    "gpt_7b": {
+        "batch_size": 8,
+        "mesh.fsdp": 8,
+        "model.context": 1024,
+        "data.context": 1024,
+        "optim.mu_dtype": "bfloat16",
+    },
+    "perceptron": {"batch_size": 8},
     "shakespeare_gpt": {"batch_size": 16},
     "text_gpt": {"batch_size": 16},
+    "xor_mlp": {"batch_size": 8, "data.inputs": 3},
+    "xor_perceptron": {"batch_size": 8, "data.inputs": 3},
 }
 SLICES = ["v5e:4x4", "v5e:4x8", "v5e:8x8", "v5e:8x16", "v5e:16x16"]
 
@@ -46,6 +55,7 @@ SLICES = ["v5e:4x4", "v5e:4x8", "v5e:8x8", "v5e:8x16", "v5e:16x16"]
 def main(argv: list[str]) -> int:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--table", choices=["pages", "sizes", "scaling"], default="pages")
+    flags.add_argument("pages", nargs="*", metavar="PAGE", help="of the table; without any, all of it")
     flags.add_argument("--json", type=pathlib.Path, help="append the plans to this file, one a line")
     options = flags.parse_args(argv)
     jax.config.update("jax_platforms", "cpu")
@@ -54,9 +64,12 @@ def main(argv: list[str]) -> int:
     print("| config | slice | changes | HBM a chip, GiB | step, ms | products | memory | waited | MFU | sent a step |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for page, topology, changes in rows(options.table):
+        if options.pages and page not in options.pages:
+            continue
         shown = " ".join(f"{key}={value}" for key, value in changes.items())
         try:
-            made = elsewhere(config_of(page, changes), topology)
+            with tempfile.TemporaryDirectory() as folder:
+                made = elsewhere(config_of(page, changes, pathlib.Path(folder)), topology)
         except UserError as error:
             failed += 1
             print(f"| {page} | {topology} | {shown} | {error} |", flush=True)
@@ -81,12 +94,9 @@ def rows(table: str) -> list[tuple[str, str, dict]]:
     return [(page.stem, "v5e:2x4", ON_EIGHT.get(page.stem, {})) for page in PAGES]
 
 
-def config_of(page: str, changes: dict):
+def config_of(page: str, changes: dict, folder: pathlib.Path):
     config = configs.load(f"configs/{page}.py").get_config()
-    if "path" in config.data:
-        text = pathlib.Path(tempfile.gettempdir()) / "isoflop_topologies.txt"
-        text.write_text("".join(chr(32 + i * i % 65) for i in range(1_000_000)))
-        config.data.path = str(text)
+    pose(config, folder)
     config.update_from_flattened_dict(changes)
     return config
 

@@ -67,6 +67,12 @@ def small(page: pathlib.Path, folder: pathlib.Path) -> ConfigDict:
     elif config.data.name == "arrays:columns":
         shown = {"side": config.data.get("size", 32), "classes": 10, "train": 256, "valid": 64}
         config.data = ConfigDict({"name": "random:images", **shown})
+    pose(config, folder)
+    return config
+
+
+def pose(config: ConfigDict, folder: pathlib.Path) -> None:
+    """Writes to `folder` something in the shape of the file or folder that the page reads, and lets it read that."""
     if config.data.name == "images:folder":
         image_folder(folder / "images")
         config.data.path = str(folder / "images")
@@ -75,15 +81,14 @@ def small(page: pathlib.Path, folder: pathlib.Path) -> ConfigDict:
         file = folder / ("input.csv" if table else "input.txt")
         file.write_text("\n".join(table(config.data)) if table else TEXT)
         config.data.path = str(file)
-    return config
 
 
 def image_folder(folder: pathlib.Path) -> None:
-    """Coloured noise in two classes that do not differ, 64 images to train on and 32 held out."""
+    """Coloured noise in two classes that do not differ, 128 images to train on and 32 held out."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    for split, count in (("train", 32), ("test", 16)):
+    for split, count in (("train", 64), ("test", 16)):
         for label in ("cat", "dog"):
             place = folder / split / label
             place.mkdir(parents=True)

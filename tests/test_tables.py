@@ -63,6 +63,7 @@ def test_a_header_is_seen_and_can_be_missing(table, tmp_path):
         ("a,b\n1,2\n3,x\n", {}, r"column 'b' begins with a number and holds 'x' in row 2; fill or drop it"),
         ("a,b\n1,2\n3\n", {}, "is no table: it needs two rows or more, with equally many values in each"),
         ("", {}, "is no table"),
+        ("x" * 200_000, {}, "is no table of comma-separated values: field larger"),
         ("a,a\n1,2\n3,4\n", {}, r"has more than one column 'a'; give each a name of its own"),
         ("a;b\n1;2\n3;4\n", {}, r"has one column, and commas between none"),
         ("a,b\n1,x\n2,y\n", {}, r"target='b' is no column of numbers in '.*'; choose one of a"),

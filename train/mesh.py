@@ -1,11 +1,13 @@
 """The only file that knows devices: how many there are, where arrays live, and how XLA is set up."""
 
 import contextlib
+import ctypes
 import importlib.util
 import math
 import os
 import pathlib
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -32,6 +34,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "vocab": ("tensor",),
     "layers": (),
 }
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
 SMALL = 4096  # numbers in a parameter below which every device keeps the whole of it, unless its axes have names
 
 
@@ -40,6 +43,7 @@ def set_up(cpu_devices: int = 1, cache: str | os.PathLike | None = None) -> None
 
     The cache is in `cache`, or where JAX_COMPILATION_CACHE_DIR says, or at home.
     """
+    keep_memory()
     folder = cache or os.environ.get("JAX_COMPILATION_CACHE_DIR") or CACHE
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -47,6 +51,18 @@ def set_up(cpu_devices: int = 1, cache: str | os.PathLike | None = None) -> None
     with contextlib.suppress(RuntimeError):  # JAX is in use already; `make_mesh` says how many devices there are
         if cpu_devices > 1:
             jax.config.update("jax_num_cpu_devices", cpu_devices)
+
+
+def keep_memory() -> None:
+    """Lets the C library keep what a step has freed for the next one, where it is glibc.
+
+    It would give large blocks back, and the kernel hands every page of them out again as zeros: a fifth of the time of
+    a step on a CPU (scripts/bench_zoo.py, scripts/bench_rnn.py).  A process so stays as large as it ever was.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if sys.platform == "linux" and set_option:
+        for option, value in (M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 2**31 - 1), (M_TRIM_THRESHOLD, -1):
+            set_option(option, value)
 
 
 def make_mesh(sizes: Mapping[str, int] | None = None, cpu_devices: int = 1, devices: Any = None) -> Mesh:
@@ -264,8 +280,12 @@ def compiler_options(mesh: Mesh) -> dict[str, Any]:
     """What XLA is told for the train step, measured by scripts/bench_step.py."""
     if not on_cpu(mesh):
         return {}
-    # Eigen's matrix products beat the library that XLA now prefers; devices that share a CPU take one thread each.
-    return {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_multi_thread_eigen": mesh.devices.size == 1}
+    # Eigen's products beat the library that XLA now prefers; that library's sums beat XLA's own tenfold.
+    # Devices that share a CPU take one thread each.
+    return {
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
+        "xla_cpu_multi_thread_eigen": mesh.devices.size == 1,
+    }
 
 
 def init_options(mesh: Mesh) -> dict[str, Any]:
