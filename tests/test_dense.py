@@ -17,7 +17,7 @@ from models.api import Model, from_linen
 from models.detector import Cells, Detector, corners
 from models.unet import UNet
 from models.wavenet import WaveNet, dilations, receptive_field
-from scripts import score_detector, score_tones
+from scripts import score_detector, score_dialled, score_tones
 from scripts.golden import numbers
 from scripts.small import PAGES, small
 from train import detection
@@ -532,3 +532,28 @@ def test_the_better_predictor_has_the_lower_loss():
     assert list(losses) == sorted(losses)
     for middle in (-1.2, 0.003, 0.8):
         assert np.exp(-score_tones.nats(np.arange(256), middle, 0.02, 256)).sum() == pytest.approx(1)
+
+
+def test_dialled_numbers_are_the_tones_of_their_keys():
+    """Without noise, strong tones alone tell every key in its order; noise hides them."""
+    quiet = audio.dialled(noise=0.0, train=300, valid=1, digits=5).train.gather(np.arange(300))
+    lengths = (quiet["y"] > 0).sum(1)
+    assert (lengths.min(), lengths.max(), quiet["frames"].max() <= 80) == (3, 5, True)
+    assert set(quiet["y"].ravel()) == set(range(11))
+    assert quiet["x"].shape == (300, 80, audio.SPECTRUM)
+    assert score_dialled.label_error_rate(quiet, 2.0, 1) == 0
+    after = np.arange(80) > quiet["frames"][:, None]  # one frame overlaps the next
+    assert quiet["x"][after].max() == 0
+    loud = audio.dialled(noise=3.0, train=300, valid=1, digits=5).train.gather(np.arange(300))
+    assert score_dialled.label_error_rate(loud, 2.0, 1) > 0.5
+    # 1 is 697 and 1209 Hz, 0 is 941 and 1336 Hz: in the spectrum of one frame, the two highest peaks
+    for key, tones in ((1, (697, 1209)), (10, (941, 1336))):
+        row = np.flatnonzero(quiet["y"][:, 0] == key)[0]
+        heard = quiet["x"][row, np.argmax(quiet["x"][row].max(1) > 2.5)]  # the first frame that is full of a key
+        peaks = [i for i in range(1, audio.SPECTRUM - 1) if heard[i] > max(heard[i - 1], heard[i + 1], 2.0)]
+        np.testing.assert_allclose(np.array(peaks) * 50, tones, atol=26)
+
+
+def test_calls_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match=r"digits=2.*3 digits or more"):
+        audio.dialled(digits=2)
