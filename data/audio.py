@@ -82,7 +82,7 @@ def dialled(*, digits: int = 6, noise: float = 1.0, train: int = 4000, valid: in
 
     x: float32 [B, T, F], the spectrum of every 10 ms: ln(1 + magnitude).  y: int32 [B, L], the keys as classes 1 to 10,
     zeros after the last.  `frames`, int32 [B]: how many of the T frames are of the call.  A key sounds for 40 to 100 ms
-    as two sines of amplitude 0.5 and is followed by 20 to 60 ms without; `noise` is a standard deviation.
+    as two sines of amplitude 0.5, after 20 to 60 ms without; `noise` is a standard deviation.
     """
     if digits < 3 or min(train, valid) < 1 or noise < 0:
         raise ValueError(
