@@ -17,13 +17,13 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 12_000
+    config.steps = 4000
     config.batch_size = 64
-    config.log_every = 500
+    config.log_every = 100
     config.data.update(name="sequences:copying", blanks=100)
     config.model.update(name="rnn:SequenceModel", cell="lstm", width=128, vocab=10, outputs=10, memory=120)
     config.task.update(name="supervised:classify")
-    config.optim.update(name="adam", learning_rate=8e-3, clip=1.0)
+    config.optim.update(name="adam", learning_rate=1.2e-2, clip=1.0)
     config.schedule.update(name="cosine", warmup=100)
-    config.eval.every = 1000
+    config.eval.every = 500
     return config

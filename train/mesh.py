@@ -54,14 +54,14 @@ def set_up(cpu_devices: int = 1, cache: str | os.PathLike | None = None) -> None
 
 
 def keep_memory() -> None:
-    """Lets the C library keep what a step has freed for the next one, where it is glibc.
+    """Lets the C library keep what a step has freed for the next one, in blocks of up to 128 MB, where it is glibc.
 
-    It would give large blocks back, and the kernel hands every page of them out again as zeros: a fifth of the time of
-    a step on a CPU (scripts/bench_zoo.py, scripts/bench_rnn.py).  A process so stays as large as it ever was.
+    It would give them back, and the kernel hands every page of them out again as zeros: a fifth of the time of an
+    LSTM's step (scripts/bench_rnn.py).  Of larger ones a process would grow beyond its plan (scripts/check_plan.py).
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if sys.platform == "linux" and set_option:
-        for option, value in (M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 2**31 - 1), (M_TRIM_THRESHOLD, -1):
+        for option, value in (M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 2**27), (M_TRIM_THRESHOLD, -1):
             set_option(option, value)
 
 
