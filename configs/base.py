@@ -9,7 +9,7 @@ def base() -> ConfigDict:
     config.steps = 1000
     config.batch_size = 64  # over all hosts and devices
     config.accumulate = 1  # slices of the batch, one after the other, for one update
-    config.precision = "float32"  # or "bfloat16": what networks compute in; parameters stay float32
+    config.precision = "float32"  # or bfloat16, or float64 under JAX_ENABLE_X64=1: of networks, not of parameters
     config.cpu_devices = 1  # devices that a CPU poses as; of GPUs and TPUs all are used
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})  # devices along each axis; -1: all that are left
     config.parallel = "jit"  # or "pmap": every device runs the step on its share of the batch; only along `data`

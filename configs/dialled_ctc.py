@@ -2,13 +2,14 @@
 
 python -m train --config configs/dialled_ctc.py --workdir runs/dialled_ctc
 
-`label_error_rate` is the edits that the transcript needs, a digit (Graves et al. 2006, equation 2).
+`label_error_rate` is the edits that the transcript needs, a digit (Graves et al. 2006, equation 2).  Without a network,
+by the strongest tones of each frame, it is 0.0448 (`python -m scripts.score_dialled`).
 
 System      connectionist temporal classification, 2006
 Parameters  53,131
 Data        dialled numbers in noise, generated
 Published   nothing comparable
-Measured    label_error_rate not measured yet
+Measured    label_error_rate 0.01568, 31 s (99f0b60)
 """
 
 from configs.base import base

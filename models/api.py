@@ -48,6 +48,7 @@ def from_linen(module: nn.Module, precision: str = "float32", labelled: bool = F
         outputs, changed = module.apply(
             {"params": params, **state}, *inputs, train=train, rngs=streams, mutable=mutable, method=method
         )
-        return cast_floats(outputs, "float32"), {**state, **changed}
+        outputs, changed = cast_floats((outputs, dict(changed)), "float32")
+        return outputs, {**state, **changed}
 
     return Model(init, apply)

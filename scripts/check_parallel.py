@@ -5,7 +5,7 @@
 Each page trains on one device and then on each layout.  A cell is the largest relative difference of any logged loss
 (training, held out) from that on one device; the last columns say how much of the parameters `fsdp` and `tensor` split.
 Batches are of 64, and the learning rate is a hundredth of what it would be there (in proportion to the batch): in steps
-of full length deep networks with batch norm grow every rounding tenfold.
+of full length deep networks with batch norm grow every rounding tenfold.  Networks compute in 32 bits, but for one.
 With --accumulate the layouts take the batch in N slices, without dropout, and are still compared with the whole batch:
 meant for networks without batch statistics and random draws.  Exits with 1 where a difference is over 1e-5.
 """
@@ -29,10 +29,13 @@ from train.writer import read_rows
 DEVICES = 8
 ALLOWED = 1e-5
 WITH_DROPOUT = ("gpt:GPT", "mlp:MLP")  # networks that take it; no page sets it, and it must not depend on the layout
-FEW = {  # whose data are all there is: other than 64 records
-    "mcculloch_pitts": {"batch_size": 8},
+CHANGES = {
+    "mcculloch_pitts": {"batch_size": 8},  # these three have fewer than 64 records
     "xor_mlp": {"data.inputs": 6},
     "xor_perceptron": {"data.inputs": 6},
+    # Of its million ReLUs one or two are within a rounding of their kink: from the same weights the gradient in 32 bits
+    # is 8e-3 off that in 64 on one device.  Batch norm carries the roundings of its sums to all of them.
+    "shapes_googlenet": {"precision": "float64"},
 }
 LAYOUTS = {
     "8 data": {"mesh.data": 8},
@@ -74,7 +77,7 @@ def config_of(page: pathlib.Path, folder: pathlib.Path, changes: dict, devices: 
     config = small(page, folder)
     config.log_every, config.precision, config.cpu_devices = 1, "float32", devices
     config.steps, config.batch_size = 4, 64
-    config.update_from_flattened_dict(FEW.get(page.stem, {}))
+    config.update_from_flattened_dict(CHANGES.get(page.stem, {}))
     shorter = 100 * max(1.0, configs.load(str(page)).get_config().batch_size / config.batch_size)
     for key, rate in learning_rates(config.optim.to_dict()).items():
         config.update_from_flattened_dict({f"optim.{key}": rate / shorter})
@@ -89,7 +92,9 @@ def losses(page: pathlib.Path, changes: dict, devices: int) -> np.ndarray:
     """Every loss that the run logs."""
     with tempfile.TemporaryDirectory() as folder:
         workdir = pathlib.Path(folder)
-        train(config_of(page, workdir, changes, devices), workdir / "run", Display(quiet=True))
+        config = config_of(page, workdir, changes, devices)
+        with jax.enable_x64(config.precision == "float64"):
+            train(config, workdir / "run", Display(quiet=True))
         return np.array([row["loss"] for row in read_rows(workdir / "run" / "metrics.jsonl")])
 
 
@@ -97,7 +102,8 @@ def split(page: pathlib.Path, axis: str) -> float:
     """The share of the parameters that `axis` splits."""
     with tempfile.TemporaryDirectory() as folder:
         config = config_of(page, pathlib.Path(folder), {f"mesh.{axis}": 2}, 2)
-        experiment = build_experiment(config)
+        with jax.enable_x64(config.precision == "float64"):
+            experiment = build_experiment(config)
     where = mesh.shardings(mesh.make_mesh(config.mesh.to_dict(), 2), experiment.state, experiment.axes).params
     leaves = list(zip(jax.tree.leaves(experiment.state.params), jax.tree.leaves(where), strict=True))
     return sum(p.size for p, s in leaves if axis in str(s.spec)) / sum(p.size for p, _ in leaves)

@@ -21,7 +21,7 @@ from train.step import Task, TrainState, init_state
 
 Shapes = dict[str, jax.ShapeDtypeStruct]  # of a batch
 PARALLEL = ("jit", "pmap")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "float64")
 LEAST = {"steps": 1, "batch_size": 1, "accumulate": 1, "log_every": 1, "cpu_devices": 1}
 LEAST |= {"eval.batch_size": 1, "eval.every": 0, "eval.patience": 0, "eval.train_records": 0}
 LEAST |= {"checkpoint.every": 1, "checkpoint.keep": 1, "loader.prefetch": 0, "loader.workers": 0}
@@ -66,6 +66,8 @@ def build_models(config: ConfigDict, labelled: bool = False) -> dict[str, Model]
     spec, precision = config.model.to_dict(), config.precision
     if precision not in PRECISIONS:
         raise UserError(f"config.precision={precision!r}{suggest(precision, PRECISIONS)}")
+    if precision == "float64" and not jax.config.jax_enable_x64:
+        raise UserError("config.precision='float64' needs JAX_ENABLE_X64=1 in the environment; JAX would use 32 bits")
     if "name" in spec:
         return {"model": network(spec, "model", precision, labelled)}
     if not spec or not all(isinstance(part, Mapping) for part in spec.values()):
