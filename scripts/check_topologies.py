@@ -34,6 +34,7 @@ SIZES = [
 ]
 # What fits eight chips of 16 GiB, and divides by eight.
 ON_EIGHT = {
+    "cifar_resnet": {"batch_size": 64},  # as many images as pose for it
     "gpt_124m": {"accumulate": 4},
     "gpt_1b": {"accumulate": 16, "mesh.fsdp": 8},
     "gpt_7b": {

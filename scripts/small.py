@@ -84,11 +84,11 @@ def pose(config: ConfigDict, folder: pathlib.Path) -> None:
 
 
 def image_folder(folder: pathlib.Path) -> None:
-    """Coloured noise in two classes that do not differ, 128 images to train on and 32 held out."""
+    """Coloured noise in two classes that do not differ, 64 images to train on and 32 held out."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    for split, count in (("train", 64), ("test", 16)):
+    for split, count in (("train", 32), ("test", 16)):
         for label in ("cat", "dog"):
             place = folder / split / label
             place.mkdir(parents=True)
