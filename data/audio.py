@@ -11,7 +11,9 @@ from data.source import Columns, Dataset, Windows, examples
 
 RATE = 8000  # samples a second
 KEYS = "1234567890"  # class k + 1 is KEYS[k]; class 0 is the blank of CTC
-ROWS, COLUMNS = np.array([697, 770, 852, 941.0]), np.array([1209, 1336, 1477.0])  # Hz, of a keypad (ITU-T Q.23)
+ROWS, PLACES = (697, 770, 852, 941), (1209, 1336, 1477)  # Hz, of a keypad (ITU-T Q.23)
+KEYPAD = "123456789*0#"
+TONES = np.array([(ROWS[i // 3], PLACES[i % 3]) for i in map(KEYPAD.index, KEYS)], np.float32)
 HOP, WINDOW, SPECTRUM = 80, 160, 36  # samples from frame to frame and in a frame; frequencies kept, below 1.8 kHz
 
 
@@ -106,13 +108,12 @@ def call(count: int, digits: int, noise: float, rng: np.random.Generator) -> dic
     T = round(digits * 0.16 * RATE) // HOP
     time = np.arange((T - 1) * HOP + WINDOW, dtype=np.float32) / RATE
     sound = noise * rng.standard_normal((count, time.size), np.float32)
-    place_NL = np.where(keys_NL == 9, 10, keys_NL)  # of the keypad, row by row: 0 stands below 8
     for at in range(digits):
         start, end = starts_NL[:, at, None], (starts_NL + sounds_NL)[:, at, None]
         heard = (time >= start) & (time < end) & is_key_NL[:, at, None]
-        for frequency in (ROWS[place_NL[:, at] // 3], COLUMNS[place_NL[:, at] % 3]):
+        for frequency_N1 in np.split(TONES[keys_NL[:, at]], 2, axis=1):
             phase = 2 * np.pi * rng.random((count, 1), np.float32)
-            sound += np.where(heard, 0.5 * np.sin(2 * np.pi * frequency[:, None].astype(np.float32) * time + phase), 0)
+            sound += np.where(heard, 0.5 * np.sin(2 * np.pi * frequency_N1 * time + phase), 0)
     ends_N = ((starts_NL + sounds_NL + rests_NL) * is_key_NL).max(1)
     return {
         "x": spectra(sound),

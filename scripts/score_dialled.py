@@ -28,9 +28,7 @@ def main() -> None:
 
 
 def label_error_rate(calls: dict, threshold: float, frames: int) -> float:
-    places = [10 if key == 9 else key for key in range(len(audio.KEYS))]
-    tones = [(audio.ROWS[place // 3], audio.COLUMNS[place % 3]) for place in places]
-    bins = np.rint(np.array(tones) * audio.WINDOW / audio.RATE).astype(int)
+    bins = np.rint(audio.TONES * audio.WINDOW / audio.RATE).astype(int)
     strength_BTK = calls["x"][..., bins].mean(-1)
     path_BT = np.where(strength_BTK.max(-1) > threshold, 1 + strength_BTK.argmax(-1), 0)
     path_BT = np.where(np.arange(path_BT.shape[1]) < calls["frames"][:, None], path_BT, 0)

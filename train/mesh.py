@@ -59,8 +59,8 @@ def keep_memory() -> None:
     It would give them back, and the kernel hands every page of them out again as zeros: a fifth of the time of an
     LSTM's step (scripts/bench_rnn.py).  Of larger ones a process would grow beyond its plan (scripts/check_plan.py).
     """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if sys.platform == "linux" and set_option:
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_option:
         for option, value in (M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 2**27), (M_TRIM_THRESHOLD, -1):
             set_option(option, value)
 
@@ -277,7 +277,7 @@ def on_cpu(mesh: Mesh) -> bool:
 
 
 def compiler_options(mesh: Mesh) -> dict[str, Any]:
-    """What XLA is told for the train step, measured by scripts/bench_step.py."""
+    """What XLA is told for the train step, measured by scripts/bench_step.py, bench_zoo.py and bench_rnn.py."""
     if not on_cpu(mesh):
         return {}
     # Eigen's products beat the library that XLA now prefers; that library's sums beat XLA's own tenfold.
