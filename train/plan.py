@@ -44,7 +44,8 @@ class Plan(NamedTuple):
     mesh: dict[str, int]
     compile_seconds: float
     state_bytes: float
-    peak_bytes: float
+    xla_bytes: float  # that XLA plans for
+    peak_bytes: float  # with what its libraries take beside, where steps were run on this CPU; else the same
     step_seconds: float
     chip: chips.Chip | None = None  # of a topology; None on this machine, where steps were timed
     chips: int = 1
@@ -88,11 +89,19 @@ def here(config: ConfigDict) -> Plan:
     program = step_program(experiment, devices, lambda _: None)
     compiled = program.compile(state, batch, key, np.float32(0))
     seconds = []
-    for _ in range(TIMED_STEPS + 1):
-        start = time.perf_counter()
-        state, _ = jax.block_until_ready(program(state, batch, key, np.float32(0)))
-        seconds.append(time.perf_counter() - start)
+
+    def steps(count: int) -> None:
+        nonlocal state
+        for _ in range(count):  # one after the other: a CPU gives a step its memory when it is dispatched
+            start = time.perf_counter()
+            state, _ = jax.block_until_ready(program(state, batch, key, np.float32(0)))
+            seconds.append(time.perf_counter() - start)
+
+    steps(1)  # code and threads are in memory from here on
+    grown = mesh.grown(lambda: steps(TIMED_STEPS)) if mesh.on_cpu(devices) else None
     shared = devices.devices.size if mesh.on_cpu(devices) else 1  # devices that a CPU poses as share its memory
+    state_bytes = shared * mesh.bytes_on_each(devices, experiment.state, experiment.axes)
+    xla_bytes = float(shared * budget.peak_bytes(compiled))
     return Plan(
         config=experiment.config,
         work=budget.measure(experiment, compiled, devices.devices.size),
@@ -100,8 +109,9 @@ def here(config: ConfigDict) -> Plan:
         devices=devices.devices.size,
         mesh=dict(devices.shape),
         compile_seconds=program.seconds,
-        state_bytes=shared * mesh.bytes_on_each(devices, experiment.state, experiment.axes),
-        peak_bytes=float(shared * budget.peak_bytes(compiled)),
+        state_bytes=state_bytes,
+        xla_bytes=xla_bytes,
+        peak_bytes=xla_bytes if grown is None else grown + state_bytes + sum(x.nbytes for x in batch.values()),
         step_seconds=statistics.median(seconds[1:]),
     )
 
@@ -132,6 +142,7 @@ def elsewhere(config: ConfigDict, topology: str) -> Plan:
     work = hlo.analyse(compiled.as_text())
     compute, memory = work.flops / each.flops, work.bytes / each.bandwidth
     traffic = tuple(summed(work.collectives, each))
+    peak_bytes = float(cores * budget.peak_bytes(compiled))
     return Plan(
         config=experiment.config,
         work=budget.measure(experiment, compiled, len(found.devices), work),
@@ -140,7 +151,8 @@ def elsewhere(config: ConfigDict, topology: str) -> Plan:
         mesh=dict(devices.shape),
         compile_seconds=program.seconds,
         state_bytes=cores * mesh.bytes_on_each(devices, experiment.state, experiment.axes),
-        peak_bytes=float(cores * budget.peak_bytes(compiled)),
+        xla_bytes=peak_bytes,
+        peak_bytes=peak_bytes,
         step_seconds=max(compute, memory) + sum(each.waited for each in traffic),
         chip=chip,
         chips=found.chips,
@@ -256,7 +268,8 @@ def table(plan: Plan) -> str:
     lines.append(f"on {where}; mesh: {axes}; accumulate {config.accumulate}; compiled in {plan.compile_seconds:.0f} s")
     if plan.chip is None:
         lines += [
-            f"  memory  {plan.peak_bytes / 1e6:,.0f} MB, of which train state {plan.state_bytes / 1e6:,.0f}",
+            f"  memory  {plan.peak_bytes / 1e6:,.0f} MB (XLA plans {plan.xla_bytes / 1e6:,.0f}), of which train state "
+            f"{plan.state_bytes / 1e6:,.0f}",
             f"  step    {plan.step_seconds * 1e3:.3g} ms (median of {TIMED_STEPS} timed here), "
             f"{budget.quantity(work.flops_per_step / plan.step_seconds)}FLOP/s",
         ]
@@ -302,6 +315,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "tokens": work.units,
         "steps": work.steps,
         "state_bytes": plan.state_bytes,
+        "xla_bytes": plan.xla_bytes,
         "peak_bytes": plan.peak_bytes,
         "step_seconds_estimate": plan.step_seconds,
         "run_seconds_estimate": plan.step_seconds * work.steps,
