@@ -25,7 +25,6 @@ import numpy as np
 from train import configs, mesh
 from train.experiment import build_experiment
 from train.program import initial_state, step_program
-from train.step import TrainState
 from train.writer import read_rows
 
 PAGES = ("digits_mlp", "mnist_lenet", "mnist_resnet", "markov_gpt", "text_gpt", "gpt_wide")
@@ -87,18 +86,17 @@ def measure(page: str, changes: dict) -> tuple[int, float]:
     batch = zeros(experiment, devices, config)
     state = initial_state(experiment, devices, key, batch)
 
-    def steps(state: TrainState) -> TrainState:
+    def steps() -> None:
+        nonlocal state
         for _ in range(3):  # one after the other: a CPU gives a step its memory when it is dispatched
             state, _ = jax.block_until_ready(program(state, batch, key, np.float32(0)))
-        return state
 
-    state = steps(state)  # code and threads are in memory from here on
+    steps()  # code and threads are in memory from here on
+    grown = [mesh.grown(steps) for _ in range(3)]
+    if None in grown:
+        raise OSError("check_plan reads the memory of a process from /proc, as Linux has it; there is none here")
     held = sum(leaf.nbytes for leaf in jax.tree.leaves((state, batch)))
-    count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    grown = mesh.grown(lambda: steps(state))
-    if grown is None:
-        sys.exit("check_plan reads the memory of a process from Linux's /proc; there is none here")
-    return count, grown + held
+    return sum(leaf.size for leaf in jax.tree.leaves(state.params)), statistics.median(grown) + held
 
 
 def zeros(experiment, devices, config) -> dict:

@@ -102,7 +102,7 @@ def table(budget: Budget, unit: str) -> str:
         f"  {budget.steps:,} steps × {budget.units_per_step:,} {unit}s = {quantity(budget.units).strip()} {unit}s",
         f"  {quantity(budget.flops_per_step / budget.units_per_step)}FLOP a {unit} × {quantity(budget.units).strip()} "
         f"= {quantity(budget.flops)}FLOP (matrix products and convolutions; compiled {ratio:.2f} × that)",
-        f"  {quantity(budget.state_bytes)}B of train state; a device needs {quantity(budget.device_bytes)}B at once",
+        f"  {quantity(budget.state_bytes)}B of train state; XLA plans for {quantity(budget.device_bytes)}B on a device",
     ]
     return "\n".join(lines)
 

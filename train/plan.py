@@ -1,5 +1,6 @@
 """What a run would cost, on this machine or on a TPU slice that is not here: the real train step, compiled for it."""
 
+import functools
 import math
 import re
 import statistics
@@ -97,10 +98,12 @@ def here(config: ConfigDict) -> Plan:
             state, _ = jax.block_until_ready(program(state, batch, key, np.float32(0)))
             seconds.append(time.perf_counter() - start)
 
-    steps(1)  # code and threads are in memory from here on
-    grown = mesh.grown(lambda: steps(TIMED_STEPS)) if mesh.on_cpu(devices) else None
+    steps(1)  # code and threads are in memory from here on; what else the process does may show in one of three
+    grown = [mesh.grown(functools.partial(steps, count)) for count in (1, 1, TIMED_STEPS)]
     shared = devices.devices.size if mesh.on_cpu(devices) else 1  # devices that a CPU poses as share its memory
+    measured = mesh.on_cpu(devices) and None not in grown
     state_bytes = shared * mesh.bytes_on_each(devices, experiment.state, experiment.axes)
+    batch_bytes = sum(value.nbytes for value in batch.values())
     xla_bytes = float(shared * budget.peak_bytes(compiled))
     return Plan(
         config=experiment.config,
@@ -111,8 +114,8 @@ def here(config: ConfigDict) -> Plan:
         compile_seconds=program.seconds,
         state_bytes=state_bytes,
         xla_bytes=xla_bytes,
-        peak_bytes=xla_bytes if grown is None else grown + state_bytes + sum(x.nbytes for x in batch.values()),
-        step_seconds=statistics.median(seconds[1:]),
+        peak_bytes=statistics.median(grown) + state_bytes + batch_bytes if measured else xla_bytes,
+        step_seconds=statistics.median(seconds[-TIMED_STEPS:]),
     )
 
 
