@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from models.layers import stored
+from models.layers import flat_dot_general, stored
 
 State = tuple[jax.Array, ...]  # arrays [B, H]; the first is the cell's output
 
@@ -65,6 +65,16 @@ CELLS = {
 }
 
 
+def product(x_LBF: Float[Array, "l b f"], w_FG: Float[Array, "f g"]) -> Float[Array, "l b g"]:
+    """The product of all steps' inputs with their weights: on a CPU of two matrices (`flat_dot_general`).
+
+    Elsewhere devices may split the batch, which then is no longer an axis.
+    """
+    dimensions = ((2,), (0,)), ((), ())
+    whole = lambda x, w: flat_dot_general(x, w, dimensions)
+    return jax.lax.platform_dependent(x_LBF, w_FG, cpu=whole, default=jnp.matmul)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def recur(
     cell: Cell,
@@ -82,35 +92,43 @@ def recur(
     return recur_forward(cell, reverse, w_HG, b_G, x_LBG, first)[0]
 
 
-def recur_forward(cell: Cell, reverse: bool, w_HG: jax.Array, b_G: jax.Array, x_LBG: jax.Array, first: State):
-    def one(state: State, x_BG: jax.Array):
-        r_BG = state[0] @ w_HG + b_G[None]
-        gates = stored((x_BG, r_BG) if cell.apart else (x_BG + r_BG,))
-        after = cell.step(state, *gates)
-        return after, (after, gates[-1])
+at = functools.partial(jax.lax.dynamic_index_in_dim, keepdims=False)  # array, step
+put = functools.partial(jax.lax.dynamic_update_index_in_dim, axis=0)  # array, what to write, step
 
-    last, (states, gates_LBG) = jax.lax.scan(one, first, x_LBG, reverse=reverse)
-    return (states[0], last), (w_HG, first, states, (x_LBG, gates_LBG) if cell.apart else (gates_LBG,))
+
+def recur_forward(cell: Cell, reverse: bool, w_HG: jax.Array, b_G: jax.Array, x_LBG: jax.Array, first: State):
+    def one(carry: tuple[State, jax.Array], t: jax.Array):
+        before, gates_LBG = carry
+        r_BG = before[0] @ w_HG + b_G[None]
+        gates = stored((at(x_LBG, t), r_BG) if cell.apart else (at(gates_LBG, t) + r_BG,))
+        after = cell.step(before, *gates)
+        return (after, put(gates_LBG, gates[-1], t)), (after[0], before)
+
+    # The sums are written over the x that they are made of: one large array less, which nothing has to fill with zeros.
+    start = jnp.zeros_like(x_LBG) if cell.apart else x_LBG
+    steps = jnp.arange(len(x_LBG))
+    (last, gates_LBG), (h_LBH, before) = jax.lax.scan(one, (first, start), steps, reverse=reverse)
+    return (h_LBH, last), (w_HG, before, (x_LBG, gates_LBG) if cell.apart else (gates_LBG,))
 
 
 def recur_backward(cell: Cell, reverse: bool, saved: Any, gradient: Any):
-    w_HG, first, states, gates = saved
+    w_HG, before, gates = saved
     dh_LBH, d_last = gradient
     w_GH = stored(w_HG.T)  # else XLA's CPU backend reads it across the grain in every step
-    if reverse:
-        before = [jnp.concatenate([after[1:], start[None]]) for start, after in zip(first, states, strict=True)]
-    else:
-        before = [jnp.concatenate([start[None], after[:-1]]) for start, after in zip(first, states, strict=True)]
 
-    def one(d_state: State, inputs: Any):
-        dh_BH, state, gates = inputs
-        _, pullback = jax.vjp(cell.step, state, *gates)  # made anew: cheaper than to keep what it needs of every step
+    def one(carry: tuple[State, tuple[jax.Array, ...]], inputs: Any):
+        d_state, gates = carry
+        t, dh_BH, state = inputs
+        # Made anew: cheaper than to keep what it needs of every step.
+        _, pullback = jax.vjp(cell.step, state, *(at(each, t) for each in gates))
         d_state, *d_gates = pullback((d_state[0] + dh_BH, *d_state[1:]))  # of x and r, or of their sum
-        return (d_state[0] + d_gates[-1] @ w_GH, *d_state[1:]), d_gates
+        gates = tuple(put(each, d, t) for each, d in zip(gates, d_gates, strict=True))
+        return ((d_state[0] + d_gates[-1] @ w_GH, *d_state[1:]), gates), None
 
-    d_first, d_gates = jax.lax.scan(one, d_last, (dh_LBH, tuple(before), gates), reverse=not reverse)
+    steps = jnp.arange(len(dh_LBH))
+    (d_first, d_gates), _ = jax.lax.scan(one, (d_last, gates), (steps, dh_LBH, before), reverse=not reverse)
     dx_LBG, dr_LBG = d_gates[0], d_gates[-1]
-    dw_HG = jax.lax.dot_general(before[0], dr_LBG, (((0, 1), (0, 1)), ((), ())))
+    (dw_HG,) = jax.linear_transpose(functools.partial(product, before[0]), w_HG)(dr_LBG)
     return dw_HG, dr_LBG.sum((0, 1)), dx_LBG, d_first
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from models.axes import constrain
 from models.layers import Dropout, Embed, choose
-from models.recurrent import CELLS, State, recur
+from models.recurrent import CELLS, State, product, recur
 
 DIRECTIONS = {"forward": (False,), "both": (False, True)}
 
@@ -53,7 +53,7 @@ class Layer(nn.Module):
         w_FG = self.param("input", nn.initializers.lecun_normal(), (F, cell.gates * H))
         w_HG = self.param("recurrent", choose("recurrent", self.recurrent, RECURRENT), (H, cell.gates * H))
         b_G = self.param("bias", self.remembering, (cell.gates * H,))
-        x_LBG = jax.lax.dot_general(x_LBF, w_FG, (((2,), (0,)), ((), ())))
+        x_LBG = product(x_LBF, w_FG)
         if cell.apart:
             x_LBG = x_LBG + self.param("input_bias", nn.initializers.zeros, (cell.gates * H,))[None, None]
         if state is None:
