@@ -14,6 +14,10 @@ from jaxtyping import Array, Float
 from models.layers import flat_dot_general, stored
 
 State = tuple[jax.Array, ...]  # arrays [B, H]; the first is the cell's output
+# On a CPU XLA shares a product of more than SMALL multiplications among threads, and what follows it in the loop runs
+# on the one that ends last: where two cores are far from each other, a step of an LSTM takes half as long again
+# (scripts/bench_rnn.py).  In so many parts each is made by one thread.
+SMALL, PARTS = 2**22, 4
 
 
 class Cell(NamedTuple):
@@ -96,10 +100,30 @@ at = functools.partial(jax.lax.dynamic_index_in_dim, keepdims=False)  # array, s
 put = functools.partial(jax.lax.dynamic_update_index_in_dim, axis=0)  # array, what to write, step
 
 
-def recur_forward(cell: Cell, reverse: bool, w_HG: jax.Array, b_G: jax.Array, x_LBG: jax.Array, first: State):
+def recur_forward(cell: Cell, reverse: bool, *inputs: Any):
+    loop = functools.partial(forward, cell, reverse)
+    return jax.lax.platform_dependent(*inputs, cpu=functools.partial(loop, PARTS), default=functools.partial(loop, 1))
+
+
+def recur_backward(cell: Cell, reverse: bool, saved: Any, gradient: Any):
+    loop = functools.partial(backward, cell, reverse)
+    both = saved, gradient
+    return jax.lax.platform_dependent(*both, cpu=functools.partial(loop, PARTS), default=functools.partial(loop, 1))
+
+
+def multiply(w_NM: jax.Array, rows: int, parts: int) -> Callable[[jax.Array], jax.Array]:
+    """x [rows, N] → x · w, by so many products where it is large: made before a loop and used in it."""
+    parts = parts if rows * w_NM.size >= SMALL else 1
+    columns = stored(tuple(jnp.split(w_NM, parts, axis=1)))
+    return lambda x: jnp.concatenate([x @ part for part in columns], axis=1)
+
+
+def forward(cell: Cell, reverse: bool, parts: int, w_HG: jax.Array, b_G: jax.Array, x_LBG: jax.Array, first: State):
+    by_w_HG = multiply(w_HG, x_LBG.shape[1], parts)
+
     def one(carry: tuple[State, jax.Array], t: jax.Array):
         before, gates_LBG = carry
-        r_BG = before[0] @ w_HG + b_G[None]
+        r_BG = by_w_HG(before[0]) + b_G[None]
         gates = stored((at(x_LBG, t), r_BG) if cell.apart else (at(gates_LBG, t) + r_BG,))
         after = cell.step(before, *gates)
         return (after, put(gates_LBG, gates[-1], t)), (after[0], before)
@@ -111,10 +135,10 @@ def recur_forward(cell: Cell, reverse: bool, w_HG: jax.Array, b_G: jax.Array, x_
     return (h_LBH, last), (w_HG, before, (x_LBG, gates_LBG) if cell.apart else (gates_LBG,))
 
 
-def recur_backward(cell: Cell, reverse: bool, saved: Any, gradient: Any):
+def backward(cell: Cell, reverse: bool, parts: int, saved: Any, gradient: Any):
     w_HG, before, gates = saved
     dh_LBH, d_last = gradient
-    w_GH = stored(w_HG.T)  # else XLA's CPU backend reads it across the grain in every step
+    by_w_GH = multiply(w_HG.T, dh_LBH.shape[1], parts)
 
     def one(carry: tuple[State, tuple[jax.Array, ...]], inputs: Any):
         d_state, gates = carry
@@ -123,7 +147,7 @@ def recur_backward(cell: Cell, reverse: bool, saved: Any, gradient: Any):
         _, pullback = jax.vjp(cell.step, state, *(at(each, t) for each in gates))
         d_state, *d_gates = pullback((d_state[0] + dh_BH, *d_state[1:]))  # of x and r, or of their sum
         gates = tuple(put(each, d, t) for each, d in zip(gates, d_gates, strict=True))
-        return ((d_state[0] + d_gates[-1] @ w_GH, *d_state[1:]), gates), None
+        return ((d_state[0] + by_w_GH(d_gates[-1]), *d_state[1:]), gates), None
 
     steps = jnp.arange(len(dh_LBH))
     (d_first, d_gates), _ = jax.lax.scan(one, (d_last, gates), (steps, dh_LBH, before), reverse=not reverse)
