@@ -114,7 +114,7 @@ def recur_backward(cell: Cell, reverse: bool, saved: Any, gradient: Any):
 def multiply(w_NM: jax.Array, rows: int, parts: int) -> Callable[[jax.Array], jax.Array]:
     """x [rows, N] → x · w, by so many products where it is large: made before a loop and used in it."""
     parts = parts if rows * w_NM.size >= SMALL else 1
-    columns = stored(tuple(jnp.split(w_NM, parts, axis=1)))
+    columns = stored(tuple(jnp.array_split(w_NM, parts, axis=1)))
     return lambda x: jnp.concatenate([x @ part for part in columns], axis=1)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from data import sequences, series
 from data.pipeline import batch_at
+from models import recurrent
 from models.api import from_linen
 from models.gpt import generate
 from models.recurrent import CELLS, Cell, elman, recur
@@ -114,10 +115,13 @@ def by_autodiff(cell, reverse, w_HG, b_G, x_LBG, first):
     return h_LBH, last
 
 
+@pytest.mark.parametrize("parts", [1, 3], ids=["one product", "products of unequal parts"])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_gradient_of_the_scan_is_autodiffs(cell, reverse):
-    """By weights, biases, inputs and first state, from all outputs and all parts of the last state."""
+def test_gradient_of_the_scan_is_autodiffs(cell, reverse, parts, monkeypatch):
+    """By weights, biases, inputs and first state, from all outputs and all parts of the last state; in 64 bits."""
+    monkeypatch.setattr(recurrent, "SMALL", 0)
+    monkeypatch.setattr(recurrent, "PARTS", parts)
     made, G = CELLS[cell], CELLS[cell].gates * H
     given = draw(H, G), draw(G, seed=1), draw(L, B, G, seed=2), tuple(draw(B, H, seed=3 + i) for i in range(made.parts))
 
@@ -126,10 +130,10 @@ def test_gradient_of_the_scan_is_autodiffs(cell, reverse):
             h_LBH, last = scan(made, reverse, *arguments)
             return jnp.sin(h_LBH).sum() + sum((part**2).sum() for part in last)
 
-        return jax.jit(jax.value_and_grad(scalar))(given)
+        return jax.jit(jax.value_and_grad(scalar))(jax.tree.map(lambda x: x.astype(jnp.float64), given))
 
-    for found, known in zip(*map(jax.tree.leaves, map(value_and_gradient, (recur, by_autodiff))), strict=True):
-        np.testing.assert_allclose(found, known, rtol=0, atol=1e-6 * float(jnp.abs(known).max()))
+    with jax.enable_x64(True):
+        close(value_and_gradient(recur), value_and_gradient(by_autodiff), 1e-13)
 
 
 @pytest.mark.parametrize("growth", [0.5, 1.0, 1.5])
