@@ -312,6 +312,23 @@ def test_bfloat16_is_near_and_stays_inside(network):
     assert 0 < max(jax.tree.leaves(error)) < 0.05
 
 
+def test_float64_rounds_once():
+    """Computed in 64 bits from the same float32 numbers: what numpy finds, to the last bit; 32 bits miss it."""
+    rng = np.random.default_rng(0)
+    w, v, x = (rng.standard_normal(shape).astype(np.float32) for shape in ((999, 7), (7, 3), (5, 999)))
+    params = {
+        "hidden_0": {"kernel": w, "bias": np.zeros(7, np.float32)},
+        "logits": {"kernel": v, "bias": np.zeros(3, np.float32)},
+    }
+    run = lambda precision: from_linen(MLP(3, width=7, layers=1), precision).apply(params, {}, jnp.asarray(x))[0]
+    with jax.enable_x64(True):
+        exact = run("float64")
+    known = (np.maximum(x.astype(np.float64) @ w, 0) @ v.astype(np.float64)).astype(np.float32)
+    np.testing.assert_array_equal(exact, known)
+    assert exact.dtype == np.float32
+    assert (run("float32") != known).any()
+
+
 def test_training_alone_changes_state_and_draws_dropout(network):
     module, params, state, x = network
     if isinstance(module, VAE):

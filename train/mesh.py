@@ -57,7 +57,7 @@ def set_up(cpu_devices: int = 1, cache: str | os.PathLike | None = None) -> None
 def keep_memory() -> None:
     """Lets the C library keep what a step has freed for the next one, in blocks of up to 128 MB, where it is glibc.
 
-    It would give them back, and the kernel hands every page of them out again as zeros: a fifth of the time of an
+    It would give them back, and the kernel hands every page of them out again as zeros: a seventh of the time of an
     LSTM's step (scripts/bench_rnn.py).  Of larger ones a process would grow beyond its plan (scripts/check_plan.py).
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
