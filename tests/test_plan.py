@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import statistics
 import sys
 
 import jax
@@ -139,8 +140,9 @@ def test_a_plan_of_this_machine(capsys):
 def test_memory_by_which_a_process_grows():
     """What was given back before the end counts, and what was freed before the start does not make it unseen."""
     np.ones(10**7)  # 80 MB, freed at once
-    assert mesh.grown(lambda: np.ones(10**7).sum()) == pytest.approx(8e7, rel=0.1)
-    assert mesh.grown(lambda: None) < 8e6
+    grown = lambda run: statistics.median(mesh.grown(run) for _ in range(3))  # JAX's own threads may show in one
+    assert grown(lambda: np.ones(10**7).sum()) == pytest.approx(8e7, rel=0.1)
+    assert grown(lambda: None) < 8e6
 
 
 def test_a_plan_needs_no_data(tmp_path, monkeypatch):
