@@ -32,8 +32,12 @@ class State(NamedTuple):
     what: str  # "done", "running", "waiting", "failed"
     where: str = ""  # host and process
     step: int = 0
-    reason: str = ""  # of the last failure
+    reasons: tuple[str, ...] = ()  # of its failures in this launch
     row: dict[str, Any] | None = None  # its record
+
+    @property
+    def reason(self) -> str:
+        return self.reasons[-1] if self.reasons else ""
 
 
 class Queue:
@@ -142,16 +146,15 @@ class Queue:
 
     def state(self, job: Job) -> State:
         row = record.read(self.runs / job.name)
+        reasons = tuple(one["reason"] for one in self.tries(job))
         if row:
-            return State(job, "done", step=row["steps"], row={**row, "budget": job.budget})
-        tries = self.tries(job)
-        reason = tries[-1]["reason"] if tries else ""
-        if tries and self.given_up(job):
-            return State(job, "failed", reason=reason)
+            return State(job, "done", step=row["steps"], reasons=reasons, row={**row, "budget": job.budget})
+        if reasons and self.given_up(job):
+            return State(job, "failed", reasons=reasons)
         holder, age = self.holder(job)
         if holder and age <= LOST:
-            return State(job, "running", where=holder["where"], step=last_step(self.runs / job.name), reason=reason)
-        return State(job, "waiting", reason=reason)
+            return State(job, "running", where=holder["where"], step=last_step(self.runs / job.name), reasons=reasons)
+        return State(job, "waiting", reasons=reasons)
 
     def finished(self) -> bool:
         return all(record.read(self.runs / job.name) or self.given_up(job) for job in self.jobs)

@@ -87,7 +87,8 @@ class Progress:
     def __init__(self, states: Sequence[State], say: Callable[[str], None], live: bool):
         self.say, self.total, self.started = say, len(states), time.monotonic()
         self.before = {state.job.name for state in states if state.what == "done"}
-        self.told: dict[str, str] = dict.fromkeys(self.before, "done")
+        self.done = set(self.before)
+        self.failures: dict[str, int] = {}  # of each run, how many were said
         self.live = Table() if live else None
 
     def __enter__(self) -> "Progress":
@@ -102,12 +103,14 @@ class Progress:
     def show(self, states: Sequence[State]) -> None:
         left = self.left(states)
         for state in states:
-            name = state.job.name
-            again = "" if state.what == "failed" else "; it is tried again"
-            news = "done" if state.what == "done" else f"failed: {name}: {state.reason}{again}" if state.reason else ""
-            if news and news != self.told.get(name):
-                self.told[name] = news
-                self.say(self.line(state, left) if news == "done" else news)
+            name, known = state.job.name, self.failures.get(state.job.name, 0)
+            for i, reason in enumerate(state.reasons[known:], start=known + 1):  # two may come between two looks
+                given_up = state.what == "failed" and i == len(state.reasons)
+                self.say(f"failed: {name}: {reason}" + ("" if given_up else "; it is tried again"))
+            self.failures[name] = len(state.reasons)
+            if state.what == "done" and name not in self.done:
+                self.done.add(name)
+                self.say(self.line(state, left))
         if self.live:
             self.live.show(states, left)
 
@@ -119,7 +122,7 @@ class Progress:
         return (time.monotonic() - self.started) * rest / done if done else float("nan")
 
     def line(self, state: State, left: float) -> str:
-        row, count = state.row or {}, sum(name == "done" for name in self.told.values())
+        row, count = state.row or {}, len(self.done)
         return (
             f"[{count:>2}/{self.total}] {state.job.name:<16} N {row['params_total']:>9,}  "
             f"D {row['tokens_seen']:>11,}  loss {row['loss']:.4f}  {row['wall_seconds']:>5.1f} s   left {clock(left)}"
