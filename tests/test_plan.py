@@ -145,6 +145,13 @@ def test_memory_by_which_a_process_grows():
     assert grown(lambda: None) < 8e6
 
 
+def test_steps_are_made_where_no_kernel_says_their_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(mesh, "PROCESS", tmp_path / "nowhere")
+    made = []
+    assert mesh.grown(lambda: made.append("a step")) is None
+    assert made == ["a step"]
+
+
 def test_a_plan_needs_no_data(tmp_path, monkeypatch):
     """A set that nobody has prepared here is planned for on random images of its shape; training refuses it."""
     monkeypatch.setenv("ISOFLOP_DATA", str(tmp_path))

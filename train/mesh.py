@@ -22,6 +22,7 @@ from train.errors import UserError, suggest
 from train.step import Task
 
 CACHE = pathlib.Path("~/.cache/isoflop/xla").expanduser()
+PROCESS = pathlib.Path("/proc/self")
 DEFAULT = {"data": -1, "fsdp": 1, "tensor": 1}  # axes of the mesh, the slowest network first
 # Logical axis -> the axes of the mesh that split it.  Parameters are split by `fsdp` along the width of the residual
 # stream and gathered where they are used; `tensor` splits what lies between two such widths (Megatron: Shoeybi et al.
@@ -68,7 +69,7 @@ def keep_memory() -> None:
 
 def grown(run: Callable[[], Any]) -> int | None:
     """Bytes by which `run` makes this process grow at its peak; None where no kernel says it (Linux does)."""
-    status, reset = pathlib.Path("/proc/self/status"), pathlib.Path("/proc/self/clear_refs")
+    status, reset = PROCESS / "status", PROCESS / "clear_refs"
 
     def resident(field: str) -> int:
         return 1024 * int(re.findall(rf"{field}:\s+(\d+) kB", status.read_text())[0])
@@ -80,10 +81,10 @@ def grown(run: Callable[[], Any]) -> int | None:
     try:
         reset.write_text("5")  # the peak begins anew
         before = resident("VmRSS")
-        run()
-        return resident("VmHWM") - before
     except (OSError, IndexError):
-        return None
+        before = None
+    run()
+    return None if before is None else resident("VmHWM") - before
 
 
 def make_mesh(sizes: Mapping[str, int] | None = None, cpu_devices: int = 1, devices: Any = None) -> Mesh:
