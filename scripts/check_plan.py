@@ -4,7 +4,7 @@
 
 Each page is planned (`--plan --json`), and trained in a process of its own, on a few hundred steps.  The truth is:
 parameters   the arrays of the trained state
-FLOPs        products and convolutions of the compiled program (a convolution's padding is not in it)
+FLOPs        products and convolutions of the compiled program
 memory       state and batch, and how much the resident memory of a process grows, at its peak, during three steps (in
              brackets, how far off XLA's own plan is, which does not know what its libraries take beside)
 step         the median of timing.jsonl

@@ -19,7 +19,7 @@ class Budget(NamedTuple):
     units_per_step: int
     steps: int
     state_bytes: int
-    compiled_flops: float  # over all devices: recomputation included, padding of convolutions left out
+    compiled_flops: float  # over all devices, recomputation included
     device_bytes: int  # that the step needs at once on one device
 
     @property

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from train.flops import meeting
+
 BYTES = {"pred": 1, "s4": 0.5, "u4": 0.5, "bf16": 2, "token": 0}
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "ragged-all-to-all", "collective-permute")
 # What moves no memory: names for what is there already, and what is counted where it is called.
@@ -236,15 +238,7 @@ def convolution_flops(item: Instruction, index: dict[str, Instruction]) -> float
             result[label], along("size", axis, 1), lhs[label], low,
             along("stride", axis, 1), along("lhs_dilate", axis, 1), along("rhs_dilate", axis, 1),
         )  # fmt: skip
-    return 2.0 * result["b"] * result["f"] * rhs["i"] * pairs / int(item.attribute("batch_group_count") or 1)
-
-
-@functools.cache
-def meeting(outputs: int, window: int, inputs: int, low: int, stride: int, spread: int, dilate: int) -> int:
-    """Pairs of an output and a place of its window that fall on an input, along one axis."""
-    reach = (inputs - 1) * spread
-    places = (o * stride - low + k * dilate for o in range(outputs) for k in range(window))
-    return sum(0 <= place <= reach and place % spread == 0 for place in places)
+    return 2.0 * result["b"] * result["f"] * rhs["i"] * pairs
 
 
 def instruction_bytes(item: Instruction, index: dict[str, Instruction], program: dict[str, Computation]) -> float:

@@ -62,12 +62,9 @@ class Plan(NamedTuple):
 
     @property
     def mfu(self) -> float:
-        """The network's own FLOPs over what the chips could do in the time of a step (Chowdhery et al. 2022).
-
-        The padding of convolutions, which the network's own count holds and no chip multiplies, is left out.
-        """
+        """The network's own FLOPs over what the chips could do in the time of a step (Chowdhery et al. 2022)."""
         peak = self.chip.flops * self.chips if self.chip else math.nan
-        return min(self.work.flops_per_step, self.work.compiled_flops) / self.step_seconds / peak
+        return self.work.flops_per_step / self.step_seconds / peak
 
 
 class TooLarge(UserError):
