@@ -100,15 +100,17 @@ at = functools.partial(jax.lax.dynamic_index_in_dim, keepdims=False)  # array, s
 put = functools.partial(jax.lax.dynamic_update_index_in_dim, axis=0)  # array, what to write, step
 
 
+def in_parts(loop: Callable, *args: Any) -> Any:
+    """`loop(parts, *args)`: on a CPU its products are made in PARTS."""
+    return jax.lax.platform_dependent(*args, cpu=functools.partial(loop, PARTS), default=functools.partial(loop, 1))
+
+
 def recur_forward(cell: Cell, reverse: bool, *inputs: Any):
-    loop = functools.partial(forward, cell, reverse)
-    return jax.lax.platform_dependent(*inputs, cpu=functools.partial(loop, PARTS), default=functools.partial(loop, 1))
+    return in_parts(functools.partial(forward, cell, reverse), *inputs)
 
 
 def recur_backward(cell: Cell, reverse: bool, saved: Any, gradient: Any):
-    loop = functools.partial(backward, cell, reverse)
-    both = saved, gradient
-    return jax.lax.platform_dependent(*both, cpu=functools.partial(loop, PARTS), default=functools.partial(loop, 1))
+    return in_parts(functools.partial(backward, cell, reverse), saved, gradient)
 
 
 def multiply(w_NM: jax.Array, rows: int, parts: int) -> Callable[[jax.Array], jax.Array]:

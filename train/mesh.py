@@ -61,10 +61,15 @@ def keep_memory() -> None:
     It would give them back, and the kernel hands every page of them out again as zeros: a seventh of the time of an
     LSTM's step (scripts/bench_rnn.py).  Of larger ones a process would grow beyond its plan (scripts/check_plan.py).
     """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if set_option:
-        for option, value in (M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 2**27), (M_TRIM_THRESHOLD, -1):
-            set_option(option, value)
+    for option, value in (M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 2**27), (M_TRIM_THRESHOLD, -1):
+        call_libc("mallopt", option, value)
+
+
+def call_libc(name: str, *args: int) -> None:
+    """A function of the C library, where it is one that has it (glibc)."""
+    function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    if function:
+        function(*args)
 
 
 def grown(run: Callable[[], Any]) -> int | None:
@@ -75,9 +80,7 @@ def grown(run: Callable[[], Any]) -> int | None:
         return 1024 * int(re.findall(rf"{field}:\s+(\d+) kB", status.read_text())[0])
 
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim:
-        trim(0)  # what was freed before would be used again, unseen
+    call_libc("malloc_trim", 0)  # what was freed before would be used again, unseen
     try:
         reset.write_text("5")  # the peak begins anew
         before = resident("VmRSS")
