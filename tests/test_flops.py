@@ -12,7 +12,8 @@ from models.api import from_linen
 from models.gpt import GPT
 from models.lenet import LeNet5
 from models.mlp import MLP
-from models.resnet import ResNet
+from models.resnet import ResNet, imagenet
+from models.vgg import VGG
 from train import budget, flops, hlo
 from train.experiment import build_experiment
 from train.tasks.supervised import classify
@@ -147,6 +148,33 @@ def test_residual_network():
     stem = meeting(16) ** 2 * 1 * 4
     body = stage(16, 4, 4) + stage(8, 4, 8) + stage(4, 8, 16) + 16 * 10
     assert counted(ResNet(10, blocks=1, width=4), images(16), 10) == B * (2 * 2 * stem + 3 * 2 * body)
+
+
+# 1e9 multiply-adds of an image of 224 × 224 that torchvision publishes with its weights.
+PUBLISHED = {
+    ("resnet", 18): 1.814,
+    ("resnet", 34): 3.664,
+    ("resnet", 50): 4.089,
+    ("resnet", 101): 7.801,
+    ("resnet", 152): 11.514,
+    ("vgg", 11): 7.609,
+    ("vgg", 13): 11.308,
+    ("vgg", 16): 15.470,
+    ("vgg", 19): 19.632,
+}
+
+
+@pytest.mark.parametrize(("family", "depth"), PUBLISHED)
+def test_published_counts_hold_the_padding(family, depth, monkeypatch):
+    """All places of every window together are the published count; those that meet the image a few percent less."""
+    model = from_linen({"resnet": imagenet, "vgg": VGG}[family](classes=1000, depth=depth))
+    image = shape(1, 224, 224, 3)
+    params, state = jax.eval_shape(model.init, key(), image)
+    forwards = lambda *inputs: model.apply(*inputs)[0]
+    multiply_adds = flops.count(forwards, params, state, image) / 2
+    assert 0.9 < multiply_adds / (1e9 * PUBLISHED[family, depth]) < 0.98
+    monkeypatch.setattr(flops, "meeting", lambda outputs, window, *_: outputs * window)
+    assert flops.count(forwards, params, state, image) / 2 == pytest.approx(1e9 * PUBLISHED[family, depth], abs=5e5)
 
 
 def gpt_flops(layers=LAYERS, width=D, length=L, vocab=V, ratio=4):
