@@ -263,9 +263,9 @@ def test_budgets_of_unequal_flops_are_said():
 
 
 def test_a_thousand_draws_are_quick():
-    start = time.perf_counter()
+    start = time.process_time()
     isoflop.profiles(runs(noise=0.003), noise=0.003, draws=1000)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
 
 
 @pytest.mark.parametrize("law", [ROUNDED, EVEN], ids=["rounded", "even"])
