@@ -100,7 +100,7 @@ def table(budget: Budget, unit: str) -> str:
     ratio = budget.compiled_flops / budget.flops_per_step if budget.flops_per_step else float("nan")
     lines += [
         f"  {budget.steps:,} steps × {budget.units_per_step:,} {unit}s = {quantity(budget.units).strip()} {unit}s",
-        f"  {quantity(budget.flops_per_step / budget.units_per_step)}FLOP a {unit} × {quantity(budget.units).strip()} "
+        f"  {quantity(budget.flops_per_step / budget.units_per_step)}FLOP per {unit} × {quantity(budget.units).strip()} "
         f"= {quantity(budget.flops)}FLOP (matrix products and convolutions; compiled {ratio:.2f} × that)",
         f"  {quantity(budget.state_bytes)}B of train state; XLA plans for {quantity(budget.device_bytes)}B on a device",
     ]
