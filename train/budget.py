@@ -98,9 +98,10 @@ def table(budget: Budget, unit: str) -> str:
     width = max(len(row[0]) for row in rows)
     lines = [f"  {name:<{width}}  {total:>14}  {inner:>14}" for name, total, inner in rows]
     ratio = budget.compiled_flops / budget.flops_per_step if budget.flops_per_step else float("nan")
+    units = quantity(budget.units).strip()
     lines += [
-        f"  {budget.steps:,} steps × {budget.units_per_step:,} {unit}s = {quantity(budget.units).strip()} {unit}s",
-        f"  {quantity(budget.flops_per_step / budget.units_per_step)}FLOP per {unit} × {quantity(budget.units).strip()} "
+        f"  {budget.steps:,} steps × {budget.units_per_step:,} {unit}s = {units} {unit}s",
+        f"  {quantity(budget.flops_per_step / budget.units_per_step)}FLOP per {unit} × {units} "
         f"= {quantity(budget.flops)}FLOP (matrix products and convolutions; compiled {ratio:.2f} × that)",
         f"  {quantity(budget.state_bytes)}B of train state; XLA plans for {quantity(budget.device_bytes)}B on a device",
     ]

@@ -268,26 +268,27 @@ def table(plan: Plan) -> str:
     lines.append(f"on {where}; mesh: {axes}; accumulate {config.accumulate}; compiled in {plan.compile_seconds:.0f} s")
     if plan.chip is None:
         lines += [
-            f"  memory  {plan.peak_bytes / 1e6:,.0f} MB (XLA plans {plan.xla_bytes / 1e6:,.0f}), of which train state "
-            f"{plan.state_bytes / 1e6:,.0f}",
-            f"  step    {plan.step_seconds * 1e3:.3g} ms (median of {TIMED_STEPS} timed here), "
+            f"  memory  {amount(plan.peak_bytes)} (XLA plans {amount(plan.xla_bytes)}), of which train state "
+            f"{amount(plan.state_bytes)}",
+            f"  step    {figures(plan.step_seconds * 1e3)} ms (median of {TIMED_STEPS} timed here), "
             f"{budget.quantity(work.flops_per_step / plan.step_seconds)}FLOP/s",
         ]
     else:
         recomputed = work.compiled_flops / work.flops_per_step
         lines += [
-            f"  memory  {plan.peak_bytes / GiB:.2f} of {plan.chip.memory / GiB:.0f} GiB a chip, of which train state "
-            f"{plan.state_bytes / GiB:.2f}",
-            f"  step    {plan.step_seconds * 1e3:.1f} ms by the roofline, MFU {plan.mfu:.0%}: products "
-            f"{plan.compute_seconds * 1e3:.1f} ({recomputed:.2f} × the network's own), memory traffic "
-            f"{plan.memory_seconds * 1e3:.1f} ({plan.memory_bytes / 1e9:.0f} GB), waiting for collectives "
-            f"{plan.waited * 1e3:.1f}",
+            f"  memory  {figures(plan.peak_bytes / GiB)} of {plan.chip.memory / GiB:.0f} GiB a chip, of which train "
+            f"state {figures(plan.state_bytes / GiB)}",
+            f"  step    {figures(plan.step_seconds * 1e3)} ms by the roofline, MFU {plan.mfu:.0%}: products "
+            f"{figures(plan.compute_seconds * 1e3)} ({recomputed:.2f} × the network's own), memory traffic "
+            f"{figures(plan.memory_seconds * 1e3)} ({amount(plan.memory_bytes)}), waiting for collectives "
+            f"{figures(plan.waited * 1e3)}",
         ]
         for each in plan.collectives:
             place = "in loops" if each.in_loop else "once"
             lines.append(
-                f"  {each.kind:<18} over {each.group:>4}  × {each.count:<5} {place:<8} {each.bytes / 1e9:>8.3f} GB "
-                f"sent  {each.asynchronous / each.count:>4.0%} asynchronous  {each.waited * 1e3:>6.2f} ms waited for"
+                f"  {each.kind:<18} over {each.group:>4}  × {each.count:<5} {place:<8} "
+                f"{amount(each.bytes):>9} sent  {each.asynchronous / each.count:>4.0%} asynchronous  "
+                f"{figures(each.waited * 1e3):>8} ms waited for"
             )
     lines.append(
         f"  {work.steps:,} steps take {duration(work.steps * plan.step_seconds)}, without evaluation and saving"
@@ -299,7 +300,17 @@ def duration(seconds: float) -> str:
     for size, name in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {name}"
-    return f"{seconds:.1f} s"
+    return f"{figures(seconds)} s"
+
+
+def amount(count: float) -> str:
+    return f"{budget.quantity(count)}B"
+
+
+def figures(value: float) -> str:
+    """Three significant digits, and never an exponent: 2,270 or 62.2 or 0.0143."""
+    value = float(f"{value:.3g}")
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0}f}"
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
