@@ -62,6 +62,11 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
     return x if place is None else place(x, axes)
 
 
+def is_spread() -> bool:
+    """Whether `constrain` does anything: several devices share each array."""
+    return _place.get() is not None
+
+
 def gathered(w: jax.Array, *axes: str | None) -> jax.Array:
     """A parameter where it is used: whole along "embed", which is split only where parameters are kept.
 

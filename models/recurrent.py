@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from models.axes import is_spread
 from models.layers import flat_dot_general, stored
 
 State = tuple[jax.Array, ...]  # arrays [B, H]; the first is the cell's output
@@ -72,8 +73,10 @@ CELLS = {
 def product(x_LBF: Float[Array, "l b f"], w_FG: Float[Array, "f g"]) -> Float[Array, "l b g"]:
     """The product of all steps' inputs with their weights: on a CPU of two matrices (`flat_dot_general`).
 
-    Elsewhere devices may split the batch, which then is no longer an axis.
+    But not where devices split the batch, which then is no longer an axis.
     """
+    if is_spread():
+        return x_LBF @ w_FG
     dimensions = ((2,), (0,)), ((), ())
     whole = lambda x, w: flat_dot_general(x, w, dimensions)
     return jax.lax.platform_dependent(x_LBF, w_FG, cpu=whole, default=jnp.matmul)
