@@ -5,6 +5,7 @@ An executor is a context; in it `tend` brings back workers that died, as far as 
 
 import contextlib
 import importlib.util
+import os
 import pathlib
 import signal
 import socket
@@ -92,6 +93,9 @@ class Ray:
         self.cpus, self.resources = amounts.pop("cpus", 1.0), amounts
 
     def __enter__(self) -> "Ray":
+        # Started with `uv run`, Ray would run each worker by the same command in a copy of this folder, where there is
+        # no environment; so each runs the Python that Ray was started with on its host.
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         import ray
 
         environment = {"env_vars": {"PYTHONPATH": str(ROOT)}}

@@ -285,11 +285,13 @@ def test_slurm_through_its_local_executor(page, tmp_path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray, the extra ray")
-def test_ray_on_a_local_cluster(page, tmp_path):
+@pytest.mark.parametrize("python", [[sys.executable], ["uv", "run", "--no-sync", "python"]], ids=["python", "uv run"])
+def test_ray_on_a_local_cluster(page, tmp_path, python):
+    """However it was started, a worker runs in the environment that is here."""
     work = tmp_path / "work"
     path = pathlib.Path(page)
     path.write_text(PAGE + "\n\ndef sweep():\n    return {'name': 'grid', 'over': {'seed': (1, 2)}}\n")
-    command = [sys.executable, "-m", "scaling", "sweep", "--config", page, "--workdir", str(work), "--executor", "ray"]
+    command = [*python, "-m", "scaling", "sweep", "--config", page, "--workdir", str(work), "--executor", "ray"]
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
     assert len((work / "runs.jsonl").read_text().splitlines()) == 2
