@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -288,6 +289,8 @@ def test_slurm_through_its_local_executor(page, tmp_path):
 @pytest.mark.parametrize("python", [[sys.executable], ["uv", "run", "--no-sync", "python"]], ids=["python", "uv run"])
 def test_ray_on_a_local_cluster(page, tmp_path, python):
     """However it was started, a worker runs in the environment that is here."""
+    if shutil.which(python[0]) is None:
+        pytest.skip("uv is not installed")
     work = tmp_path / "work"
     path = pathlib.Path(page)
     path.write_text(PAGE + "\n\ndef sweep():\n    return {'name': 'grid', 'over': {'seed': (1, 2)}}\n")

@@ -304,13 +304,15 @@ def duration(seconds: float) -> str:
 
 
 def amount(count: float) -> str:
+    """Of bytes: 4.68 GB."""
     return f"{budget.quantity(count)}B"
 
 
 def figures(value: float) -> str:
     """Three significant digits, and never an exponent: 2,270 or 62.2 or 0.0143."""
     value = float(f"{value:.3g}")
-    return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0}f}"
+    places = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:,.{places}f}"
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
