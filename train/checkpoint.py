@@ -126,23 +126,23 @@ class Checkpoints:
 
 def checksum(tree: Any) -> str:
     """Eight hexadecimal digits that change with any bit, and not with how the arrays are spread over devices."""
-    return f"{int(_checksum(tree)):08x}"
+    total = 0
+    for part in jax.device_get([words_sum(leaf) for leaf in jax.tree.leaves(tree)]):
+        total = (total * 0x01000193 + int(part)) % 2**32
+    return f"{total:08x}"
 
 
-@jax.jit
-def _checksum(tree: Any) -> jax.Array:
+@jax.jit  # of one array: a network has few shapes, and a program over all of its arrays takes long to compile
+def words_sum(array: jax.Array) -> jax.Array:
     """The sum modulo 2^32, which needs no order, of each word times an odd number that depends on its place."""
-    total = jnp.uint32(0)
-    for leaf in jax.tree.leaves(tree):
-        bits = leaf.dtype.itemsize * 8
-        whole = leaf.astype(jnp.uint8) if leaf.dtype == bool else leaf
-        words = jax.lax.bitcast_convert_type(whole, jnp.dtype(f"uint{min(bits, 32)}")).astype(jnp.uint32)
-        place = jnp.zeros(words.shape, jnp.uint32)
-        for axis, size in enumerate(words.shape):
-            place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
-        mixed = (place ^ (place >> 15)) * jnp.uint32(0x2C1B3C6D)  # neighbours far apart (murmur's finaliser)
-        total = total * jnp.uint32(0x01000193) + jnp.sum(words * ((mixed ^ (mixed >> 13)) | 1), dtype=jnp.uint32)
-    return total
+    bits = array.dtype.itemsize * 8
+    whole = array.astype(jnp.uint8) if array.dtype == bool else array
+    words = jax.lax.bitcast_convert_type(whole, jnp.dtype(f"uint{min(bits, 32)}")).astype(jnp.uint32)
+    place = jnp.zeros(words.shape, jnp.uint32)
+    for axis, size in enumerate(words.shape):
+        place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
+    mixed = (place ^ (place >> 15)) * jnp.uint32(0x2C1B3C6D)  # neighbours far apart (murmur's finaliser)
+    return jnp.sum(words * ((mixed ^ (mixed >> 13)) | 1), dtype=jnp.uint32)
 
 
 @contextlib.contextmanager
