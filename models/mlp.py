@@ -11,8 +11,8 @@ class MLP(nn.Module):
     """`layers` hidden layers of `width` units, on inputs of any shape: dense, norm, activation, dropout.
 
     Names are those of models/activations.py and models/layers.py.  Where the activation is a gate, the dense layer has
-    2 `width` units, of which it makes `width`.  `initializer`, times `gain`, is of the hidden layers' weights, and
-    `bias_initializer` of their biases.  With `residual` each hidden layer but the first is added to its input.
+    2 `width` units, of which it makes `width`.  `initializer` is of the hidden layers' weights and `bias_initializer` of
+    their biases, both times `gain`.  With `residual` each hidden layer but the first is added to its input.
     """
 
     classes: int
@@ -30,7 +30,7 @@ class MLP(nn.Module):
     def __call__(self, x: Float[Array, "batch *features"], *, train: bool = False) -> Float[Array, "batch classes"]:
         x = x.reshape(len(x), -1)
         act, units = activation(self.activation), units_before(self.activation, self.width)
-        init, bias_init = initializer(self.initializer, self.gain), initializer(self.bias_initializer)
+        init, bias_init = initializer(self.initializer, self.gain), initializer(self.bias_initializer, self.gain)
         for i in range(self.layers):
             y = nn.Dense(units, kernel_init=init, bias_init=bias_init, name=f"hidden_{i}")(x)
             y = act(norm(self.norm, train, f"norm_{i}")(y))
