@@ -11,8 +11,8 @@ class MLP(nn.Module):
     """`layers` hidden layers of `width` units, on inputs of any shape: dense, norm, activation, dropout.
 
     Names are those of models/activations.py and models/layers.py.  Where the activation is a gate, the dense layer has
-    2 `width` units, of which it makes `width`.  `initializer` is of the hidden layers' weights and `bias_initializer` of
-    their biases, both times `gain`.  With `residual` each hidden layer but the first is added to its input.
+    2 `width` units, of which it makes `width`.  `initializer` is of the hidden layers' weights and `bias_initializer`
+    of their biases, both times `gain`.  With `residual` each hidden layer but the first is added to its input.
     """
 
     classes: int
