@@ -21,6 +21,6 @@ def get_config():
     config.model.update(name="mlp:MLP", classes=1, width=64, layers=1, activation="sigmoid")
     config.model.update(bias_initializer="uniform", gain=10.0)  # steep steps, spread over the interval
     config.task.update(name="supervised:regress")
-    config.optim.update(name="soap", learning_rate=0.01)
+    config.optim.update(name="adam", learning_rate=0.01)
     config.schedule.update(name="cosine", warmup=100)
     return config
