@@ -68,7 +68,7 @@ def test_page_trains_and_resumes(page, tmp_path):
     config.checkpoint.update(every=STOP, keep=3)
     record = train(config.lock(), tmp_path / "whole", Display(quiet=True))
     check_record(record, config, tmp_path / "whole")
-    like = jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), build_experiment(config).state)
+    like = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), build_experiment(config).state)
     whole = final_state(like, tmp_path / "whole")
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(whole))
 

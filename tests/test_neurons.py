@@ -171,6 +171,12 @@ def test_gradients_are_central_differences(activation):
         check_grads(scalar, (params,), order=1, modes=("rev",), eps=1e-5, rtol=1e-6, atol=1e-6)
 
 
+def read_out(model, params, weights, x):
+    """[B] outputs of the network whose last layer has these weights, one a hidden unit, and no bias."""
+    last = {"kernel": weights[:, None], "bias": jnp.zeros(1)}
+    return model.apply({"params": params | {"logits": last}}, x)[:, 0]
+
+
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
 def test_one_hidden_layer_approximates(activation):
     """Four times as wide, nearer everywhere: units as they start, the output's weights by least squares."""
@@ -179,8 +185,7 @@ def test_one_hidden_layer_approximates(activation):
     for width in (8, 32, 128):
         model = MLP(1, width, 1, activation, bias_initializer="uniform", gain=10.0)
         params = model.init(jax.random.key(0), train["x"])["params"]
-        reading = lambda w, params=params: params | {"logits": {"kernel": w[:, None], "bias": jnp.zeros(1)}}
-        outputs = jax.jit(lambda weights, x, model=model, r=reading: model.apply({"params": r(weights)}, x)[:, 0])
+        outputs = jax.jit(functools.partial(read_out, model, params))
         units = jax.vmap(outputs, (0, None), 1)(jnp.eye(width), train["x"])
         weights = np.linalg.lstsq(np.asarray(units, np.float64), train["y"][:, 0], rcond=1e-6)[0]
         errors.append(np.abs(outputs(weights.astype(np.float32), grid["x"]) - grid["y"][:, 0]).max())
