@@ -184,7 +184,7 @@ def test_one_hidden_layer_approximates(activation):
     errors = []
     for width in (8, 32, 128):
         model = MLP(1, width, 1, activation, bias_initializer="uniform", gain=10.0)
-        params = model.init(jax.random.key(0), train["x"])["params"]
+        params = model.init(jax.random.key(0), jnp.asarray(train["x"]))["params"]
         outputs = jax.jit(functools.partial(read_out, model, params))
         units = jax.vmap(outputs, (0, None), 1)(jnp.eye(width), train["x"])
         weights = np.linalg.lstsq(np.asarray(units, np.float64), train["y"][:, 0], rcond=1e-6)[0]
