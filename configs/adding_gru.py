@@ -8,7 +8,7 @@ System      GRU, 2014
 Parameters  13,121
 Data        adding problem, 100 steps
 Published   nothing comparable
-Measured    loss 0.0008301, 39 s (0583917)
+Measured    loss 0.0008301, 9 s (36069ca)
 """
 
 from configs.adding_lstm import get_config as lstm

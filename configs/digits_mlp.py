@@ -6,7 +6,7 @@ System      Multilayer perceptron, 1986
 Parameters  26,122
 Data        8 × 8 digits
 Published   nothing comparable
-Measured    accuracy 0.975, 2 s (51f229b)
+Measured    accuracy 0.9746, 2 s (36069ca)
 """
 
 from configs.base import base

@@ -6,7 +6,7 @@ System      ResNet-8, 2015
 Parameters  19,810
 Data        MNIST-5k
 Published   nothing comparable
-Measured    accuracy 0.981, 21 s (0583917)
+Measured    accuracy 0.972, 13 s (36069ca)
 """
 
 from configs.base import base

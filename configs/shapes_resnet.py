@@ -6,7 +6,7 @@ System      ResNet-8, pre-activation, 2016
 Parameters  77,850
 Data        drawn shapes, 8,000 images of 32 × 32
 Published   nothing comparable
-Measured    accuracy 0.967, 45 s (ca7c945)
+Measured    accuracy 0.9775, 34 s (36069ca)
 """
 
 from configs.base import base

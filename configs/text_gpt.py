@@ -6,7 +6,7 @@ System      GPT, 2018
 Parameters  828,544
 Data        State of the Union
 Published   nothing comparable
-Measured    loss 1.327, 178 s (4a1b859)
+Measured    loss 1.327, 68 s (36069ca)
 """
 
 from configs.base import base

@@ -11,13 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from scaling.queue import Queue
 from train.errors import UserError, suggest
 from train.hosts import as_child
-from train.signals import EXIT_INTERRUPTED
+from train.signals import EXIT_INTERRUPTED, Interrupted
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESTARTS = 20  # workers that may die before they take a job, or over many, until a sweep gives up
@@ -65,6 +65,8 @@ class Local:
             if self.restarts > RESTARTS:
                 raise UserError(f"{self.restarts} workers died; the last lines of {self.logs} may say why")
             self.workers[i] = self.start(i)
+        if all(worker.poll() == EXIT_INTERRUPTED for worker in self.workers):
+            raise Interrupted("every worker was asked to stop, and saved; the same command goes on")
 
     def stop(self) -> None:
         """Asks the running jobs to save and stop."""
@@ -100,6 +102,8 @@ class Ray:
 
         environment = {"env_vars": {"PYTHONPATH": str(ROOT)}}
         ray.init(log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True, runtime_env=environment)
+        if problem := lacking(ray.nodes(), {"CPU": self.cpus, **self.resources}):
+            print(problem, file=sys.stderr)  # no error: clusters grow
         run = ray.remote(num_cpus=self.cpus, resources=self.resources, max_retries=-1)(work_in_a_process)
         self.tasks = [run.remote(str(self.queue.workdir.absolute())) for _ in range(self.count)]
         return self
@@ -119,6 +123,18 @@ class Ray:
         if kind is not None:
             self.stop()
         ray.shutdown()
+
+
+def lacking(nodes: Sequence[Mapping[str, Any]], wanted: Mapping[str, float]) -> str:
+    """A sentence where no host of a Ray cluster, as `ray.nodes` lists them, has what a worker needs, else nothing."""
+    hosts = [node["Resources"] for node in nodes if node["Alive"]]
+    if any(all(host.get(name, 0) >= amount for name, amount in wanted.items()) for host in hosts):
+        return ""
+    shown = lambda host: " and ".join(
+        f"{n:g} {name}" for name, n in host.items() if "memory" not in name and ":" not in name
+    )
+    have = "; ".join(sorted({shown(host) for host in hosts}))
+    return f"no host of the Ray cluster has {shown(wanted)} (they have {have}); the sweep waits for one that has"
 
 
 def work_in_a_process(workdir: str) -> int:

@@ -21,7 +21,7 @@ STEPS = 5
 
 def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--torch", metavar="PYTHON", help="a Python with torch; without it only our own step is timed")
+    flags.add_argument("--torch", metavar="PYTHON", help="a Python with torch and numpy, to be timed too")
     flags.add_argument("--cell", default="lstm", help="lstm, gru, rnn or rnn_relu")
     flags.add_argument("--rounds", type=int, default=12)
     flags.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)

@@ -124,6 +124,14 @@ class Listening(Display):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+class Finishing(Display):
+    """Asks the run to stop when its last evaluation has been made."""
+
+    def say(self, line):
+        if line.startswith(f"step {STEPS}  held out"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
     """network → (undisturbed folder, folder of a run that SIGKILL ended at a random step)."""
@@ -278,6 +286,14 @@ def test_early_stopping_agrees_after_a_resume(tmp_path):
             run("gpt", folder, Listening(stop_at), **changes)
         run("gpt", folder, Listening(), **changes)
         assert_equal_runs(tmp_path / "whole", folder)
+
+
+def test_a_stop_while_the_run_is_finishing_is_heard(tmp_path):
+    """The run ends whole, and whoever would train the next one is told to stop."""
+    with pytest.raises(Interrupted, match="it is complete"):
+        run("gpt", tmp_path, Finishing())
+    assert (tmp_path / "record.json").exists()
+    assert run("gpt", tmp_path, Listening())["steps"] == STEPS
 
 
 def test_the_best_checkpoint_is_the_one_of_the_lowest_held_out_loss(tmp_path):

@@ -20,6 +20,7 @@ from scaling.queue import ERRORS, LOST, Queue
 from scaling.sweep import Outcome, check, status, sweep
 from train import configs
 from train.errors import UserError
+from train.signals import EXIT_INTERRUPTED, Interrupted
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = """
@@ -271,6 +272,39 @@ def test_executors_that_cannot_be(tmp_path, monkeypatch, name, options, said):
     monkeypatch.setattr(executors, "needs", lambda *_: None)
     with pytest.raises(UserError, match=said):
         executors.executor(name, queue_of(tmp_path), 2, options)
+
+
+def test_a_sweep_whose_workers_are_all_stopped_ends(tmp_path, monkeypatch):
+    """Where something else than the sweep stops them, as a host that shuts down."""
+    stopped = [sys.executable, "-c", f"raise SystemExit({EXIT_INTERRUPTED})"]
+    monkeypatch.setattr(executors.Local, "start", lambda self, index: subprocess.Popen(stopped))
+    with executors.Local(queue_of(tmp_path), 2, {}) as local:
+        for worker in local.workers:
+            worker.wait()
+        with pytest.raises(Interrupted, match="every worker was asked to stop"):
+            local.tend()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"CPU": 1.0, "TPU": 4.0}, ""),
+        (
+            {"CPU": 1.0, "TPUs": 4.0},
+            "no host of the Ray cluster has 1 CPU and 4 TPUs (they have 2 CPU; 8 CPU and 4 TPU)",
+        ),
+        ({"CPU": 4.0, "TPU": 8.0}, "no host of the Ray cluster has 4 CPU and 8 TPU"),
+    ],
+)
+def test_what_no_host_of_a_cluster_has_is_said(wanted, said):
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 2.0, "memory": 1e10, "node:10.0.0.1": 1.0}},
+        {"Alive": True, "Resources": {"CPU": 8.0, "TPU": 4.0, "object_store_memory": 1e9}},
+        {"Alive": False, "Resources": {"CPU": 8.0, "TPU": 8.0}},
+    ]
+    found = executors.lacking(nodes, wanted)
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
 
 
 def test_an_engine_that_is_not_installed_is_named():

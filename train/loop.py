@@ -27,7 +27,7 @@ from train.experiment import Experiment, build_experiment
 from train.metrics import Metrics, compute, merge_on_host
 from train.optim import evaluation_params, learning_rates, peak_rate
 from train.program import eval_program, initial_state, step_program
-from train.signals import Interrupt
+from train.signals import Interrupt, Interrupted
 from train.step import TrainState
 from train.writer import Silent, Writer, check_copies, read_rows
 
@@ -61,7 +61,7 @@ def train(
             Interrupt(hosts.stop_together()) as interrupt,
             contextlib.closing(Run(experiment, devices, workdir, display)) as run,
         ):
-            return run.train(interrupt, profile)
+            row = run.train(interrupt, profile)
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
@@ -69,6 +69,9 @@ def train(
             f"cannot write to {workdir} ({error.strerror}); make room there, and the same command goes on from the "
             "last whole checkpoint"
         ) from error
+    if interrupt.requested:  # after the last step; a caller with more to train must hear of it
+        raise Interrupted(f"asked to stop while {workdir} was finishing; it is complete")
+    return row
 
 
 class Run:
