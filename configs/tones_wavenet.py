@@ -3,8 +3,7 @@
 python -m train --config configs/tones_wavenet.py --workdir runs/tones_wavenet
 
 Beside it, in nats a sample (`python -m scripts.score_tones`): unigram 5.144, Markov 4.472, linear prediction from 16
-samples 3.665, and 2.351 for one who knew the sines and not the noise.  The seconds are of a machine busy with other
-things; 85 of its two CPUs' were ours.
+samples 3.665, and 2.351 for one who knew the sines and not the noise.
 
 System      WaveNet, 2016
 Parameters  138,720
