@@ -9,8 +9,8 @@ beside the best costs 1 to 3 %.  The rule is 0.025 up to width 32, then falling 
 Sizes stay within a factor of about three of the expected optimum: of a first design with sizes a factor ten apart, the
 runs far off it (100 steps, half of them warmup) bent the law, and the forecast was 4.2 % too high.
 
-On two EPYC cores: 5 min 28 s; the best loss at the held-out 5e11 FLOPs was predicted 2.3 % too high (1.474,
-measured 1.440), inside the 90 % interval 1.418 to 1.510 (commit 14984b3).
+On two EPYC cores, with installation: 3 min 13 s; the best loss at the held-out 5e11 FLOPs was predicted 2.5 % too
+high (1.4745, measured 1.4382), inside the 90 % interval 1.422 to 1.508 (commit a7ebcce).
 """
 
 from configs.base import base
