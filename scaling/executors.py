@@ -130,9 +130,8 @@ def lacking(nodes: Sequence[Mapping[str, Any]], wanted: Mapping[str, float]) -> 
     hosts = [node["Resources"] for node in nodes if node["Alive"]]
     if any(all(host.get(name, 0) >= amount for name, amount in wanted.items()) for host in hosts):
         return ""
-    shown = lambda host: " and ".join(
-        f"{n:g} {name}" for name, n in host.items() if "memory" not in name and ":" not in name
-    )
+    countable = lambda name: "memory" not in name and ":" not in name  # Ray lists bytes and the hosts' own names too
+    shown = lambda host: " and ".join(f"{n:g} {name}" for name, n in host.items() if countable(name))
     have = "; ".join(sorted({shown(host) for host in hosts}))
     return f"no host of the Ray cluster has {shown(wanted)} (they have {have}); the sweep waits for one that has"
 
