@@ -162,9 +162,9 @@ def demo(options: argparse.Namespace) -> None:
 
 
 def sweep(options: argparse.Namespace) -> None:
-    from scaling import design
-    from scaling.sweep import check, status
-    from scaling.sweep import sweep as run
+    from scaling.sweep import design
+    from scaling.sweep.launch import check, status
+    from scaling.sweep.launch import sweep as run
     from train import configs
 
     if options.status:
@@ -206,7 +206,7 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def fit(options: argparse.Namespace) -> None:
-    from scaling import report
+    from scaling.report import page as report
 
     analysis = _analysis(options)
     report.write(options.out, analysis)
@@ -214,7 +214,7 @@ def fit(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
-    from scaling import report as page
+    from scaling.report import page
 
     analysis = _analysis(options)
     page.write(options.out, analysis)
@@ -233,8 +233,8 @@ def _analysis(options: argparse.Namespace) -> Any:
     pin = {name: _number("--pin", value) for name, value in map(_pair, options.pin)}
     budget = options.heldout if options.heldout == "largest" else _number("--heldout", options.heldout)
 
-    from scaling import readers
     from scaling.analyse import analyse
+    from scaling.logs import readers
     from train import mesh
 
     mesh.set_up()
@@ -273,8 +273,8 @@ def plan(options: argparse.Namespace) -> None:
 
 
 def design(options: argparse.Namespace) -> None:
-    from scaling import informative
     from scaling import plan as planner
+    from scaling.sweep import informative
     from train import configs
 
     module = configs.load(options.config)
@@ -285,7 +285,7 @@ def design(options: argparse.Namespace) -> None:
 
 
 def selftest(options: argparse.Namespace) -> int:
-    from scaling import selftest as checks
+    from scaling.selftest import checks
     from train import mesh
 
     mesh.set_up()

@@ -5,17 +5,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling import envelope as approach1
-from scaling import influence, isoflop, records
-from scaling.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, select
-from scaling.fit import Fit, fit
-from scaling.flops import c_6nd
-from scaling.identify import design_warnings, frontier
-from scaling.intervals import LEVEL, METHODS, Draws, Interval, bootstrap, constants, undefined
+from scaling import influence
+from scaling.approaches import envelope as approach1
+from scaling.approaches import isoflop
+from scaling.counting import c_6nd
+from scaling.fit.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, select
+from scaling.fit.estimate import Fit, fit
+from scaling.fit.identify import design_warnings, frontier
+from scaling.fit.intervals import LEVEL, METHODS, Draws, Interval, bootstrap, constants, undefined
+from scaling.fit.profile import profile
 from scaling.laws import LAWS
 from scaling.laws.kaplan import kaplan_d, kaplan_n
-from scaling.profile import profile
-from scaling.table import Table
+from scaling.logs import records
+from scaling.logs.table import Table
 from train.errors import UserError, suggest
 
 FEW = 2_000  # rows beyond which the tables that refit again and again are left out

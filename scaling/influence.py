@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling import records, roles
-from scaling.backtest import axis
-from scaling.fit import LOG_MSE, Fit, fit
-from scaling.intervals import Draws, jackknife, quantities
+from scaling.fit.backtest import axis
+from scaling.fit.estimate import LOG_MSE, Fit, fit
+from scaling.fit.intervals import Draws, jackknife, quantities
 from scaling.laws import LAWS, chinchilla
-from scaling.optimum import optimum
+from scaling.laws.optimum import optimum
+from scaling.logs import records, roles
 
 OUTLIERS = 5  # largest losses left out by the rule of Besiroglu et al. 2024
 ALONE = 300  # runs that are left out one by one; more go in groups

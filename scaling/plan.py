@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.backtest import discrepancy
-from scaling.intervals import Interval, interval
+from scaling.fit.backtest import discrepancy
+from scaling.fit.intervals import Interval, interval
 from scaling.laws import LAWS, Law
-from scaling.optimum import compute_for_loss, optimum
+from scaling.laws.optimum import compute_for_loss, optimum
 from train.errors import UserError
 
 
@@ -170,7 +170,7 @@ def _warnings(fitted: Fitted, reach: float) -> list[str]:
 
 def text(plan: Plan, fitted: Fitted) -> str:
     """What the terminal shows."""
-    from scaling.plot import si
+    from scaling.report.plot import si
 
     low, high = plan.interval
     span = lambda ends: f"{fitted.level:.0%} interval {si(ends[0])} to {si(ends[1])}"

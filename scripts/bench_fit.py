@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from scaling.fit import centre, fit
+from scaling.fit.estimate import centre, fit
 from scaling.laws import chinchilla
 from scaling.laws.hoffmann import PUBLISHED
 

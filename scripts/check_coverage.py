@@ -10,9 +10,9 @@ import time
 import numpy as np
 
 from scaling import laws
-from scaling.fit import Fit, fit
-from scaling.intervals import bootstrap, constants
-from scaling.profile import profile
+from scaling.fit.estimate import Fit, fit
+from scaling.fit.intervals import bootstrap, constants
+from scaling.fit.profile import profile
 
 TRUTH = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}  # Hoffmann et al. 2022, rounded
 NAMES = (*TRUTH, "a")

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-from scaling.queue import Queue
+from scaling.sweep.queue import Queue
 from scripts.check_hosts import ADDRESS, NODES, ROOT, two_hosts
 
 PAGE = """

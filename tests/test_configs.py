@@ -13,7 +13,7 @@ import pytest
 from models.api import from_linen
 from models.gpt import GPT
 from models.mlp import MLP
-from scaling import design
+from scaling.sweep import design
 from scripts.small import PAGES, STEPS, small
 from train import configs
 from train.build import build

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from scaling import bridge
-from scaling.laws import chinchilla, hoffmann, n_opt
+from scaling.laws import bridge, chinchilla, hoffmann, n_opt
 from train.errors import UserError
 
 N = np.geomspace(1e2, 1e12, 41)

@@ -209,7 +209,8 @@ def test_a_failed_fit_exits_with_2_and_leaves_the_last_report(tmp_path):
 
 
 def test_the_front_door_offers_what_there_is():
-    from scaling import intervals, roles
+    from scaling.fit import intervals
+    from scaling.logs import roles
 
     assert tuple(laws.LAWS) == LAWS
     assert tuple(roles.CONVENTIONS) == COUNTS

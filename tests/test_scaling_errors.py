@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from scaling import informative, isoflop, readers, report
 from scaling.analyse import analyse
-from scaling.fit import LOG_MSE, centre, fit, predict
-from scaling.flops import c_6nd
+from scaling.approaches import isoflop
+from scaling.approaches.lines import slope
+from scaling.counting import c_6nd
+from scaling.fit.estimate import LOG_MSE, centre, fit, predict
 from scaling.laws import chinchilla, d_opt, hoffmann, n_opt
-from scaling.lines import slope
+from scaling.logs import readers
+from scaling.report import page as report
+from scaling.sweep import informative
 from scripts.check_coverage import TRUTH, design
 
 RNG = np.random.default_rng(0)

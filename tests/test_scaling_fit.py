@@ -13,16 +13,17 @@ import pytest
 import scipy.optimize
 import scipy.stats
 
-from scaling import laws, readers, records
+from scaling import laws
 from scaling.analyse import analyse
-from scaling.backtest import backtest, by_horizon, discrepancy, heldout, select
-from scaling.fit import LOG_MSE, centre, fit
-from scaling.identify import design_warnings, frontier
-from scaling.intervals import bca, bootstrap, constants, interval, predict_runs, quantiles, undefined
+from scaling.fit.backtest import backtest, by_horizon, discrepancy, heldout, select
+from scaling.fit.estimate import LOG_MSE, centre, fit
+from scaling.fit.identify import design_warnings, frontier
+from scaling.fit.intervals import bca, bootstrap, constants, interval, predict_runs, quantiles, undefined
+from scaling.fit.profile import profile
+from scaling.fit.solver import solve
 from scaling.laws import LAWS, chinchilla
 from scaling.laws.kaplan import kaplan_d, kaplan_n
-from scaling.profile import profile
-from scaling.solver import solve
+from scaling.logs import readers, records
 from scripts.check_coverage import NAMES, TRUTH, covered, design
 
 OTHER = {"E": 2.1, "A": 213.0, "B": 5.0e6, "alpha": 0.29, "beta": 0.71}  # a steep law, like that of Gemstones

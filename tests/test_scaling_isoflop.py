@@ -7,10 +7,10 @@ import pytest
 import scipy.interpolate
 import scipy.optimize
 
-from scaling import isoflop
-from scaling.envelope import envelope
+from scaling.approaches import isoflop
+from scaling.approaches.envelope import envelope
+from scaling.approaches.lines import say, slope
 from scaling.laws import chinchilla, hoffmann, n_opt
-from scaling.lines import say, slope
 from train.errors import UserError
 
 ROUNDED = hoffmann.ROUNDED

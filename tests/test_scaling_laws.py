@@ -12,12 +12,12 @@ import scipy.optimize
 
 from models.api import from_linen
 from models.gpt import GPT
-from scaling import flops
-from scaling.fit import LOG_MSE, centre, fit, predict
+from scaling import counting
+from scaling.fit.estimate import LOG_MSE, centre, fit, predict
 from scaling.laws import LAWS, PUBLISHED, chinchilla, curves, downstream, hoffmann, kaplan, regimes
 from scaling.laws.hoffmann import G, a, b, compute_for_loss, d_opt, l_opt, n_opt
-from scaling.optimum import compute_for_loss as compute_by_search
-from scaling.optimum import effective_parameters, input_for_loss, optimum
+from scaling.laws.optimum import compute_for_loss as compute_by_search
+from scaling.laws.optimum import effective_parameters, input_for_loss, optimum
 from train.errors import UserError
 
 TEX, ROUNDED = hoffmann.PUBLISHED, hoffmann.ROUNDED
@@ -507,21 +507,21 @@ def test_centring_leaves_the_fitted_form_as_published():
 
 def test_gpt3_is_published_as_3640_petaflop_days():
     """Brown et al. 2020, table D.1: 174.6 B parameters (attention left out), 300 B tokens, 3.14e23 FLOPs."""
-    assert flops.c_6nd(174_600_000_000, 300_000_000_000) == pytest.approx(3.14e23, rel=2e-3)
-    assert flops.c_6nd(175e9, 300e9) / flops.PETAFLOP_DAY == pytest.approx(3640, rel=2e-3)
+    assert counting.c_6nd(174_600_000_000, 300_000_000_000) == pytest.approx(3.14e23, rel=2e-3)
+    assert counting.c_6nd(175e9, 300e9) / counting.PETAFLOP_DAY == pytest.approx(3640, rel=2e-3)
 
 
 def test_6nd_of_large_integers_does_not_overflow():
     n, d = np.array([6_900_000_000]), np.array([138_000_000_000])
     assert (6 * n * d)[0] < 0 or (6 * n * d)[0] != 6 * 6_900_000_000 * 138_000_000_000  # what int64 makes of it
-    assert flops.c_6nd(n, d)[0] == pytest.approx(6.0 * 6.9e9 * 1.38e11, rel=1e-15)
+    assert counting.c_6nd(n, d)[0] == pytest.approx(6.0 * 6.9e9 * 1.38e11, rel=1e-15)
 
 
 GPT3 = {"layers": 96, "width": 12288, "context": 2048, "vocab": 50257, "heads": 96, "bias": True}
 
 
 def test_counts_of_gpt3():
-    found = flops.count(GPT3)
+    found = counting.count(GPT3)
     assert found.params_total == pytest.approx(174.6e9, rel=1e-3)
     # Kaplan et al. 2020: N = 12 layers width^2 without embeddings, and 2 N FLOPs forward for it
     assert found.params_non_embedding == pytest.approx(12 * 96 * 12288**2, rel=1e-3)
@@ -543,7 +543,7 @@ def test_every_parameter_is_counted_by_hand(bias, tied, positions):
     block += width * hidden + hidden * bias + hidden * width + width * bias  # MLP
     inner = 3 * block + width * (1 + bias)
     outer = vocab * width * (2 - tied) + context * width * (positions == "learned")
-    found = flops.count(
+    found = counting.count(
         {
             "layers": 3,
             "width": width,
@@ -567,7 +567,7 @@ def test_counts_are_those_of_the_network(head):
     tokens = jax.ShapeDtypeStruct((1, 16), jnp.int32)
     key = jax.eval_shape(lambda: jax.random.key(0))
     params, state = jax.eval_shape(model.init, key, tokens)
-    found = flops.count({**shape, "tied": head == "tied"})
+    found = counting.count({**shape, "tied": head == "tied"})
     assert found.params_total == sum(leaf.size for leaf in jax.tree.leaves(params))
     forward = flops_of(lambda p, s, x, k: model.apply(p, s, x, key=k, train=False)[0], params, state, tokens, key)
     assert found.flops_forward * 16 == forward
@@ -575,6 +575,6 @@ def test_counts_are_those_of_the_network(head):
 
 def test_a_wrong_shape_is_refused_with_the_choices():
     with pytest.raises(ValueError, match=r"no \['depth'\]; it takes \['layers', 'width'"):
-        flops.count({"depth": 3})
+        counting.count({"depth": 3})
     with pytest.raises(ValueError, match="choose 'learned' or 'rotary'"):
-        flops.count({**GPT3, "positions": "sinusoid"})
+        counting.count({**GPT3, "positions": "sinusoid"})

@@ -16,11 +16,11 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.proto.tensor_pb2 import TensorProto
 
-from scaling import readers
-from scaling.readers import read
-from scaling.records import assign, budgets
-from scaling.roles import CONVENTIONS, NAMES, computes, counts
-from scaling.table import number
+from scaling.logs import readers
+from scaling.logs.readers import read
+from scaling.logs.records import assign, budgets
+from scaling.logs.roles import CONVENTIONS, NAMES, computes, counts
+from scaling.logs.table import number
 from train.errors import UserError
 
 

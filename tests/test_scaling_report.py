@@ -10,10 +10,12 @@ import time
 import numpy as np
 import pytest
 
-from scaling import backtest, readers, report
 from scaling.__main__ import main
 from scaling.analyse import analyse as analyse_table
+from scaling.fit import backtest
 from scaling.laws import chinchilla
+from scaling.logs import readers
+from scaling.report import page as report
 from scripts.check_coverage import TRUTH, design
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import scipy.special
 
-from scaling import selftest, sources
-from scaling.fit import fit
+from scaling.fit.estimate import fit
 from scaling.laws import chinchilla, hoffmann
+from scaling.selftest import checks as selftest
+from scaling.selftest import sources
 
 
 def sizes(low: float, high: float, count: int = 7) -> np.ndarray:

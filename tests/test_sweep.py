@@ -15,9 +15,10 @@ import time
 
 import pytest
 
-from scaling import design, executors, flops
-from scaling.queue import ERRORS, LOST, Queue
-from scaling.sweep import Outcome, check, status, sweep
+from scaling import counting
+from scaling.sweep import design, executors
+from scaling.sweep.launch import Outcome, check, status, sweep
+from scaling.sweep.queue import ERRORS, LOST, Queue
 from train import configs
 from train.errors import UserError
 from train.signals import EXIT_INTERRUPTED, Interrupted
@@ -79,7 +80,7 @@ def test_isoflop_of_the_demo_counts_what_the_formula_counts():
         changed = design.with_overrides(config, job.overrides)
         shape = {name: changed.model[name] for name in ("layers", "width", "context", "vocab", "positions")}
         tokens = changed.batch_size * changed.data.context * changed.steps
-        assert job.flops == flops.c_6nd(flops.count(shape).params_total, tokens)
+        assert job.flops == counting.c_6nd(counting.count(shape).params_total, tokens)
         assert job.flops == pytest.approx(job.budget, rel=0.01)
 
 
@@ -169,7 +170,7 @@ def test_a_process_that_dies_costs_no_run(page, tmp_path):
             "    config = digits()",
             "    import os, pathlib, sys\n"
             f"    marker = pathlib.Path({str(marker)!r})\n"
-            "    if 'scaling.worker' in sys.orig_argv and not marker.exists():\n"
+            "    if 'scaling.sweep.worker' in sys.orig_argv and not marker.exists():\n"
             "        marker.touch()\n"
             "        os._exit(9)\n"
             "    config = digits()",

@@ -95,7 +95,7 @@ class Doubling(NamedTuple):
 def doubling_time(t: Any, density: Any, level: float = 0.95) -> Doubling:
     """Time in which density doubles, from a line through its log (densing law, Xiao et al. 2024, arXiv:2412.04315).
 
-    `density` is effective over real parameters (`scaling.optimum.effective_parameters`).  Student's interval of the
+    `density` is effective over real parameters (`laws.optimum.effective_parameters`).  Student's interval of the
     slope, carried over to its inverse.
     """
     t, density = np.asarray(t, np.float64), np.asarray(density, np.float64)

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
-from scaling.design import Job, jobs, parameters, units
 from scaling.laws import LAWS, hoffmann
 from scaling.laws.api import Law, Params
-from scaling.optimum import optimum
+from scaling.laws.optimum import optimum
+from scaling.sweep.design import Job, jobs, parameters, units
 from train.errors import UserError
 
 NOISE = 0.005  # sd of log loss from run to run that the figures assume

@@ -1,6 +1,6 @@
 """Takes jobs of a sweep until none is left.  Any number of workers, on any hosts that share the folder:
 
-python -m scaling.worker runs/sweep
+python -m scaling.sweep.worker runs/sweep
 """
 
 import pathlib
@@ -14,7 +14,7 @@ PAUSE = 0.5  # seconds until a worker without a job looks again: one of another 
 
 
 def main(argv: list[str]) -> None:
-    flags = parser("python -m scaling.worker", __doc__ or "")
+    flags = parser("python -m scaling.sweep.worker", __doc__ or "")
     flags.add_argument("workdir", metavar="DIR", help="of the sweep")
     options = flags.parse(argv)
 
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
 
 def work(workdir: pathlib.Path) -> None:
     """One job after the other in this process, which keeps JAX and what it has compiled."""
-    from scaling.queue import Queue
+    from scaling.sweep.queue import Queue
     from train.signals import Interrupted
 
     queue = Queue(workdir)
@@ -48,7 +48,7 @@ def work(workdir: pathlib.Path) -> None:
 
 
 def run(queue: Any, job: Any) -> None:
-    from scaling.design import with_overrides
+    from scaling.sweep.design import with_overrides
     from train import configs
     from train.display import Display
     from train.loop import train

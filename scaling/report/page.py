@@ -13,13 +13,14 @@ import jinja2
 import markupsafe
 import numpy as np
 
-from scaling import influence, plot
+from scaling import influence
 from scaling.analyse import Analysis
-from scaling.backtest import axis
-from scaling.checklist import checklist
-from scaling.fit import Fit
-from scaling.flops import c_6nd
+from scaling.counting import c_6nd
+from scaling.fit.backtest import axis
+from scaling.fit.estimate import Fit
 from scaling.laws import PUBLISHED
+from scaling.report import plot
+from scaling.report.checklist import checklist
 
 GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "eta": "η", "epsilon": "ε", "alpha_N": "α_N", "alpha_D": "α_D",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.table import DECODER, Columns, Found, Unreadable, contents, flat, missing, pack, pack_rows
+from scaling.logs.table import DECODER, Columns, Found, Unreadable, contents, flat, missing, pack, pack_rows
 
 
 def comma_separated(path: Path, found: Found) -> None:

@@ -19,8 +19,8 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float
 
-from scaling.fit import Columns, Fit, Problem, centre, predict
-from scaling.optimum import optimum as optimum_of
+from scaling.fit.estimate import Columns, Fit, Problem, centre, predict
+from scaling.laws.optimum import optimum as optimum_of
 from train.errors import UserError
 
 Interval = tuple[float, float]

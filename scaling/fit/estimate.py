@@ -13,9 +13,9 @@ import numpy as np
 import scipy.optimize
 from jaxtyping import Float
 
-from scaling.identify import check, flags
+from scaling.fit.identify import check, flags
+from scaling.fit.solver import Solution, solve
 from scaling.laws.api import Law
-from scaling.solver import Solution, solve
 from train.errors import UserError
 
 Columns = Mapping[str, Any]  # column name -> float64 [runs]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.table import Found, pack_rows
+from scaling.logs.table import Found, pack_rows
 
 
 def events(files: Sequence[Path], found: Found) -> None:

@@ -8,7 +8,7 @@ from scaling.laws.api import Law
 from train.errors import UserError
 
 if TYPE_CHECKING:
-    from scaling.fit import Columns, Fit
+    from scaling.fit.estimate import Columns, Fit
 
 
 def check(law: Law, columns: "Columns", free: int) -> None:
@@ -88,7 +88,7 @@ def flags(fit: "Fit") -> list[str]:
 
 def design_warnings(law: Law, columns: Any) -> list[str]:
     """What these runs cannot tell, whatever the fit says."""
-    from scaling.flops import c_6nd
+    from scaling.counting import c_6nd
 
     found = []
     for name in law.inputs:

@@ -25,10 +25,10 @@ class Job(NamedTuple):
 
 
 def jobs(module: Any, config: ConfigDict) -> list[Job]:
-    """The jobs of a config file's `sweep()`: {"name": "isoflop", …} is `scaling.design.isoflop(config, …)`."""
+    """The jobs of a config file's `sweep()`: {"name": "isoflop", …} is `scaling.sweep.design.isoflop(config, …)`."""
     if not hasattr(module, "sweep"):
         raise UserError("this config has no sweep(); it returns a design such as {'name': 'grid', 'over': {…}}")
-    return build("scaling.design", {**module.sweep()}, "sweep()", config=config)
+    return build("scaling.sweep.design", {**module.sweep()}, "sweep()", config=config)
 
 
 def grid(config: ConfigDict, over: Mapping[str, Sequence[Any]]) -> list[Job]:

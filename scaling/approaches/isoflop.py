@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.interpolate
 
+from scaling.approaches.lines import LEVEL, Line, checked, least_squares, line, say
 from scaling.laws import hoffmann
 from scaling.laws.api import Params
-from scaling.lines import LEVEL, Line, checked, least_squares, line, say
 from train.errors import UserError, suggest
 
 LOG6 = hoffmann.LOG6

@@ -14,11 +14,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from scaling.backtest import HORIZONS, Heldout, Window
-from scaling.fit import Columns, Fit, predict
-from scaling.flops import c_6nd
-from scaling.intervals import LEVEL, Draws, interval, predict_runs, scatter
-from scaling.optimum import optimum as optimum_of
+from scaling.counting import c_6nd
+from scaling.fit.backtest import HORIZONS, Heldout, Window
+from scaling.fit.estimate import Columns, Fit, predict
+from scaling.fit.intervals import LEVEL, Draws, interval, predict_runs, scatter
+from scaling.laws.optimum import optimum as optimum_of
 
 # Okabe & Ito's palette, told apart by every common kind of colour blindness, and readable on white and on near-black.
 LAW, SECOND, HELDOUT = "#0072B2", "#009E73", "#D55E00"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.lines import LEVEL, Line, checked, least_squares, line, say
+from scaling.approaches.lines import LEVEL, Line, checked, least_squares, line, say
 from train.errors import UserError
 
 

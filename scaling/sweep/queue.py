@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from scaling.design import Job
+from scaling.sweep.design import Job
 from train import record
 from train.errors import UserError
 from train.writer import read_rows

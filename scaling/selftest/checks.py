@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scaling import bridge, flops, isoflop, sources
-from scaling.fit import Fit, centre, fit
-from scaling.laws import LAWS, PUBLISHED, chinchilla, hoffmann, kaplan, n_opt, regimes
-from scaling.optimum import optimum
+from scaling import counting
+from scaling.approaches import isoflop
+from scaling.fit.estimate import Fit, centre, fit
+from scaling.laws import LAWS, PUBLISHED, bridge, chinchilla, hoffmann, kaplan, n_opt, regimes
+from scaling.laws.optimum import optimum
+from scaling.selftest import sources
 
 
 class Check(NamedTuple):
@@ -119,17 +121,17 @@ def repeated_data_best() -> Check:
 
 
 def overflow() -> Check:
-    found = flops.c_6nd(np.array([6_900_000_000]), np.array([138_000_000_000]))[0]
+    found = counting.c_6nd(np.array([6_900_000_000]), np.array([138_000_000_000]))[0]
     return Check(float(6 * 6_900_000_000 * 138_000_000_000), float(found), 1e-15)
 
 
 def gpt3_parameters() -> Check:
     shape = {"layers": 96, "width": 12288, "context": 2048, "vocab": 50257, "heads": 96, "bias": True}
-    return Check(174.6e9, float(flops.count(shape).params_total), 1e-3)
+    return Check(174.6e9, float(counting.count(shape).params_total), 1e-3)
 
 
 def gpt3_flops() -> Check:
-    return Check(3640.0, float(flops.c_6nd(175e9, 300e9) / flops.PETAFLOP_DAY), 2e-3)
+    return Check(3640.0, float(counting.c_6nd(175e9, 300e9) / counting.PETAFLOP_DAY), 2e-3)
 
 
 def exponent_of_size() -> Check:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from scaling.executors import Executor, executor
-from scaling.queue import Queue, State
+from scaling.sweep.executors import Executor, executor
+from scaling.sweep.queue import Queue, State
 from train.errors import UserError
 from train.signals import Interrupt, Interrupted
 

@@ -1,4 +1,4 @@
-"""Where the workers of a sweep run: on this machine, on a Ray cluster, on Slurm.  Each starts `scaling.worker`.
+"""Where the workers of a sweep run: on this machine, on a Ray cluster, on Slurm.  Each starts `scaling.sweep.worker`.
 
 An executor is a context; in it `tend` brings back workers that died, as far as that is its business.
 """
@@ -14,12 +14,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from scaling.queue import Queue
+from scaling.sweep.queue import Queue
 from train.errors import UserError, suggest
 from train.hosts import as_child
 from train.signals import EXIT_INTERRUPTED, Interrupted
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 RESTARTS = 20  # workers that may die before they take a job, or over many, until a sweep gives up
 
 
@@ -48,7 +48,7 @@ class Local:
     def start(self, index: int) -> subprocess.Popen:
         with open(self.logs / f"worker_{index}.log", "ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "scaling.worker", str(self.queue.workdir.absolute())],
+                [sys.executable, "-m", "scaling.sweep.worker", str(self.queue.workdir.absolute())],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
@@ -138,7 +138,7 @@ def lacking(nodes: Sequence[Mapping[str, Any]], wanted: Mapping[str, float]) -> 
 
 def work_in_a_process(workdir: str) -> int:
     """In a Ray task: the worker as a process of its own, whose SIGTERM saves."""
-    worker = subprocess.Popen([sys.executable, "-m", "scaling.worker", workdir], cwd=ROOT, env=as_child(0, 1))
+    worker = subprocess.Popen([sys.executable, "-m", "scaling.sweep.worker", workdir], cwd=ROOT, env=as_child(0, 1))
     try:
         return worker.wait()
     finally:
@@ -158,7 +158,7 @@ class Slurm:
         cluster = self.options.pop("cluster", None)
         engine = submitit.AutoExecutor(folder=self.queue.workdir / "slurm", cluster=cluster)
         engine.update_parameters(**{name: plain(value) for name, value in self.options.items()})
-        command = [sys.executable, "-m", "scaling.worker", str(self.queue.workdir.absolute())]
+        command = [sys.executable, "-m", "scaling.sweep.worker", str(self.queue.workdir.absolute())]
         run = submitit.helpers.CommandFunction(command, cwd=str(ROOT), verbose=False)
         with engine.batch():
             self.jobs = [engine.submit(run) for _ in range(self.count)]

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from scaling.fit import Columns, Fit, fit, mean_log, predict
-from scaling.flops import c_6nd
-from scaling.intervals import LEVEL, Draws, Interval, bootstrap, interval, optimum, predict_runs
+from scaling.counting import c_6nd
+from scaling.fit.estimate import Columns, Fit, fit, mean_log, predict
+from scaling.fit.intervals import LEVEL, Draws, Interval, bootstrap, interval, optimum, predict_runs
 from scaling.laws.api import Law
-from scaling.optimum import optimum as optimum_of
+from scaling.laws.optimum import optimum as optimum_of
 from train.errors import UserError
 
 HORIZONS = {"1 octave": 2.0, "2 octaves": 4.0, "3 octaves": 8.0, "1 decade": 10.0}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.flops import count
+from scaling.counting import count
 from scaling.laws import hoffmann
 from scaling.laws.api import Params
 from train.errors import UserError, suggest

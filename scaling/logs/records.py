@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.flops import c_6nd
-from scaling.roles import Choice, check, choose, distinct, measured, rank, shown
-from scaling.table import MOST, Columns, Table, missing, number
+from scaling.counting import c_6nd
+from scaling.logs.roles import Choice, check, choose, distinct, measured, rank, shown
+from scaling.logs.table import MOST, Columns, Table, missing, number
 from train.errors import UserError, suggest
 
 ANY_SIGN = {"t", "step", "accuracy"}  # the others go through a logarithm

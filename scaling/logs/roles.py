@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.flops import PETAFLOP_DAY
-from scaling.table import Columns, missing, number
+from scaling.counting import PETAFLOP_DAY
+from scaling.logs.table import Columns, missing, number
 from train.errors import UserError, suggest
 
 # The names of N under each convention, best first; those of one line are equally good.

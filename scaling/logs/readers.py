@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from scaling.events import events
-from scaling.table import DECODER, Found, Table, Unreadable, contents, flat, pack_rows
-from scaling.tabular import comma_separated, parquet
+from scaling.logs.events import events
+from scaling.logs.table import DECODER, Found, Table, Unreadable, contents, flat, pack_rows
+from scaling.logs.tabular import comma_separated, parquet
 from train.errors import UserError
 
 FORMATS = (

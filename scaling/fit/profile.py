@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import scipy.stats
 
-from scaling.fit import Fit, Problem, centre
-from scaling.intervals import LEVEL, Interval
-from scaling.solver import solve
+from scaling.fit.estimate import Fit, Problem, centre
+from scaling.fit.intervals import LEVEL, Interval
+from scaling.fit.solver import solve
 
 
 def profile(fit: Fit, level: float = LEVEL) -> dict[str, Interval]:

@@ -1,0 +1,1 @@
+"""Fits a law to runs and says how far to trust it."""

@@ -1,0 +1,1 @@
+"""Writes an analysis down: terminal, page, figures, fit.json."""

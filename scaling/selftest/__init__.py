@@ -1,0 +1,1 @@
+"""Checks with a known answer, and the data that have one."""

@@ -1,0 +1,1 @@
+"""Makes the runs: designs, a queue in a folder, and workers."""
