@@ -206,11 +206,12 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def fit(options: argparse.Namespace) -> None:
+    from scaling.report import fitfile
     from scaling.report import page as report
 
     analysis = _analysis(options)
     report.write(options.out, analysis)
-    print(_json(report.as_json(analysis)) if options.json else report.summary(analysis, pathlib.Path(options.out)))
+    print(_json(fitfile.as_json(analysis)) if options.json else report.summary(analysis, pathlib.Path(options.out)))
 
 
 def report(options: argparse.Namespace) -> None:
@@ -234,16 +235,19 @@ def _analysis(options: argparse.Namespace) -> Any:
     budget = options.heldout if options.heldout == "largest" else _number("--heldout", options.heldout)
 
     from scaling.analyse import analyse
+    from scaling.fit.question import Question
+    from scaling.laws import LAWS as laws
     from scaling.logs import readers
     from train import mesh
 
     mesh.set_up()
+    asked = Question(laws[options.law], options.delta, pin, dict(map(_pair, options.tie)))
     return analyse(
-        readers.read(options.runs), budget, law=options.law, count=options.count, filters=options.filter,
+        readers.read(options.runs), budget, question=asked, count=options.count, filters=options.filter,
         given={role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None}, last=options.last,
         best=options.best,
-        drop_outliers=0 if most == "none" else int(most), delta=options.delta, pin=pin,
-        tie=dict(map(_pair, options.tie)), draws=options.draws, method=options.method, level=options.level,
+        drop_outliers=0 if most == "none" else int(most), draws=options.draws, method=options.method,
+        level=options.level,
     )  # fmt: skip
 
 
@@ -263,8 +267,9 @@ def _number(flag: str, text: str) -> float:
 
 def plan(options: argparse.Namespace) -> None:
     from scaling import plan as planner
+    from scaling.report import fitfile
 
-    fitted = planner.load(options.fit)
+    fitted = fitfile.load(options.fit)
     made = planner.plan(
         fitted, flops=options.flops, loss=options.loss, tokens=options.tokens, params=options.params,
         batch=options.batch,
@@ -273,13 +278,13 @@ def plan(options: argparse.Namespace) -> None:
 
 
 def design(options: argparse.Namespace) -> None:
-    from scaling import plan as planner
+    from scaling.report import fitfile
     from scaling.sweep import informative
     from train import configs
 
     module = configs.load(options.config)
     config = configs.config_of(module, options.overrides)
-    params = planner.load(options.fit).params if options.fit else None
+    params = fitfile.load(options.fit).params if options.fit else None
     made = informative.informative(module, config, options.budget, options.points, params, options.target)
     print(_json(made._asdict()) if options.json else informative.text(made))
 

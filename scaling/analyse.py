@@ -5,20 +5,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling import influence
+from scaling import budgets, influence
 from scaling.approaches import envelope as approach1
 from scaling.approaches import isoflop
-from scaling.counting import c_6nd
 from scaling.fit.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, select
 from scaling.fit.estimate import Fit, fit
-from scaling.fit.identify import design_warnings, frontier
+from scaling.fit.flags import design_flags, flags, frontier
 from scaling.fit.intervals import LEVEL, METHODS, Draws, Interval, bootstrap, constants, undefined
 from scaling.fit.profile import profile
+from scaling.fit.question import Question
 from scaling.laws import LAWS
 from scaling.laws.kaplan import kaplan_d, kaplan_n
 from scaling.logs import records
 from scaling.logs.table import Table
-from train.errors import UserError, suggest
 
 FEW = 2_000  # rows beyond which the tables that refit again and again are left out
 
@@ -50,68 +49,62 @@ def analyse(
     table: Table,
     heldout_budget: float | str = "largest",
     *,
-    law: str = "chinchilla",
+    question: Question = Question(LAWS["chinchilla"]),  # noqa: B008  (frozen)
     given: Mapping[str, str] | None = None,
     count: str | None = None,
     filters: Sequence[str] = (),
     drop_outliers: int = 0,
     last: bool = False,
     best: bool = False,
-    delta: float = 1e-3,
-    pin: Mapping[str, float] | None = None,
-    tie: Mapping[str, str] | None = None,
     draws: int = 1000,
     method: str | None = None,
     seed: int = 0,
     level: float = LEVEL,
     thorough: bool = True,
 ) -> Analysis:
-    """Fits `law` to the rows of `table` and forecasts `heldout_budget` from the smaller ones.
+    """Asks `question` of the rows of `table` and forecasts `heldout_budget` from the smaller ones.
 
     `given`, `count`, `filters`, `drop_outliers`, `last` and `best` are those of `records.assign`; without
     `thorough` the tables that refit again and again (law selection, influence, conventions) stay empty.
     """
-    if law not in LAWS:
-        raise UserError(f"there is no law {law!r}{suggest(law, LAWS)}")
-    form = LAWS[law]
+    law = question.law
     runs = records.assign(
-        table, inputs=form.inputs, output=form.output, given=dict(given or {}), count=count, filters=filters,
+        table, inputs=law.inputs, output=law.output, given=dict(given or {}), count=count, filters=filters,
         drop_outliers=drop_outliers, last=last, best=best,
     )  # fmt: skip
     columns = dict(runs.columns)
     if "budget" not in columns:
-        columns["budget"] = records.budgets(axis(form, columns))
+        columns["budget"] = budgets.group(axis(law, columns))
     run = runs.run if np.unique(runs.run).size < runs.run.size else None
-    asked: dict[str, Any] = {"delta": delta, "pin": pin, "tie": tie}
-    found = fit(form, columns, **asked)
+    found = fit(question, columns)
     sample = bootstrap(found, draws=draws, seed=seed, run=run, method=method)
     forecast, windows = None, []
-    warnings = found.warnings + undefined(sample) + design_warnings(form, columns) + mixed(runs)
+    warnings = flags(found) + undefined(sample) + design_flags(law, columns) + mixed(runs)
     try:
-        windows = backtest(form, columns, seed=seed, level=level, run=run, **asked)
+        windows = backtest(question, columns, seed=seed, level=level, run=run)
         forecast = heldout(
-            form, columns, heldout_budget, draws=draws, seed=seed, level=level, run=run, windows=windows, **asked
+            question, columns, heldout_budget, draws=draws, seed=seed, level=level, run=run, windows=windows
         )
         warnings += sampled(found.residuals.size)
         warnings += [
             f"without the held-out budget: {sentence}"
-            for sentence in forecast.fit.warnings + undefined(forecast.draws)
+            for sentence in flags(forecast.fit) + undefined(forecast.draws)
             if sentence not in warnings
         ]
     except ValueError as error:
         warnings.append(f"no held-out forecast: {error}")
     few = thorough and found.residuals.size <= FEW
     moves = influence.table(found, sample, runs) if few else []
-    warnings += influence.sentences(moves, influence.quantity(form))
+    warnings += influence.sentences(moves, influence.quantity(law))
     return Analysis(
         runs=runs, count=runs.mapping.get("n", ""), columns=columns, fit=found, draws=sample, level=level,
         intervals=constants(sample, level), other_intervals=other_intervals(found, sample, run, level) if few else {},
         heldout=forecast, windows=windows, horizons=by_horizon(windows),
-        selection=select(candidates(form, pin, tie), columns, delta=delta, made={form.name: (found, windows)})
+        selection=select(candidates(question), columns, made={law.name: (found, windows)})
         if few and windows else [],
         influence=moves, conventions=influence.conventions(found, runs) if few else [],
-        profiles=profiles(columns) if form.trades else None, envelope=envelope(columns, run) if form.trades else None,
-        kaplan=kaplan(columns, runs) if form.trades else {}, warnings=warnings,
+        profiles=profiles(columns) if law.trades else None, envelope=envelope(columns, run) if law.trades else None,
+        kaplan=kaplan(columns, runs) if law.trades else {}, warnings=warnings,
     )  # fmt: skip
 
 
@@ -136,31 +129,30 @@ def other_intervals(found: Fit, sample: Draws, run: Any, level: float) -> dict[s
     return {draws.how: constants(draws, level) for draws in drawn} | {"profile": profile(found, level)}
 
 
-def candidates(form: Any, pin: Any, tie: Any) -> dict[str, dict[str, Any]]:
+def candidates(question: Question) -> dict[str, Question]:
     """Laws of the same columns that could have been fitted instead."""
-    found = {form.name: {"law": form, "pin": pin, "tie": tie}}
-    if form.trades and set(form.inputs) == {"n", "d"}:
-        found |= {name: {"law": LAWS[name]} for name in ("chinchilla", "overtrained", "kaplan_nd") if name not in found}
-        found["chinchilla, α = β"] = {"law": LAWS["chinchilla"], "tie": {"beta": "alpha"}}
-    elif form.inputs == ("x",):
-        found |= {name: {"law": LAWS[name]} for name in ("m1", "m2", "m3", "bnsl") if name not in found}
-    elif len(form.inputs) == 1 and form.inputs[0] in ("n", "d", "c") and form.output == "loss":
-        column = form.inputs[0]
-        found |= {name: {"law": LAWS[name]} for name in (f"kaplan_{column}", f"henighan_{column}") if name not in found}
+    law = question.law
+    names: tuple[str, ...] = ()
+    if law.splits:
+        names = ("chinchilla", "overtrained", "kaplan_nd")
+    elif law.inputs == ("x",):
+        names = ("m1", "m2", "m3", "bnsl")
+    elif law.output == "loss" and law.inputs in (("n",), ("d",), ("c",)):
+        names = (f"kaplan_{law.inputs[0]}", f"henighan_{law.inputs[0]}")
+    found = {law.name: question} | {name: Question(LAWS[name], question.delta) for name in names if name != law.name}
+    if law.splits:
+        found["chinchilla, α = β"] = Question(LAWS["chinchilla"], question.delta, tie={"beta": "alpha"})
     return found
 
 
 def profiles(columns: Mapping[str, np.ndarray]) -> Any:
     """Approach 2, where at least two budgets have three sizes each."""
-    whole = np.zeros(columns["budget"].size, bool)
-    for budget in np.unique(columns["budget"]):
-        rows = columns["budget"] == budget
-        c = c_6nd(columns["n"][rows], columns["d"][rows])
-        whole |= rows & (np.unique(columns["n"][rows]).size >= 3 and c.max() < 1.5 * c.min())
-    if np.unique(columns["budget"][whole]).size < 2:
+    rows = list(budgets.profile_rows(columns))
+    if len(rows) < 2:
         return None
+    kept = np.sort(np.concatenate(rows))
     try:
-        return isoflop.profiles({name: v[whole] for name, v in columns.items()})
+        return isoflop.profiles({name: v[kept] for name, v in columns.items()})
     except ValueError:
         return None
 

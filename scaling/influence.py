@@ -1,13 +1,16 @@
 """What moves an exponent: runs, outliers, delta, counting, the floor, and the law itself, in one table."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from scaling.fit.backtest import axis
-from scaling.fit.estimate import LOG_MSE, Fit, fit
-from scaling.fit.intervals import Draws, jackknife, quantities
-from scaling.laws import LAWS, chinchilla
+from scaling.fit.estimate import Columns, Fit, fit
+from scaling.fit.intervals import Draws, jackknife
+from scaling.fit.question import LOG_MSE, Question
+from scaling.laws import LAWS
+from scaling.laws.api import Law
 from scaling.laws.optimum import optimum
 from scaling.logs import records, roles
 
@@ -25,43 +28,32 @@ class Row(NamedTuple):
     shift_in_errors: float  # over the bootstrap's standard error: nan without one
 
 
-def quantity(law: Any) -> str:
-    """What the table is about: a of N_opt ~ C^a where the law has an optimum, else its first real parameter."""
-    if law.trades and set(law.inputs) == {"n", "d"}:
-        return "a"
-    return next((p.name for p in law.params if p.kind == "real"), law.params[0].name)
+def quantity(law: Law) -> str:
+    """What the table is about: a of N_opt ~ C^a where the law splits compute, else the law's own first exponent."""
+    return "a" if law.splits else law.headline
 
 
-def read(fit: Fit, at: float | None = None) -> float:
-    """`quantity` of a fit: for laws whose a is not constant, the slope of ln N_opt at `at` FLOPs."""
-    name = quantity(fit.law)
-    if name != "a":
-        return fit.params[name]
-    if "a" in fit.derived:
-        return fit.derived["a"]
-    ends = np.log(optimum(fit.law, fit.theta, np.array([at / 1.1, at * 1.1]))["n"])
-    return float((ends[1] - ends[0]) / (2 * np.log(1.1)))
+def read(law: Law, theta: np.ndarray, at: float) -> np.ndarray:
+    """`quantity` [...] of theta [..., P]: for laws whose a is not constant, the slope of ln N_opt at `at` FLOPs."""
+    if not law.splits:
+        return np.asarray(law.published(theta)[law.headline])
+    if law.exponents:
+        return np.asarray(law.derived["a"](law.published(theta)))
+    ends = np.log(optimum(law, theta[..., None, :], np.array([at / 1.1, at * 1.1]))["n"])
+    return np.asarray((ends[..., 1] - ends[..., 0]) / (2 * np.log(1.1)))
 
 
 def table(fitted: Fit, draws: Draws, runs: records.Runs | None = None) -> list[Row]:
     """Every choice that a reader may question, each changed alone."""
-    law, columns, delta = fitted.law, fitted.columns, fitted.delta
+    asked, columns = fitted.question, fitted.columns
+    law, delta, pin = asked.law, asked.delta, asked.pin
     at = float(axis(law, columns).max())
-    base, name = read(fitted, at), quantity(law)
-    spread = _spread(fitted, draws, name)
+    base, spread = float(read(law, fitted.theta, at)), _spread(read(law, draws.theta, at))
     rows = [Row("as fitted", f"{law.name}, δ = {delta:g}, {len(fitted.residuals)} rows", base, 0.0, 0.0)]
 
-    def add(what: str, choice: str, **changes: Any) -> None:
-        asked: dict[str, Any] = {
-            "law": law,
-            "columns": columns,
-            "delta": delta,
-            "pin": fitted.pin,
-            "tie": fitted.tie,
-            "certify": False,
-        }
+    def add(what: str, choice: str, other: Question = asked, columns: Columns = columns) -> None:
         try:
-            value = read(fit(**(asked | changes)), at)
+            value = float(read(other.law, fit(other, columns, certify=False).theta, at))
         except ValueError as error:
             rows.append(Row(what, f"{choice}: {error}", np.nan, np.nan, np.nan))
             return
@@ -70,18 +62,21 @@ def table(fitted: Fit, draws: Draws, runs: records.Runs | None = None) -> list[R
     for what, choice, keep in _outliers(fitted):
         if keep.sum() < keep.size:
             add(what, choice, columns={k: v[keep] for k, v in columns.items()})
-    rows += _one_out(fitted, draws, base, spread)
+    rows += _one_out(fitted, draws, at, base, spread)
     for other in (1e-4, 1e-3, 1e-2, 1e-1, LOG_MSE):
         if other != delta:
-            add("δ", "least squares on log loss" if other == LOG_MSE else f"δ = {other:g}", delta=other)
-    if "alpha" in law.names and "beta" in law.names and not fitted.tie:
-        add("exponents", "α = β", tie={"beta": "alpha"})
+            choice = "least squares on log loss" if other == LOG_MSE else f"δ = {other:g}"
+            add("δ", choice, dataclasses.replace(asked, delta=other))
+    if law.exponents and not asked.tie and not set(law.exponents) & set(pin):
+        first, second = law.exponents
+        add("exponents", "α = β", dataclasses.replace(asked, tie={second: first}))
     floor = law.floor
-    if floor and floor not in fitted.pin:
+    if floor and floor not in pin:
         for part in (0.9, 1.1):
             value = fitted.params[floor] * part
             if value < columns[law.output].min():
-                add("floor", f"{floor} pinned at {value:.4g} ({part - 1:+.0%})", pin={**fitted.pin, floor: value})
+                choice = f"{floor} pinned at {value:.4g} ({part - 1:+.0%})"
+                add("floor", choice, dataclasses.replace(asked, pin={**pin, floor: value}))
     if runs is not None and "n" in law.inputs:
         for convention, n in counts(runs).items():
             if not np.array_equal(n, columns["n"]):
@@ -90,10 +85,10 @@ def table(fitted: Fit, draws: Draws, runs: records.Runs | None = None) -> list[R
                     f"N: {convention} ({roles.counts(runs.table)[convention]})",
                     columns={**columns, "n": n},
                 )
-    if name == "a":
+    if law.splits:
         for other in ("chinchilla", "overtrained", "kaplan_nd"):
             if other != law.name:
-                add("law", f"{other}: {LAWS[other].equation}", law=LAWS[other], pin={}, tie={})
+                add("law", f"{other}: {LAWS[other].equation}", Question(LAWS[other], delta))
     return rows
 
 
@@ -107,10 +102,8 @@ def counts(runs: records.Runs) -> dict[str, np.ndarray]:
     return found
 
 
-def _spread(fitted: Fit, draws: Draws, name: str) -> float:
-    values = quantities(fitted, draws.theta).get(name)
-    if values is None:
-        return np.nan
+def _spread(values: np.ndarray) -> float:
+    """The standard error that draws [draws] of the quantity show; nan where they do not vary."""
     low, high = np.nanquantile(values, [0.1587, 0.8413])
     return float(high - low) / 2 or np.nan
 
@@ -126,19 +119,16 @@ def _outliers(fitted: Fit) -> list[tuple[str, str, np.ndarray]]:
         rules.append(("same inputs", f"the best row of each {', '.join(fitted.law.inputs)} (--best)", best))
     rules += [("outliers", f"without the {(~wide).sum()} rows beyond 4 robust deviations", wide)]
     if loss.size >= 5 * OUTLIERS:
-        rules.append(
-            ("outliers", f"without the {OUTLIERS} largest {fitted.law.output}es", loss < np.sort(loss)[-OUTLIERS])
-        )
+        choice = f"without the {OUTLIERS} largest values of {fitted.law.output}"
+        rules.append(("outliers", choice, loss < np.sort(loss)[-OUTLIERS]))
     return rules
 
 
-def _one_out(fitted: Fit, draws: Draws, base: float, spread: float) -> list[Row]:
+def _one_out(fitted: Fit, draws: Draws, at: float, base: float, spread: float) -> list[Row]:
     """The two runs (or groups) whose absence moves the quantity furthest down and up."""
-    name, law = quantity(fitted.law), fitted.law
+    law = fitted.law
     run = draws.run if draws.run is not None else np.arange(fitted.residuals.size)
-    values = quantities(fitted, jackknife(fitted, run, ALONE)).get(name)
-    if values is None:
-        return []
+    values = read(law, jackknife(fitted, run, ALONE), at)
     groups = np.unique(run).size
     what = "one run out" if groups <= ALONE else f"one of {ALONE} groups of runs out"
     inputs = fitted.columns
@@ -173,7 +163,8 @@ def conventions(fitted: Fit, runs: records.Runs) -> list[dict[str, Any]]:
     The law is fitted with each N.  Where C is not 6 N D but k N^(1+s) D over these runs, the best split of it has
     a = beta / (alpha + beta (1 + s)), b = 1 - a (1 + s).
     """
-    if fitted.law is not chinchilla:
+    law = fitted.law
+    if not (law.splits and law.exponents and law.floor):
         return []
     rows = []
     known: list[np.ndarray] = []
@@ -183,7 +174,7 @@ def conventions(fitted: Fit, runs: records.Runs) -> list[dict[str, Any]]:
         known.append(n)
         columns = {**fitted.columns, "n": n}
         try:
-            found = fit(chinchilla, columns, delta=fitted.delta, pin=fitted.pin, tie=fitted.tie, certify=False)
+            found = fit(fitted.question, columns, certify=False)
         except ValueError:
             continue
         for name, column in roles.computes(runs.table).items():
@@ -193,11 +184,11 @@ def conventions(fitted: Fit, runs: records.Runs) -> list[dict[str, Any]]:
                 if not (np.isfinite(c) & (c > 0)).all():
                     continue
                 s = float(np.polyfit(np.log(n), np.log(c) - np.log(6 * n * columns["d"]), 1)[0])
-            alpha, beta = found.params["alpha"], found.params["beta"]
+            alpha, beta = (found.params[name] for name in law.exponents)
             a = beta / (alpha + beta * (1 + s))
             rows.append(
                 {"n": convention, "n_column": roles.counts(runs.table)[convention], "c": name, "a": a,
-                 "b": 1 - a * (1 + s), "alpha": alpha, "beta": beta, "E": found.params["E"],
+                 "b": 1 - a * (1 + s), "alpha": alpha, "beta": beta, "E": found.params[law.floor],
                  "objective": found.objective}
             )  # fmt: skip
     return rows

@@ -1,32 +1,15 @@
 """What to train: the best N and D for a budget, a loss, a token count or a size, from a fitted law."""
 
-import json
 import math
-import pathlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from scaling.fit.backtest import discrepancy
 from scaling.fit.intervals import Interval, interval
-from scaling.laws import LAWS, Law
 from scaling.laws.optimum import compute_for_loss, optimum
+from scaling.report.fitfile import Fitted
 from train.errors import UserError
-
-
-class Fitted(NamedTuple):
-    """What fit.json holds of a law: enough to forecast with intervals."""
-
-    law: Law
-    params: dict[str, float]
-    theta: np.ndarray  # [P]
-    draws: np.ndarray  # [draws, P]
-    scale: np.ndarray  # [draws]
-    residuals: np.ndarray
-    past: list[tuple[float, float]]  # earlier forecasts: (relative error, reach)
-    largest: float  # FLOPs of the largest run fitted
-    counting: dict[str, Any]
-    level: float
 
 
 class Plan(NamedTuple):
@@ -48,41 +31,6 @@ class Plan(NamedTuple):
     warnings: list[str]
 
 
-def load(path: str | pathlib.Path) -> Fitted:
-    """Reads fit.json."""
-    path = pathlib.Path(path)
-    path = path / "fit.json" if path.is_dir() else path
-    if not path.exists():
-        raise UserError(f"{path} does not exist; `python -m scaling fit RUNS --out DIR` writes DIR/fit.json")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        law = LAWS[found["law"]]
-        params = {name: math.inf if v is None else v for name, v in found["params"].items()}
-        resamples, held = found["resamples"], found["heldout"] or {}
-        return Fitted(
-            law=law, params=params, theta=law.free(params),
-            draws=np.array(resamples["theta"], np.float64).reshape(-1, len(law.names)),
-            scale=np.array(resamples["scale"], np.float64), residuals=np.array(resamples["residuals"], np.float64),
-            past=past(held), largest=largest(found), counting=found["counting"],
-            level=found["interval"]["level"],
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} is not the fit.json of `python -m scaling fit` ({error!r}); fit the runs again"
-        ) from None
-
-
-def past(held: dict[str, Any]) -> list[tuple[float, float]]:
-    """Earlier forecasts, the held-out one among them."""
-    known = [tuple(pair) for pair in held.get("past_errors", [])]
-    return [*known, (held["mean_error"], held["reach"])] if held else known
-
-
-def largest(found: dict[str, Any]) -> float:
-    """Compute of the largest run fitted, FLOPs; of laws that know none, their first column."""
-    return found["range"].get("c", next(iter(found["range"].values())))[1]
-
-
 def plan(
     fitted: Fitted,
     *,
@@ -97,7 +45,7 @@ def plan(
     `batch` is in tokens.
     """
     law = fitted.law
-    if not law.trades or set(law.inputs) != {"n", "d"}:
+    if not law.splits:
         raise UserError(f"{law.name} does not trade N against D alone, so it has no plan; fit --law chinchilla")
     asked = {"--flops": flops, "--loss": loss, "--tokens": tokens, "--params": params}
     given = {name: v for name, v in asked.items() if v is not None}

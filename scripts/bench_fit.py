@@ -54,9 +54,9 @@ def main() -> None:
         ("4,000 bootstraps", np.tile(here, (4000, 1)), weights),
         ("4,500 starts", starts, y * 0 + 1),
     ):
-        problem.solve(y, w[:64], theta[:64], 1e-3)
+        problem.solve(y, w[:64], theta[:64])
         wall, cpu = time.perf_counter(), time.process_time()
-        made = problem.solve(y, w, theta, 1e-3)
+        made = problem.solve(y, w, theta)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         if len(w) > 1:
             errors = chinchilla.published(problem.raw(made.theta))

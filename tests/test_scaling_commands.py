@@ -11,6 +11,7 @@ import pytest
 from scaling import laws, plan
 from scaling.__main__ import COUNTS, LAWS, METHODS, ROLES, main
 from scaling.laws import chinchilla
+from scaling.report import fitfile
 from scripts.check_coverage import TRUTH, design
 from train.errors import UserError
 
@@ -75,7 +76,7 @@ def test_report_says_where_the_page_is(tmp_path, capsys):
 
 @pytest.mark.parametrize("question", [{"flops": 1e21}, {"loss": 2.4}, {"tokens": 1e12}, {"params": 7e9}])
 def test_a_plan_is_the_laws_optimum_however_it_is_asked(question, fitted):
-    law = plan.load(fitted)
+    law = fitfile.load(fitted)
     made = plan.plan(law, batch=1e6, **question)
     assert made.n == pytest.approx(laws.n_opt(law.params, made.c), rel=1e-6)
     assert made.d == pytest.approx(laws.d_opt(law.params, made.c), rel=1e-6)
@@ -90,7 +91,7 @@ def test_a_plan_is_the_laws_optimum_however_it_is_asked(question, fitted):
 
 
 def test_a_plan_far_out_is_uncertain_and_says_so(fitted, capsys):
-    law = plan.load(fitted)
+    law = fitfile.load(fitted)
     near, far = plan.plan(law, flops=1e19), plan.plan(law, flops=1e24)
     width = lambda p: p.interval[1] / p.interval[0]
     assert width(far) > width(near)
@@ -180,7 +181,7 @@ PLANS = {
 @pytest.mark.parametrize(("question", "sentence"), PLANS.values(), ids=PLANS)
 def test_a_plan_that_cannot_be_made_says_why(question, sentence, fitted):
     with pytest.raises(UserError, match=sentence):
-        plan.plan(plan.load(fitted), **question)
+        plan.plan(fitfile.load(fitted), **question)
 
 
 def test_some_bad_rows_are_left_out_and_listed(tmp_path, capsys):

@@ -10,10 +10,11 @@ from scaling.analyse import analyse
 from scaling.approaches import isoflop
 from scaling.approaches.lines import slope
 from scaling.counting import c_6nd
-from scaling.fit.estimate import LOG_MSE, centre, fit, predict
+from scaling.fit.estimate import centre, fit, predict
+from scaling.fit.question import LOG_MSE, Question
 from scaling.laws import chinchilla, d_opt, hoffmann, n_opt
 from scaling.logs import readers
-from scaling.report import page as report
+from scaling.report import fitfile
 from scaling.sweep import informative
 from scripts.check_coverage import TRUTH, design
 
@@ -38,7 +39,7 @@ def test_1_the_mean_of_the_losses_is_minimised_where_their_sum_is(scale):
     problem, found = centre(chinchilla, data), fit(chinchilla, data)
     here = chinchilla.rescale(found.theta, problem.units, sign=-1.0)
     start = here + np.array([0.3, -0.4, 0.4, 0.15, -0.1])
-    made = problem.solve(problem.y[None], np.full((1, 40), scale), start[None], 1e-3)
+    made = problem.solve(problem.y[None], np.full((1, 40), scale), start[None])
     np.testing.assert_allclose(made.theta[0], here, rtol=1e-8)
 
     def mean(theta):
@@ -60,9 +61,9 @@ def test_2_published_constants_keep_their_digits():
 def test_3_centred_logs_condition_the_problem_and_most_starts_arrive():
     data = runs()
     found = fit(chinchilla, data)
-    problem = centre(chinchilla, data)
+    problem = centre(Question(chinchilla, delta=LOG_MSE), data)
     here = chinchilla.rescale(found.theta, problem.units, sign=-1.0)
-    centred = problem.solve(problem.y[None], np.ones((1, 40)), here[None], LOG_MSE).hessian[0]
+    centred = problem.solve(problem.y[None], np.ones((1, 40)), here[None]).hessian[0]
     to_raw = np.stack(  # d centred / d published: what fitting A and B themselves would see
         [chinchilla.rescale(chinchilla.free({**found.params, name: v * (1 + 1e-6)}), problem.units, sign=-1.0) - here
          for name, v in found.params.items()], 1
@@ -73,8 +74,12 @@ def test_3_centred_logs_condition_the_problem_and_most_starts_arrive():
 
 def test_4_a_delta_of_one_is_least_squares_and_the_default_is_not():
     data = runs()
-    robust, one, squares = fit(chinchilla, data), fit(chinchilla, data, delta=1.0), fit(chinchilla, data, delta=LOG_MSE)
-    assert robust.delta == 1e-3
+    robust, one, squares = (
+        fit(chinchilla, data),
+        fit(Question(chinchilla, delta=1.0), data),
+        fit(Question(chinchilla, delta=LOG_MSE), data),
+    )
+    assert robust.question.delta == 1e-3
     assert one.params["alpha"] == pytest.approx(squares.params["alpha"], rel=1e-9)
     assert abs(robust.params["alpha"] - squares.params["alpha"]) > 1e-4
 
@@ -82,7 +87,7 @@ def test_4_a_delta_of_one_is_least_squares_and_the_default_is_not():
 def test_5_the_space_of_the_residuals_is_log_loss_and_is_said():
     """Errors in proportion to the loss: on log loss the fit is the same in any unit, on loss it would not be."""
     found = analyse(table(runs()), draws=20, thorough=False)
-    assert report.as_json(found)["space"] == "log loss"
+    assert fitfile.as_json(found)["space"] == "log loss"
     np.testing.assert_allclose(
         found.fit.residuals,
         np.log(found.columns["loss"]) - np.log(chinchilla(found.fit.params, *map(found.columns.get, "nd"))),

@@ -13,7 +13,8 @@ import scipy.optimize
 from models.api import from_linen
 from models.gpt import GPT
 from scaling import counting
-from scaling.fit.estimate import LOG_MSE, centre, fit, predict
+from scaling.fit.estimate import centre, fit, predict
+from scaling.fit.question import LOG_MSE, Question
 from scaling.laws import LAWS, PUBLISHED, chinchilla, curves, downstream, hoffmann, kaplan, regimes
 from scaling.laws.hoffmann import G, a, b, compute_for_loss, d_opt, l_opt, n_opt
 from scaling.laws.optimum import compute_for_loss as compute_by_search
@@ -345,15 +346,15 @@ def test_data_constrained_optimum_beats_the_published_grid():
 
 def test_tied_exponents_and_a_pinned_asymptote_are_found_again():
     columns = design(LAWS["compute"])
-    pinned = fit(LAWS["compute"], columns, pin={"L_inf": 1.6})
+    pinned = fit(Question(LAWS["compute"], pin={"L_inf": 1.6}), columns)
     assert pinned.params == pytest.approx(PLANTED["compute"], rel=1e-9)
     assert pinned.params["L_inf"] == pytest.approx(1.6, rel=1e-15)
-    wrong = fit(LAWS["compute"], columns, pin={"L_inf": 1.5})
+    wrong = fit(Question(LAWS["compute"], pin={"L_inf": 1.5}), columns)
     assert wrong.objective > 1e3 * pinned.objective
     same = TEX | {"beta": TEX["alpha"]}
     columns = design(chinchilla)
     columns["loss"] = chinchilla(same, columns["n"], columns["d"])
-    tied = fit(chinchilla, columns, tie={"beta": "alpha"})
+    tied = fit(Question(chinchilla, tie={"beta": "alpha"}), columns)
     assert tied.params == pytest.approx(same, rel=1e-9)
     assert tied.params["alpha"] == tied.params["beta"]
 
@@ -444,7 +445,7 @@ def test_four_digit_addition_is_found_again_and_extrapolated():
     law = LAWS["bnsl"]
     loss = law(ADDITION, x)
     assert curves.extrapolation_error(loss[:14] * 1.01, loss[:14]) == pytest.approx(math.log(1.01))
-    found = fit(law, {"x": x[:14], "loss": loss[:14]}, delta=LOG_MSE)
+    found = fit(Question(law, delta=LOG_MSE), {"x": x[:14], "loss": loss[:14]})
     assert curves.extrapolation_error(law(found.params, x), loss) < 1e-6
 
 

@@ -16,9 +16,10 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.proto.tensor_pb2 import TensorProto
 
+from scaling import budgets
 from scaling.logs import readers
 from scaling.logs.readers import read
-from scaling.logs.records import assign, budgets
+from scaling.logs.records import assign
 from scaling.logs.roles import CONVENTIONS, NAMES, computes, counts
 from scaling.logs.table import number
 from train.errors import UserError
@@ -462,7 +463,7 @@ def test_roles_are_what_the_columns_say(tmp_path):
     assert found.mapping["n"] == "n_params"
     assert found.mapping["c"] == "6 n d"
     np.testing.assert_array_equal(found.columns["c"], [6.0 * row["n_params"] * row["tokens"] for row in ROWS])
-    np.testing.assert_array_equal(found.columns["budget"], budgets(found.columns["c"]))
+    np.testing.assert_array_equal(found.columns["budget"], budgets.group(found.columns["c"]))
     assert found.run.tolist() == list(range(25))
     assert found.said == [
         "n: column 'n_params' (guessed; --n COL names another)",
@@ -668,7 +669,7 @@ def test_planned_budgets_are_kept_where_every_row_has_one(tmp_path):
     assert np.unique(assign(table(tmp_path, planned)).columns["budget"]).tolist() == [1e18, 2e18, 3e18, 4e18, 5e18]
     planned[3].pop("budget")
     found = assign(table(tmp_path, planned))
-    np.testing.assert_array_equal(found.columns["budget"], budgets(found.columns["c"]))
+    np.testing.assert_array_equal(found.columns["budget"], budgets.group(found.columns["c"]))
 
 
 def test_further_roles(tmp_path):

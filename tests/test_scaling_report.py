@@ -13,7 +13,8 @@ import pytest
 from scaling.__main__ import main
 from scaling.analyse import analyse as analyse_table
 from scaling.fit import backtest
-from scaling.laws import chinchilla
+from scaling.fit.question import Question
+from scaling.laws import LAWS, chinchilla
 from scaling.logs import readers
 from scaling.report import page as report
 from scripts.check_coverage import TRUTH, design
@@ -183,7 +184,7 @@ def test_a_sweep_without_a_forecast_says_so(tmp_path):
 
 
 def test_one_dimensional_laws_are_reported_too(tmp_path):
-    found = analyse(rows(), law="kaplan_d", draws=50)
+    found = analyse(rows(), question=Question(LAWS["kaplan_d"]), draws=50)
     report.write(tmp_path, found)
     assert "α_D" in report.summary(found)
     assert any("something else limits them" in sentence for sentence in found.warnings)

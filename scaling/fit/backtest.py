@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from scaling import budgets
 from scaling.counting import c_6nd
 from scaling.fit.estimate import Columns, Fit, fit, mean_log, predict
 from scaling.fit.intervals import LEVEL, Draws, Interval, bootstrap, interval, optimum, predict_runs
+from scaling.fit.question import Question, question
 from scaling.laws.api import Law
 from scaling.laws.optimum import optimum as optimum_of
 from train.errors import UserError
@@ -82,17 +84,14 @@ def axis(law: Law, columns: Columns) -> np.ndarray:
 
 
 def heldout(
-    law: Law,
+    ask: Law | Question,
     columns: Columns,
     budget: float | str = "largest",
     *,
-    delta: float = 1e-3,
     draws: int = 1000,
     seed: int = 0,
     level: float = LEVEL,
     run: np.ndarray | None = None,
-    pin: Any = None,
-    tie: Any = None,
     windows: "Sequence[Window] | None" = None,
 ) -> Heldout:
     """Leaves out the runs of `budget` and all above it, fits the rest, and compares forecast with measurement.
@@ -101,9 +100,9 @@ def heldout(
     how far off such forecasts were.
     """
     below, out = split(columns, budget)
-    found = fit(law, _pick(columns, below), delta=delta, pin=pin, tie=tie)
+    found = fit(ask, _pick(columns, below))
     if windows is None:
-        windows = backtest(law, _pick(columns, below), delta=delta, draws=0, pin=pin, tie=tie)
+        windows = backtest(ask, _pick(columns, below), draws=0)
     at = columns["budget"][out[0]]
     past = [(w.next_error, w.next_reach) for w in windows if w.following < at and np.isfinite(w.next_error)]
     sample = bootstrap(found, draws=draws, seed=seed, run=None if run is None else run[below])
@@ -119,8 +118,7 @@ def forecast(
     drawn = predict_runs(sample, left)
     spread = discrepancy(past, c / fitted, sample.size)
     drawn = drawn * spread if law.space == "log" else drawn + np.log(spread)
-    expected = predict(law, found.theta, left)
-    expected = np.exp(expected) if law.space == "log" else expected
+    expected = law.natural(predict(law, found.theta, left))
     measured = left[law.output]
     runs = [
         _run(int(out[i]), c[i], c[i] / fitted, measured[i], expected[i], interval(drawn[:, i], level))
@@ -128,7 +126,7 @@ def forecast(
     ]
     budget, best = mean_log(c), int(np.argmin(measured))
     head, ends, planned = runs[best], {}, False
-    if law.trades and set(law.inputs) == {"n", "d"}:
+    if law.splits:
         ends = optimum(sample, budget, level)
         if _isoflop(left):  # the best of several sizes: the optimum is what was forecast, whichever size it is
             at = float(optimum_of(law, found.theta, budget)["loss"])
@@ -147,9 +145,8 @@ def _run(row: int, c: float, reach: float, measured: float, predicted: float, en
 
 def _isoflop(columns: Columns) -> bool:
     """Several sizes at one compute, the best of them inside?"""
-    n, c = columns["n"], c_6nd(columns["n"], columns["d"])
-    best = n[np.argmin(columns["loss"])]
-    return bool(np.unique(n).size >= 3 and c.max() < 1.5 * c.min() and n.min() < best < n.max())
+    n = columns["n"]
+    return budgets.is_profile(n, columns["d"]) and bool(n.min() < n[np.argmin(columns["loss"])] < n.max())
 
 
 def _pick(columns: Columns, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -218,30 +215,27 @@ class Window(NamedTuple):
 
 
 def backtest(
-    law: Law,
+    ask: Law | Question,
     columns: Columns,
     *,
-    delta: float = 1e-3,
     draws: int = 200,
     seed: int = 0,
     level: float = LEVEL,
     run: np.ndarray | None = None,
-    pin: Any = None,
-    tie: Any = None,
 ) -> list[Window]:
     """Every cutoff's forecasts.  With `draws` = 0 there are no intervals, and `inside` is false throughout."""
-    windows: list[Window] = []
+    law, windows = question(ask).law, []
     known, compute = np.unique(columns["budget"]), axis(law, columns)
     for cutoff in cutoffs(columns):
         below, out = _some(columns["budget"] <= cutoff, FITTED), _some(columns["budget"] > cutoff, MOST)
         try:
-            found = fit(law, _pick(columns, below), delta=delta, pin=pin, tie=tie, certify=False)
+            found = fit(ask, _pick(columns, below), certify=False)
         except ValueError:  # too few of the small runs to identify the law
             continue
         left, inside = _pick(columns, out), np.zeros(out.size, bool)
         predicted = predict(law, found.theta, left)
         with np.errstate(over="ignore"):
-            error = (np.exp(predicted) if law.space == "log" else predicted) / left[law.output] - 1
+            error = law.natural(predicted) / left[law.output] - 1
         if draws:
             past = [(w.next_error, w.next_reach) for w in windows if w.following <= cutoff]
             sample = bootstrap(found, draws=draws, seed=seed, run=None if run is None else run[below])
@@ -287,23 +281,22 @@ def horizon_of(reach: np.ndarray) -> np.ndarray:
 
 
 def select(
-    candidates: dict[str, dict[str, Any]],
+    candidates: Mapping[str, Question],
     columns: Columns,
     *,
-    delta: float = 1e-3,
     made: Mapping[str, tuple[Fit, Sequence[Window]]] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
-    """Laws by what they forecast, best first: `candidates` are name -> arguments of `backtest` (law, pin, tie).
+    """Laws by what they forecast, best first; `candidates` are name -> what is asked.
 
     `made` holds the fits and windows of candidates that are at hand.  Each is scored on the same runs: those that every
     law that could be fitted forecast at every cutoff they share.
     """
     scores = []
-    for name, arguments in candidates.items():
+    for name, asked in candidates.items():
         try:
             whole, windows = made.get(name) or (
-                fit(columns=columns, delta=delta, certify=False, **arguments),
-                backtest(columns=columns, delta=delta, draws=0, **arguments),
+                fit(asked, columns, certify=False),
+                backtest(asked, columns, draws=0),
             )
         except ValueError:
             continue

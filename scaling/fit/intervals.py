@@ -69,7 +69,7 @@ def bootstrap(
     method = method or ("cluster" if run is not None and np.unique(run).size < run.size else "residual")
     if method not in METHODS:
         raise UserError(f"method {method!r} is not a bootstrap; choose from {', '.join(METHODS)}")
-    problem = centre(fit.law, fit.columns, fit.pin, fit.tie)
+    problem = centre(fit.question, fit.columns)
     start = fit.law.rescale(fit.theta, problem.units, sign=-1.0)
     rng, rows = np.random.default_rng(seed), problem.y.size
     ones = np.ones((1, rows))
@@ -78,17 +78,17 @@ def bootstrap(
     if method != "residual":
         groups = run if method == "cluster" and run is not None else np.arange(rows)
         weights = resampled(rng, draws, groups, smooth=method == "cluster", lazy=rows > MANY)
-        theta = problem.raw(_refit(problem, start, fit.delta, problem.y[None], weights, rows > MANY))
+        theta = problem.raw(_refit(problem, start, problem.y[None], weights, rows > MANY))
         wider = math.sqrt(rows / max(rows - problem.basis.shape[1], 1))  # residuals are that much smaller than errors
         return Draws(fit, method, theta, np.full(draws, wider), run if method == "cluster" else None)
     fitted = problem.y - fit.residuals
     expected = (fitted + problem.units.get(fit.law.output, 0.0))[None]
     errors = scatter(fit, rng, np.ones(PILOTS), expected)
-    pilot = problem.raw(_refit(problem, start, fit.delta, fitted + errors, ones))
+    pilot = problem.raw(_refit(problem, start, fitted + errors, ones))
     left = fitted + errors + problem.units.get(fit.law.output, 0.0) - predict(fit.law, pilot[:, None], fit.columns)
     scale = rng.choice(np.sqrt(np.mean(errors**2)) / np.sqrt(np.mean(left**2, axis=1)), draws)
     targets = fitted + scatter(fit, rng, scale, expected)
-    return Draws(fit, method, problem.raw(_refit(problem, start, fit.delta, targets, ones)), scale)
+    return Draws(fit, method, problem.raw(_refit(problem, start, targets, ones)), scale)
 
 
 def resampled(rng: np.random.Generator, draws: int, run: np.ndarray, smooth: bool, lazy: bool = False) -> Any:
@@ -107,14 +107,15 @@ def resampled(rng: np.random.Generator, draws: int, run: np.ndarray, smooth: boo
     return (one() for _ in range(draws)) if lazy else np.stack([one() for _ in range(draws)])
 
 
-def _refit(problem: Problem, start: np.ndarray, delta: float, y: Any, weights: Any, one_step: bool = False):
+def _refit(problem: Problem, start: np.ndarray, y: Any, weights: Any, one_step: bool = False):
     """Centred optima [draws, P] of resamples; by a single Newton step from `start` where rows are many."""
     if not one_step:
-        return problem.solve(y, weights, np.tile(start, (max(len(y), len(weights)), 1)), delta).theta
+        return problem.solve(y, weights, np.tile(start, (max(len(y), len(weights)), 1))).theta
     slopes = jacobian(problem, start)
     r = problem.law.at(start, *problem.x) - problem.y
+    delta = problem.question.delta
     push = np.clip(r, -delta, delta)[:, None] * slopes
-    hessian = problem.solve(problem.y[None], np.ones((1, r.size)), start[None], delta).hessian[0]
+    hessian = problem.solve(problem.y[None], np.ones((1, r.size)), start[None]).hessian[0]
     moved = np.stack([np.linalg.solve(hessian, -(w @ push)) for w in weights])
     return start + moved @ problem.basis.T
 
@@ -135,7 +136,7 @@ def scatter(
     """
     size = unevenness(fit)
     residuals = fit.residuals / size(predict(fit.law, fit.theta, fit.columns))
-    through = min(fit.theta.size - len(fit.pin) - len(fit.tie), max(residuals.size - 3, 0))
+    through = min(fit.question.free, max(residuals.size - 3, 0))
     pool = residuals[np.argsort(np.abs(residuals))[through:]]
     width = 1.06 * min(np.std(pool), np.ptp(np.quantile(pool, [0.25, 0.75])) / 1.349) * pool.size**-0.2
     shape = scale.size, expected.shape[1]
@@ -187,7 +188,7 @@ def quantiles(values: Any, at: tuple[float, float]) -> Interval:
 
 def constants(draws: Draws, level: float = LEVEL) -> dict[str, Interval]:
     """Intervals of the law's parameters and of what is derived from them, made as `draws.how` says."""
-    values, held = quantities(draws.fit, draws.theta), draws.fit.pin
+    values, held = quantities(draws.fit, draws.theta), draws.fit.question.pin
     if not draws.corrected:
         return {name: interval(v, level) for name, v in values.items() if name not in held}
     found = {**draws.fit.params, **draws.fit.derived}
@@ -221,12 +222,12 @@ def bca(values: np.ndarray, estimate: float, left_out: np.ndarray, level: float 
 
 def jackknife(fit: Fit, run: np.ndarray | None = None, groups: int = 60) -> Float[np.ndarray, "groups P"]:
     """theta without each run in turn, or without each of `groups` groups of runs where there are more."""
-    problem = centre(fit.law, fit.columns, fit.pin, fit.tie)
+    problem = centre(fit.question, fit.columns)
     _, which = np.unique(np.arange(problem.y.size) if run is None else run, return_inverse=True)
     group = which % min(groups, int(which.max()) + 1)
     weights = (group[None] != np.arange(group.max() + 1)[:, None]).astype(np.float64)
     start = fit.law.rescale(fit.theta, problem.units, sign=-1.0)
-    return problem.raw(_refit(problem, start, fit.delta, problem.y[None], weights))
+    return problem.raw(_refit(problem, start, problem.y[None], weights))
 
 
 def undefined(draws: Draws) -> list[str]:
@@ -256,4 +257,4 @@ def predict_runs(draws: Draws, columns: Columns, *, seed: int = 1) -> Float[np.n
     columns = {name: np.atleast_1d(np.asarray(columns[name], np.float64)) for name in fit.law.inputs}
     found = predict(fit.law, draws.theta[:, None], columns)
     found = found + scatter(fit, np.random.default_rng(seed), draws.scale, found)
-    return np.exp(found) if fit.law.space == "log" else found
+    return fit.law.natural(found)

@@ -13,13 +13,13 @@ from scaling.fit.solver import solve
 
 
 def profile(fit: Fit, level: float = LEVEL) -> dict[str, Interval]:
-    """Profile intervals of parameters, and of a = beta / (alpha + beta) where the law has both.
+    """Profile intervals of parameters, and of N_opt's exponent a where the law names the two it follows from.
 
     Each is held at values further and further out and the others refitted, until the loss has risen by what noise
     explains: for a robust loss rho with derivative psi, 2 (rho - rho_min) E[psi'] / E[psi^2] is chi-squared with one
     degree of freedom (Huber 1981, section 7.10), here Student's t^2 for the few runs there are.
     """
-    problem = centre(fit.law, fit.columns, fit.pin, fit.tie)
+    problem = centre(fit.question, fit.columns)
     dof = problem.y.size - problem.basis.shape[1]
     if dof < 1:
         return {}
@@ -58,7 +58,7 @@ def _rise(fit: Fit, problem: Problem, held: list[tuple[np.ndarray, float]]) -> n
         starts.append(start + problem.basis @ reduced * (target - h @ start) / (reduced @ reduced))
         bases.append(problem.basis @ np.linalg.svd(reduced[None])[2][1:].T)
     made = solve(
-        fit.law.predict, problem.x, problem.y[None], np.ones((1, problem.y.size)), np.array(starts), fit.delta,
+        fit.law.predict, problem.x, problem.y[None], np.ones((1, problem.y.size)), np.array(starts), fit.question.delta,
         np.array(bases),
     )  # fmt: skip
     return np.where(np.isnan(made.objective), np.inf, made.objective) - fit.objective
@@ -66,7 +66,7 @@ def _rise(fit: Fit, problem: Problem, held: list[tuple[np.ndarray, float]]) -> n
 
 def _loss_unit(fit: Fit, free: int) -> float:
     """E[psi^2] / E[psi'] of the residuals, corrected for the parameters fitted: what one unit of deviance is worth."""
-    r, delta = fit.residuals, fit.delta
+    r, delta = fit.residuals, fit.question.delta
     through = np.sort(np.argsort(np.abs(r))[min(free, r.size - 3) :])
     pool = r[through]
     width = 1.06 * min(np.std(pool), np.ptp(np.quantile(pool, [0.25, 0.75])) / 1.349) * pool.size**-0.2
@@ -90,21 +90,24 @@ def _holds(fit: Fit, problem: Problem) -> dict[str, Callable[[float], tuple[np.n
         param = law.params[i]
         h, target = np.zeros(len(law.params)), math.log(value) if param.kind == "positive" else value
         h[i] = 1.0
-        for column, power in param.powers.items():
+        for column, power in param.parsed.items():
             unit = problem.units.get(column, 0.0)
-            if isinstance(power, str):
-                h[law.index(power.removeprefix("-"))] += -unit if power.startswith("-") else unit
-            else:
-                target -= power * unit
+            target -= power.constant * unit
+            if power.exponent:
+                h[law.index(power.exponent)] += power.slope * unit
         return h, target
 
     for i, param in enumerate(law.params):
-        fixed = param.name in fit.pin or param.name in fit.tie
-        linear = all(v.removeprefix("-") in law.names for v in param.powers.values() if isinstance(v, str))
+        fixed = param.name in fit.question.pin or param.name in fit.question.tie
+        linear = all(
+            not power.inverse and law.params[law.index(power.exponent)].kind == "real"
+            for power in param.parsed.values()
+            if power.exponent
+        )
         if not fixed and linear and not (param.kind == "real" and param.powers):
             held[param.name] = functools.partial(hold, i)
-    if {"alpha", "beta"} <= set(held) and "a" in law.derived and not fit.tie:
-        i, j = law.index("alpha"), law.index("beta")
+    if law.exponents and set(law.exponents) <= set(held) and not fit.question.tie:
+        i, j = map(law.index, law.exponents)
         unit = np.eye(len(law.params))
         held["a"] = lambda value: ((1.0 - value) * unit[j] - value * unit[i], 0.0)
     return held

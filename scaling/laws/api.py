@@ -20,6 +20,33 @@ Params = Mapping[str, Any]  # published name -> number, or an array with one ent
 Powers = Mapping[str, int | float | str]
 
 
+class Power(NamedTuple):
+    """The power of a column in a parameter's unit: constant + slope * exponent, or slope / exponent."""
+
+    constant: float
+    slope: float = 0.0
+    exponent: str = ""  # the parameter it depends on; "" for a plain number
+    inverse: bool = False
+
+    @classmethod
+    def parse(cls, power: int | float | str) -> "Power":
+        """A number, or a parameter's name as in "alpha", "-alpha", "2 alpha", "1 - alpha", "1/alpha"."""
+        if not isinstance(power, str):
+            return cls(float(power))
+        for prefix, constant, slope in (("1 - ", 1.0, -1.0), ("1/", 0.0, 1.0), ("-", 0.0, -1.0), ("2 ", 0.0, 2.0)):
+            if power.startswith(prefix):
+                return cls(constant, slope, power.removeprefix(prefix), prefix == "1/")
+        return cls(0.0, 1.0, power)
+
+    def value(self, named: Mapping[str, Any]) -> Any:
+        """Of published parameters; a plain number where it depends on none."""
+        if not self.exponent:
+            return self.constant
+        value = named[self.exponent]
+        with np.errstate(divide="ignore"):
+            return self.slope / value if self.inverse else self.constant + self.slope * value
+
+
 class Param(NamedTuple):
     """A parameter as published, its unit, and how it is fitted.
 
@@ -33,9 +60,23 @@ class Param(NamedTuple):
     meaning: str = ""
 
     @property
+    def parsed(self) -> dict[str, Power]:
+        return _parsed(tuple(self.powers.items()))
+
+    @property
+    def exponents(self) -> set[str]:
+        """Parameters that occur in the unit."""
+        return {power.exponent for power in self.parsed.values() if power.exponent}
+
+    @property
     def unit(self) -> str:
         """As a reader writes it: 'loss · n^alpha'."""
         return " · ".join(column if power == 1 else f"{column}^{power}" for column, power in self.powers.items())
+
+
+@functools.cache
+def _parsed(powers: tuple[tuple[str, int | float | str], ...]) -> dict[str, Power]:
+    return {column: Power.parse(power) for column, power in powers}
 
 
 def positive(name: str, meaning: str = "", **powers: Any) -> Param:
@@ -74,6 +115,7 @@ class Law:
     levels: Mapping[str, int] = types.MappingProxyType({})  # distinct values an input needs; 3 where it is not named
     floor: str | None = None  # the parameter that is left of the output as every input grows
     derived: Mapping[str, Callable[[Params], Any]] = types.MappingProxyType({})
+    exponents: tuple[str, str] | None = None  # of N and of D, where N_opt ~ C^(second / (first + second))
     optimum: Callable[..., dict[str, Any]] | None = None  # (theta, log C) -> logs of n, d, loss; None: by search
     typical: Mapping[str, tuple[float, float]] = types.MappingProxyType({})  # what published fits have shown
 
@@ -85,6 +127,28 @@ class Law:
     def trades(self) -> bool:
         """Does the law trade parameters against tokens, so that compute has a best split?"""
         return self.output == "loss" and {"n", "d"} <= set(self.inputs)
+
+    @property
+    def splits(self) -> bool:
+        """Does it trade nothing else, so that compute alone decides the best split?"""
+        return self.trades and len(self.inputs) == 2
+
+    @property
+    def headline(self) -> str:
+        """The constant that tables of choices follow: an exponent of the law, where it has one.
+
+        Laws that split compute are followed by the exponent of their best size instead (`influence.read`).
+        """
+        return next((p.name for p in self.params if p.kind == "real"), self.params[0].name)
+
+    def natural(self, values: Any) -> Any:
+        """What `predict` returns, as the output is measured."""
+        return np.exp(values) if self.space == "log" else values
+
+    def response(self, measured: Any) -> np.ndarray:
+        """The measured output in the space of the fit: the inverse of `natural`."""
+        measured = np.asarray(measured, np.float64)
+        return np.log(measured) if self.space == "log" else measured
 
     def index(self, name: str) -> int:
         if name not in self.names:
@@ -114,7 +178,7 @@ class Law:
         theta = np.array(theta, np.float64)
         named = self.published(theta)  # a power that is an exponent is its value, whatever is fitted of it
         shifts = [
-            sum(power_of(power, named) * units.get(column, 0.0) for column, power in param.powers.items()) * sign
+            sum(power.value(named) * units.get(column, 0.0) for column, power in param.parsed.items()) * sign
             for param in self.params
         ]
         for i, (param, shift) in enumerate(zip(self.params, shifts, strict=True)):
@@ -143,22 +207,20 @@ class Law:
 
     def __call__(self, params: Params, *inputs: Any) -> Any:
         """The output itself, of published parameters and inputs as they are measured."""
-        found = self.at(self.free(params), *(np.log(np.asarray(x, np.float64)) for x in inputs))
-        return found if self.space == "linear" else np.asarray(np.exp(found))
+        logs = (np.log(np.asarray(x, np.float64)) for x in inputs)
+        return np.asarray(self.natural(self.at(self.free(params), *logs)))
+
+
+def best_split(of_n: str, of_d: str) -> dict[str, Callable[[Params], Any]]:
+    """Exponents a of N_opt ~ C^a and b of D_opt ~ C^b, where loss falls as N^-`of_n` and D^-`of_d` in separate terms.
+
+    At the optimum the two terms' slopes are equal, so a = of_d / (of_n + of_d) and b = 1 - a.
+    """
+    return {"a": lambda p: p[of_d] / (p[of_n] + p[of_d]), "b": lambda p: p[of_n] / (p[of_n] + p[of_d])}
 
 
 BLOCK = 1 << 16  # predictions evaluated together
 _evaluate = jax.jit(lambda predict, theta, *logs: predict(theta, *logs), static_argnums=0)
-
-
-def power_of(power: int | float | str, named: Mapping[str, Any]) -> Any:
-    """A power in a unit: a number, or of one of `named` as in "alpha", "-alpha", "2 alpha", "1 - alpha", "1/alpha"."""
-    if not isinstance(power, str):
-        return power
-    forms = {"": lambda v: v, "-": lambda v: -v, "2 ": lambda v: 2 * v, "1 - ": lambda v: 1 - v, "1/": lambda v: 1 / v}
-    name = max((n for n in named if power.endswith(n)), key=len)
-    with np.errstate(divide="ignore"):
-        return forms[power.removesuffix(name)](named[name])
 
 
 def grid(*values: Any) -> tuple[tuple[float, ...], ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from scaling.laws.api import Law, Params, grid, log_sum, positive, real
+from scaling.laws.api import Law, Params, best_split, grid, log_sum, positive, real
 
 LOG6 = float(np.log(6.0))
 
@@ -20,14 +20,9 @@ def predict(theta: jax.Array, n: jax.Array, d: jax.Array) -> jax.Array:
     return log_sum(e, a - alpha * n, b - beta * d)
 
 
-def a(p: Params) -> Any:
-    """Exponent of N_opt = G (C/6)^a (their equation 4)."""
-    return p["beta"] / (p["alpha"] + p["beta"])
-
-
-def b(p: Params) -> Any:
-    """Exponent of D_opt = (C/6)^b / G."""
-    return p["alpha"] / (p["alpha"] + p["beta"])
+SPLIT = best_split("alpha", "beta")
+a = SPLIT["a"]  # exponent of N_opt = G (C/6)^a (their equation 4)
+b = SPLIT["b"]  # exponent of D_opt = (C/6)^b / G
 
 
 def G(p: Params) -> Any:
@@ -86,7 +81,8 @@ chinchilla = Law(
     starts=grid((0.0,), (0.0,), (0.0,), *[(0.05, 0.12, 0.22, 0.35, 0.5, 0.75, 1.1, 1.7)] * 2),
     linear=("E", "A", "B"),
     floor="E",
-    derived={"a": a, "b": b, "G": G},
+    derived={**SPLIT, "G": G},
+    exponents=("alpha", "beta"),
     optimum=optimum,
     typical={"alpha": (0.02, 2.0), "beta": (0.02, 2.0)},
 )

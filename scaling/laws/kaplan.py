@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.laws.api import Law, grid, log_sum, positive, real
+from scaling.laws.api import Law, best_split, grid, log_sum, positive, real
 
 SOURCE = "Kaplan et al. 2020, arXiv:2001.08361, equation "
 
@@ -83,6 +83,8 @@ kaplan_nd = Law(
         for alpha_d in (0.04, 0.1, 0.25, 0.6)
     ),
     typical={"alpha_N": (0.01, 2.0), "alpha_D": (0.01, 2.0)},
+    exponents=("alpha_N", "alpha_D"),  # the bracket falls as N^-(alpha_N / alpha_D) and D^-1
+    derived=best_split("alpha_N", "alpha_D"),
 )  # fmt: skip
 
 kaplan_ns = Law(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scaling import budgets
 from scaling.counting import c_6nd
 from scaling.logs.roles import Choice, check, choose, distinct, measured, rank, shown
 from scaling.logs.table import MOST, Columns, Table, missing, number
@@ -230,28 +231,4 @@ def compute(columns: Columns, given: Mapping[str, str], mapping: dict[str, str],
                 f"{ratio.max():.3g})"
             )
     if "budget" not in columns and "c" in columns:
-        columns["budget"], mapping["budget"] = budgets(columns["c"]), "c, neighbours within 20 % sharing one"
-
-
-def budgets(c: np.ndarray, gap: float = 1.2) -> np.ndarray:
-    """Groups FLOPs [rows] into budgets: sorted, a new one starts where a value is `gap` times the one before it.
-
-    Runs that were not made budget by budget form chains or stand alone: where one group spans more than an octave, or
-    more than a third of them have fewer than three rows, all are grouped by octaves from the largest instead.
-    """
-    if not len(c):
-        return c
-    order = np.argsort(c)
-    log_c = np.log(c[order])
-    groups = np.split(log_c, np.flatnonzero(np.diff(log_c) > math.log(gap)) + 1)
-    if max(np.ptp(g) for g in groups) > math.log(2.0) or sum(g.size < 3 for g in groups) > len(groups) / 3:
-        octave = np.floor((log_c[-1] - log_c) / math.log(2.0) * (1 - 1e-12))
-        groups = [np.empty(0)]
-        for part in reversed(np.split(log_c, np.flatnonzero(np.diff(octave)) + 1)):
-            if groups[0].size < 3:  # from the top, so that the largest group is enough to judge a forecast by
-                groups[0] = np.r_[part, groups[0]]
-            else:
-                groups.insert(0, part)
-    shared = np.empty(len(c))
-    shared[order] = np.concatenate([np.full(g.size, np.exp(g.mean())) for g in groups])
-    return shared
+        columns["budget"], mapping["budget"] = budgets.group(columns["c"]), "c, neighbours within 20 % sharing one"

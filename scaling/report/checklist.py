@@ -20,7 +20,7 @@ def checklist(analysis: "Analysis") -> dict[str, list[tuple[str, str]]]:
     )
     several = lambda name: ", ".join(sorted({str(v) for v in table[name]})[:6]) if name in table else UNKNOWN
     rows, distinct = fit.residuals.size, np.unique(runs.run).size
-    held = [f"{k} = {v:g}" for k, v in fit.pin.items()] + [f"{k} = {v}" for k, v in fit.tie.items()]
+    asked = fit.question
     unique = table.get("tokens_unique")
     repeats = UNKNOWN
     if unique is not None and unique.dtype == np.float64 and "d" in columns:
@@ -31,8 +31,8 @@ def checklist(analysis: "Analysis") -> dict[str, list[tuple[str, str]]]:
         "Form": [
             ("Equation", law.equation),
             ("Variables", ", ".join(f"{role}: {name}" for role, name in runs.mapping.items() if role != "run")),
-            ("Parameters fitted", ", ".join(n for n in law.names if n not in fit.pin and n not in fit.tie)),
-            ("Parameters held", ", ".join(held) or "none"),
+            ("Parameters fitted", ", ".join(n for n in law.names if n not in asked.pin and n not in asked.tie)),
+            ("Parameters held", ", ".join(asked.held) or "none"),
             ("Derivation", law.source),
         ],
         "Training": [
@@ -51,7 +51,7 @@ def checklist(analysis: "Analysis") -> dict[str, list[tuple[str, str]]]:
             ("Rows left out", f"{len(runs.dropped)}; each is listed below with its reason"),
         ],
         "Fitting": [
-            ("Objective", f"{'squares' if math.isinf(fit.delta) else f'Huber loss, δ = {fit.delta:g},'} of "
+            ("Objective", f"{'squares' if math.isinf(asked.delta) else f'Huber loss, δ = {asked.delta:g},'} of "
                           f"{'log ' if law.space == 'log' else ''}{law.output}, summed"),
             ("Algorithm", "Levenberg–Marquardt on reweighted squares, then Newton, float64, to a step of 1e-13"),
             ("Initialisation", f"{fit.certificate.starts} starts"

@@ -1,11 +1,9 @@
 """Writes an analysis down: report.html for people, fit.json for programs, rows.jsonl for whoever fits it again."""
 
-import importlib.metadata
 import json
 import math
 import os
 import pathlib
-import platform
 import re
 from typing import Any
 
@@ -21,6 +19,7 @@ from scaling.fit.estimate import Fit
 from scaling.laws import PUBLISHED
 from scaling.report import plot
 from scaling.report.checklist import checklist
+from scaling.report.fitfile import approaches, as_json, gaps
 
 GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "eta": "η", "epsilon": "ε", "alpha_N": "α_N", "alpha_D": "α_D",
@@ -28,7 +27,6 @@ GREEK = {
 }  # fmt: skip
 DERIVED = {"a": "best N grows as C^a", "b": "best D grows as C^b", "G": "best N = G (C/6)^a"}
 SHOWN = 5  # dropped rows that the terminal lists
-DRAWS_KEPT = 200  # resamples in fit.json, for `plan`
 CAPTIONS = {
     "isoflop": "Loss against parameters at equal compute. Lines are the law{forecast}; rings mark the best runs.",
     "compute": "The loss that compute buys, law{forecast}. The band is where one more run at the optimum should fall.",
@@ -87,9 +85,7 @@ def _heading(analysis: Analysis) -> list[str]:
     fit, runs = analysis.fit, analysis.runs
     c = axis(fit.law, analysis.columns)
     unit = "FLOPs (C = 6 N D)" if fit.law.trades else f"{fit.law.inputs[0].upper()}"
-    held = "".join(f"; {k} pinned at {v:g}" for k, v in fit.pin.items()) + "".join(
-        f"; {k} = {v}" for k, v in fit.tie.items()
-    )
+    held = "".join(f"; {text} held" for text in fit.question.held)
     text = [
         f"{fit.law.equation}{held}",
         f"{fit.residuals.size} rows of {np.unique(runs.run).size} runs, {plot.si(c.min())} to {plot.si(c.max())} "
@@ -187,81 +183,6 @@ def meanings(fit: Fit) -> dict[str, str]:
     return {**{p.name: p.meaning for p in fit.law.params}, **DERIVED}
 
 
-def as_json(analysis: Analysis) -> dict[str, Any]:
-    """fit.json: every number at full precision; null where a number is not finite."""
-    fit, held = analysis.fit, analysis.heldout
-    kept = analysis.draws.theta[:DRAWS_KEPT]
-    plain = {
-        "law": fit.law.name,
-        "equation": fit.law.equation,
-        "source": fit.law.source,
-        "counting": {**analysis.runs.mapping, "c": "6 n d" if fit.law.trades else analysis.runs.mapping.get("c")},
-        "space": "log " + fit.law.output if fit.law.space == "log" else fit.law.output,
-        "delta": fit.delta,
-        "objective": fit.objective,
-        "n_rows": fit.residuals.size,
-        "n_runs": int(np.unique(analysis.runs.run).size),
-        "dropped": analysis.runs.dropped,
-        "guesses": analysis.runs.said,
-        "params": fit.params,
-        "units": {p.name: p.unit for p in fit.law.params if p.unit},
-        "pinned": fit.pin,
-        "tied": fit.tie,
-        "derived": fit.derived,
-        "interval": {
-            "level": analysis.level, "method": analysis.draws.how, "draws": analysis.draws.size,
-            **analysis.intervals,
-        },
-        "other_intervals": analysis.other_intervals,
-        "certificate": fit.certificate._asdict(),
-        "residual_rms": float(np.sqrt(np.mean(fit.residuals**2))),
-        "range": {name: [float(np.min(v)), float(np.max(v))] for name, v in analysis.columns.items()},
-        "heldout": held and {
-            "budget": held.budget, "reach": held.reach, "n_rows_fitted": held.fit.residuals.size,
-            "predicted": held.best.predicted, "interval": held.best.interval, "measured": held.best.measured,
-            "relative_error": held.relative_error, "of": "best loss of the budget" if held.isoflop else "mean of runs",
-            "inside": held.best.inside, "mean_error": held.mean_error,
-            "rms_error": held.rms_error, "coverage": held.coverage, "past_errors": held.past,
-            "params": held.fit.params, "optimum": held.optimum, "runs": [run._asdict() for run in held.runs],
-        },
-        "backtest": [
-            {"cutoff": w.cutoff, "n_rows_fitted": w.fitted, "params": fit.law.published(w.theta), "reach": w.reach,
-             "relative_error": w.error, "inside": w.inside}
-            for w in analysis.windows
-        ],
-        "horizons": analysis.horizons,
-        "selection": analysis.selection,
-        "influence": [row._asdict() for row in analysis.influence],
-        "conventions": analysis.conventions,
-        "approaches": approaches(analysis),
-        "profiles": [m._asdict() for m in analysis.profiles.minima] if analysis.profiles else [],
-        "kaplan": {
-            name: {"equation": one.law.equation, "params": one.params, "n_rows": one.residuals.size}
-            for name, one in analysis.kaplan.items()
-        },
-        "gap": gaps(analysis),
-        "warnings": analysis.warnings,
-        "resamples": {"theta": kept, "scale": analysis.draws.scale[: DRAWS_KEPT], "residuals": fit.residuals[:2000]},
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in ("jax", "numpy")},
-    }  # fmt: skip
-    return _finite(plain)
-
-
-def approaches(analysis: Analysis) -> dict[str, dict[str, dict[str, Any]]]:
-    """name -> {"a": value and interval, "b": …} of approaches 1 and 2, where the runs allow them."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    if analysis.profiles:
-        found["isoFLOP profiles (approach 2)"] = _lines(analysis.profiles.n, analysis.profiles.d)
-    if analysis.envelope:
-        found["envelope of curves (approach 1)"] = _lines(analysis.envelope.n_line, analysis.envelope.d_line)
-    return found
-
-
-def _lines(n: Any, d: Any) -> dict[str, dict[str, Any]]:
-    return {name: {"value": line.exponent, "interval": line.interval} for name, line in (("a", n), ("b", d))}
-
-
 def html(analysis: Analysis, figures: dict[str, str]) -> str:
     """The page.  Figures are inlined SVG; nothing is loaded from anywhere."""
     environment = jinja2.Environment(
@@ -315,15 +236,6 @@ def run_table(analysis: Analysis, most: int = 500) -> list[dict[str, Any]]:
     ]
 
 
-def gaps(analysis: Analysis) -> dict[str, float] | None:
-    """Held-out minus training loss, nats per token, over the runs that recorded both."""
-    train = analysis.runs.table.get("train_loss")
-    if train is None or train.dtype != np.float64 or analysis.fit.law.output != "loss":
-        return None
-    both = (analysis.columns["loss"] - train)[np.isfinite(train)]
-    return {"mean": float(both.mean()), "worst": float(both.max()), "runs": both.size} if both.size else None
-
-
 def executed(analysis: Analysis) -> tuple[float, float] | None:
     """Least and most FLOPs executed (attention and head included) per FLOP that 6 N D counts."""
     flops = analysis.runs.table.get("flops_train")
@@ -348,14 +260,3 @@ def formula(text: str) -> markupsafe.Markup:
     text = re.sub(r"_([\w∞])", r"<sub>\1</sub>", str(markupsafe.escape(text)))
     text = re.sub(r"\^\(([^()]*)\)", r"<sup>\1</sup>", text)
     return markupsafe.Markup(re.sub(r"\^(\w+)(<sub>\w</sub>)?", r"<sup>\1\2</sup>", text))
-
-
-def _finite(tree: Any) -> Any:
-    """Arrays as lists, and null for what JSON has no number for."""
-    if isinstance(tree, np.ndarray | np.generic):
-        tree = tree.tolist()
-    if isinstance(tree, dict):
-        return {name: _finite(v) for name, v in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [_finite(v) for v in tree]
-    return None if isinstance(tree, float) and not math.isfinite(tree) else tree

@@ -55,7 +55,7 @@ def figures(
     """Name -> figure.  `minima` are (C, N, D) of the budgets' profiles; laws without an optimum get a curve instead."""
     with rc_context(STYLE):
         made = {}
-        if fit.law.trades and set(fit.law.inputs) == {"n", "d"}:
+        if fit.law.splits:
             if np.unique(columns["budget"]).size <= 12:
                 made["isoflop"] = isoflop(columns, fit, heldout)
             made["compute"] = compute(columns, draws, heldout, level)
@@ -78,7 +78,7 @@ def curve(columns: Columns, draws: Draws, heldout: Heldout | None, level: float 
     axes.fill_between(grid, _smooth(low), _smooth(high), color=LAW, alpha=0.16, lw=0, label=f"{level:.0%} for one run")
     line = predict(law, draws.fit.theta, {name: grid})
     label = "law of the smaller runs" if heldout else "law"
-    axes.plot(grid, np.exp(line) if law.space == "log" else line, color=LAW, lw=1.8, label=label)
+    axes.plot(grid, law.natural(line), color=LAW, lw=1.8, label=label)
     held = np.isin(np.arange(columns[name].size), [run.row for run in heldout.runs] if heldout else [])
     left = columns[name][~held]
     axes.plot(left, columns[law.output][~held], "o", ms=4, rasterized=left.size > MANY, color=INK, alpha=0.5)
@@ -177,8 +177,7 @@ def optimum(
 def residuals(columns: Columns, fit: Fit, heldout: Heldout | None) -> Figure:
     """100 log(measured / fitted) against what was fitted: a law that fits leaves no shape here."""
     figure, axes = _canvas(f"{fit.law.output} fitted to all runs", "measured above fitted (%)", log=False)
-    fitted = predict(fit.law, fit.theta, columns)
-    fitted = np.exp(fitted) if fit.law.space == "log" else fitted
+    fitted = fit.law.natural(predict(fit.law, fit.theta, columns))
     for budget, colour, _ in _budgets(columns, heldout):
         rows = columns["budget"] == budget
         axes.plot(

@@ -100,7 +100,7 @@ def _weighted(weights: np.ndarray) -> float:
     """alpha of the noisy runs under these weights, from a start beside the optimum."""
     problem = centre(chinchilla, noisy().columns)
     start = problem.law.rescale(noisy().theta, problem.units, sign=-1.0) + 1e-2
-    found = problem.solve(problem.y[None], weights[None], start[None], noisy().delta)
+    found = problem.solve(problem.y[None], weights[None], start[None])
     return chinchilla.published(problem.raw(found.theta[0]))["alpha"]
 
 

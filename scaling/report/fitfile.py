@@ -1,0 +1,164 @@
+"""fit.json, written and read: every number of an analysis at full precision, and what a plan needs of it again."""
+
+import importlib.metadata
+import json
+import math
+import pathlib
+import platform
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from scaling.approaches.lines import Line
+from scaling.laws import LAWS, Law
+from train.errors import UserError
+
+if TYPE_CHECKING:
+    from scaling.analyse import Analysis
+
+DRAWS_KEPT = 200  # resamples in fit.json, for `plan`
+
+
+def as_json(analysis: "Analysis") -> dict[str, Any]:
+    """fit.json: every number at full precision; null where a number is not finite."""
+    fit, held = analysis.fit, analysis.heldout
+    kept = analysis.draws.theta[:DRAWS_KEPT]
+    plain = {
+        "law": fit.law.name,
+        "equation": fit.law.equation,
+        "source": fit.law.source,
+        "counting": {**analysis.runs.mapping, "c": "6 n d" if fit.law.trades else analysis.runs.mapping.get("c")},
+        "space": "log " + fit.law.output if fit.law.space == "log" else fit.law.output,
+        "delta": fit.question.delta,
+        "objective": fit.objective,
+        "n_rows": fit.residuals.size,
+        "n_runs": int(np.unique(analysis.runs.run).size),
+        "dropped": analysis.runs.dropped,
+        "guesses": analysis.runs.said,
+        "params": fit.params,
+        "units": {p.name: p.unit for p in fit.law.params if p.unit},
+        "pinned": dict(fit.question.pin),
+        "tied": dict(fit.question.tie),
+        "derived": fit.derived,
+        "interval": {
+            "level": analysis.level, "method": analysis.draws.how, "draws": analysis.draws.size,
+            **analysis.intervals,
+        },
+        "other_intervals": analysis.other_intervals,
+        "certificate": fit.certificate._asdict(),
+        "residual_rms": float(np.sqrt(np.mean(fit.residuals**2))),
+        "range": {name: [float(np.min(v)), float(np.max(v))] for name, v in analysis.columns.items()},
+        "heldout": held and {
+            "budget": held.budget, "reach": held.reach, "n_rows_fitted": held.fit.residuals.size,
+            "predicted": held.best.predicted, "interval": held.best.interval, "measured": held.best.measured,
+            "relative_error": held.relative_error, "of": "best loss of the budget" if held.isoflop else "mean of runs",
+            "inside": held.best.inside, "mean_error": held.mean_error,
+            "rms_error": held.rms_error, "coverage": held.coverage, "past_errors": held.past,
+            "params": held.fit.params, "optimum": held.optimum, "runs": [run._asdict() for run in held.runs],
+        },
+        "backtest": [
+            {"cutoff": w.cutoff, "n_rows_fitted": w.fitted, "params": fit.law.published(w.theta), "reach": w.reach,
+             "relative_error": w.error, "inside": w.inside}
+            for w in analysis.windows
+        ],
+        "horizons": analysis.horizons,
+        "selection": analysis.selection,
+        "influence": [row._asdict() for row in analysis.influence],
+        "conventions": analysis.conventions,
+        "approaches": approaches(analysis),
+        "profiles": [m._asdict() for m in analysis.profiles.minima] if analysis.profiles else [],
+        "kaplan": {
+            name: {"equation": one.law.equation, "params": one.params, "n_rows": one.residuals.size}
+            for name, one in analysis.kaplan.items()
+        },
+        "gap": gaps(analysis),
+        "warnings": analysis.warnings,
+        "resamples": {"theta": kept, "scale": analysis.draws.scale[: DRAWS_KEPT], "residuals": fit.residuals[:2000]},
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in ("jax", "numpy")},
+    }  # fmt: skip
+    return _finite(plain)
+
+
+def approaches(analysis: "Analysis") -> dict[str, dict[str, dict[str, Any]]]:
+    """name -> {"a": value and interval, "b": …} of approaches 1 and 2, where the runs allow them."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    if analysis.profiles:
+        found["isoFLOP profiles (approach 2)"] = _lines(analysis.profiles.n, analysis.profiles.d)
+    if analysis.envelope:
+        found["envelope of curves (approach 1)"] = _lines(analysis.envelope.n_line, analysis.envelope.d_line)
+    return found
+
+
+def _lines(n: Line, d: Line) -> dict[str, dict[str, Any]]:
+    return {name: {"value": line.exponent, "interval": line.interval} for name, line in (("a", n), ("b", d))}
+
+
+def gaps(analysis: "Analysis") -> dict[str, float] | None:
+    """Held-out minus training loss, nats per token, over the runs that recorded both."""
+    train = analysis.runs.table.get("train_loss")
+    if train is None or train.dtype != np.float64 or analysis.fit.law.output != "loss":
+        return None
+    both = (analysis.columns["loss"] - train)[np.isfinite(train)]
+    return {"mean": float(both.mean()), "worst": float(both.max()), "runs": both.size} if both.size else None
+
+
+def _finite(tree: Any) -> Any:
+    """Arrays as lists, and null for what JSON has no number for."""
+    if isinstance(tree, np.ndarray | np.generic):
+        tree = tree.tolist()
+    if isinstance(tree, dict):
+        return {name: _finite(v) for name, v in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_finite(v) for v in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
+
+
+class Fitted(NamedTuple):
+    """What fit.json holds of a law: enough to forecast with intervals."""
+
+    law: Law
+    params: dict[str, float]
+    theta: np.ndarray  # [P]
+    draws: np.ndarray  # [draws, P]
+    scale: np.ndarray  # [draws]
+    residuals: np.ndarray
+    past: list[tuple[float, float]]  # earlier forecasts: (relative error, reach)
+    largest: float  # FLOPs of the largest run fitted
+    counting: dict[str, Any]
+    level: float
+
+
+def load(path: str | pathlib.Path) -> Fitted:
+    """Reads fit.json."""
+    path = pathlib.Path(path)
+    path = path / "fit.json" if path.is_dir() else path
+    if not path.exists():
+        raise UserError(f"{path} does not exist; `python -m scaling fit RUNS --out DIR` writes DIR/fit.json")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        law = LAWS[found["law"]]
+        params = {name: math.inf if v is None else v for name, v in found["params"].items()}
+        resamples, held = found["resamples"], found["heldout"] or {}
+        return Fitted(
+            law=law, params=params, theta=law.free(params),
+            draws=np.array(resamples["theta"], np.float64).reshape(-1, len(law.names)),
+            scale=np.array(resamples["scale"], np.float64), residuals=np.array(resamples["residuals"], np.float64),
+            past=past(held), largest=largest(found), counting=found["counting"],
+            level=found["interval"]["level"],
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} is not the fit.json of `python -m scaling fit` ({error!r}); fit the runs again"
+        ) from None
+
+
+def past(held: dict[str, Any]) -> list[tuple[float, float]]:
+    """Earlier forecasts, the held-out one among them."""
+    known = [tuple(pair) for pair in held.get("past_errors", [])]
+    return [*known, (held["mean_error"], held["reach"])] if held else known
+
+
+def largest(found: dict[str, Any]) -> float:
+    """Compute of the largest run fitted, FLOPs; of laws that know none, their first column."""
+    return found["range"].get("c", next(iter(found["range"].values())))[1]
