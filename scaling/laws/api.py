@@ -28,8 +28,10 @@ class Power(NamedTuple):
     inverse: bool = False
 
     @classmethod
-    def parse(cls, power: int | float | str) -> "Power":
+    def parse(cls, power: "int | float | str | Power") -> "Power":
         """A number, or a parameter's name as in "alpha", "-alpha", "2 alpha", "1 - alpha", "1/alpha"."""
+        if isinstance(power, Power):
+            return power
         if not isinstance(power, str):
             return cls(float(power))
         for prefix, constant, slope in (("1 - ", 1.0, -1.0), ("1/", 0.0, 1.0), ("-", 0.0, -1.0), ("2 ", 0.0, 2.0)):
@@ -113,6 +115,9 @@ class Law:
     units: Mapping[str, str | None] = types.MappingProxyType({})  # column -> the column whose unit it shares, or None
     levels: Mapping[str, int] = types.MappingProxyType({})  # distinct values an input needs; 3 where it is not named
     floor: str | None = None  # the parameter that is left of the output as every input grows
+    ceiling: str | None = None  # the parameter that the output comes to as the inputs vanish
+    groups: tuple[str, ...] = ()  # labels of the input "group", in the order in which the law numbers them from 1
+    of_groups: Callable[[tuple[str, ...]], "Law"] | None = None  # this law for other labels
     derived: Mapping[str, Callable[[Params], Any]] = types.MappingProxyType({})
     exponents: tuple[str, str] | None = None  # of N and of D, where N_opt ~ C^(second / (first + second))
     optimum: Callable[..., dict[str, Any]] | None = None  # (theta, log C) -> logs of n, d, loss; None: by search

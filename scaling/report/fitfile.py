@@ -27,6 +27,7 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
         "law": fit.law.name,
         "equation": fit.law.equation,
         "source": fit.law.source,
+        "groups": list(fit.law.groups),
         "counting": {**analysis.runs.mapping, "c": "6 n d" if fit.law.trades else analysis.runs.mapping.get("c")},
         "space": "log " + fit.law.output if fit.law.space == "log" else fit.law.output,
         "delta": fit.question.delta,
