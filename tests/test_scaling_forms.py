@@ -7,7 +7,6 @@ import pytest
 import scipy.optimize
 
 from scaling.__main__ import main
-from scaling.fit.estimate import fit
 from scaling.laws import LAWS, chinchilla, hoffmann
 from scaling.laws.optimum import optimum
 
@@ -89,7 +88,9 @@ def test_the_bounded_law_has_its_limits():
 
 
 def test_the_loss_of_a_guess_is_asked_for_where_no_run_shows_it(tmp_path, capsys):
-    n, d, u = (v.ravel() for v in np.meshgrid(np.geomspace(3e8, 1e10, 4), np.geomspace(3e10, 1e12, 4), [3e9, 1e11, 1e12]))
+    n, d, u = (
+        v.ravel() for v in np.meshgrid(np.geomspace(3e8, 1e10, 4), np.geomspace(3e10, 1e12, 4), [3e9, 1e11, 1e12])
+    )
     columns = {"n": n, "d": d, "u": np.minimum(u, d), "loss": LAWS["bounded"](BOUNDED, n, d, np.minimum(u, d))}
     columns["loss"] = columns["loss"] * np.exp(1e-4 * RNG(0).standard_normal(n.size))
     free = fitted(tmp_path, columns, "--law", "bounded")
