@@ -236,21 +236,22 @@ def _analysis(options: argparse.Namespace) -> Any:
     pin = {name: _number("--pin", value) for name, value in map(_pair, options.pin)}
     budget = options.heldout if options.heldout == "largest" else _number("--heldout", options.heldout)
 
-    from scaling.analyse import analyse
     from scaling.fit.question import Question
     from scaling.laws import LAWS as laws
-    from scaling.logs import readers
+    from scaling.logs import readers, records
+
+    asked = Question(laws[options.law], options.delta, pin, dict(map(_pair, options.tie)))
+    runs = records.assign(  # before anything that loads JAX: a wrong column is said at once
+        readers.read(options.runs), inputs=asked.law.inputs, output=asked.law.output, count=options.count,
+        given={role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None},
+        filters=options.filter, last=options.last, best=options.best, drop_outliers=0 if most == "none" else int(most),
+    )  # fmt: skip
+
+    from scaling.analyse import analyse
     from train import mesh
 
     mesh.set_up()
-    asked = Question(laws[options.law], options.delta, pin, dict(map(_pair, options.tie)))
-    return analyse(
-        readers.read(options.runs), budget, question=asked, count=options.count, filters=options.filter,
-        given={role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None}, last=options.last,
-        best=options.best,
-        drop_outliers=0 if most == "none" else int(most), draws=options.draws, method=options.method,
-        level=options.level,
-    )  # fmt: skip
+    return analyse(runs, asked, heldout_budget=budget, draws=options.draws, method=options.method, level=options.level)
 
 
 def _pair(text: str) -> tuple[str, str]:
