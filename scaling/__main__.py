@@ -98,6 +98,8 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--law", choices=LAWS, default=LAWS[0], metavar="LAW", help=f"default: {LAWS[0]}; {', '.join(LAWS)}"
     )
+    flags.add_argument("--formula", metavar="TEXT", help='a law of your own, as "L = E + A / N^alpha + B / D^beta"')
+    flags.add_argument("--law-file", metavar="FILE", help="a Python file with a Law of your own; it is executed")
     flags.add_argument(
         "--count",
         choices=COUNTS,
@@ -132,6 +134,7 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
 
 def add_plan(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--fit", metavar="FILE", required=True, help="a fit.json, or the folder it is in")
+    flags.add_argument("--law-file", metavar="FILE", help="the file of a law of your own, where the fit is of one")
     for name, text in (
         ("flops", "a budget, 6 N D"),
         ("loss", "a loss to reach"),
@@ -238,12 +241,11 @@ def _analysis(options: argparse.Namespace) -> Any:
 
     from scaling.analyse import analyse
     from scaling.fit.question import Question
-    from scaling.laws import LAWS as laws
     from scaling.logs import readers
     from train import mesh
 
     mesh.set_up()
-    asked = Question(laws[options.law], options.delta, pin, dict(map(_pair, options.tie)))
+    asked = Question(_law(options), options.delta, pin, dict(map(_pair, options.tie)))
     return analyse(
         readers.read(options.runs), budget, question=asked, count=options.count, filters=options.filter,
         given={role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None}, last=options.last,
@@ -251,6 +253,18 @@ def _analysis(options: argparse.Namespace) -> Any:
         drop_outliers=0 if most == "none" else int(most), draws=options.draws, method=options.method,
         level=options.level,
     )  # fmt: skip
+
+
+def _law(options: argparse.Namespace) -> Any:
+    """The law that is asked for: of the reader's own formula or file, or by its name."""
+    from scaling.laws import LAWS as laws
+    from scaling.laws import own
+
+    if options.formula and options.law_file:
+        raise UserError("--formula and --law-file each give a law; leave one of them out")
+    if options.formula:
+        return own.from_formula(options.formula)
+    return own.from_file(options.law_file) if options.law_file else laws[options.law]
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -271,7 +285,7 @@ def plan(options: argparse.Namespace) -> None:
     from scaling import plan as planner
     from scaling.report import fitfile
 
-    fitted = fitfile.load(options.fit)
+    fitted = fitfile.load(options.fit, options.law_file)
     made = planner.plan(
         fitted, flops=options.flops, loss=options.loss, tokens=options.tokens, params=options.params,
         batch=options.batch,

@@ -118,7 +118,10 @@ def of_labels(question: Question, runs: records.Runs) -> tuple[Question, records
     groups = roles.labels(column)
     numbers = np.array([groups.index(str(v)) + 1 for v in column.tolist()], np.float64)
     law = question.law.of_groups(groups) if question.law.of_groups else question.law
-    said = [*runs.said, f"group: the reference is {groups[0]!r}, the first row's; compared with it: {', '.join(groups[1:])}"]
+    said = [
+        *runs.said,
+        f"group: the reference is {groups[0]!r}, the first row's; compared with it: {', '.join(groups[1:])}",
+    ]
     return dataclasses.replace(question, law=law), runs._replace(columns={**runs.columns, "group": numbers}, said=said)
 
 

@@ -188,9 +188,9 @@ def centre(ask: Law | Question, columns: Columns) -> Problem:
     law = asked.law
     means = {name: float(np.log(columns[name]).mean()) for name in law.inputs}
     units = {name: means[law.units[name]] if law.units.get(name) else means[name] for name in law.inputs}
-    units |= {name: 0.0 for name, shared in law.units.items() if shared is None}
     if law.space == "log":
         units[law.output] = float(np.log(columns[law.output]).mean())
+    units |= {name: 0.0 for name, shared in law.units.items() if shared is None}
     x = np.stack([np.log(columns[name]) - units[name] for name in law.inputs])
     y = law.response(columns[law.output]) - units.get(law.output, 0.0)
     return Problem(asked, x, y, units, *asked.constraints(units))

@@ -17,7 +17,7 @@ import numpy as np
 from train.errors import UserError, suggest
 
 Params = Mapping[str, Any]  # published name -> number, or an array with one entry per bootstrap draw
-Powers = Mapping[str, int | float | str]
+Powers = Mapping[str, "int | float | str | Power"]
 
 
 class Power(NamedTuple):
@@ -39,6 +39,15 @@ class Power(NamedTuple):
             if power.startswith(prefix):
                 return cls(constant, slope, power.removeprefix(prefix), prefix == "1/")
         return cls(0.0, 1.0, power)
+
+    def __str__(self) -> str:
+        """As `parse` reads it, where it reads such a power."""
+        if not self.exponent:
+            return f"{self.constant:g}"
+        if self.inverse:
+            return f"{self.slope:g}/{self.exponent}"
+        slope = {1.0: "", -1.0: "-"}.get(self.slope, f"{self.slope:g} ") + self.exponent
+        return slope if not self.constant else f"({self.constant:g} + {slope})".replace("+ -", "- ")
 
     def value(self, named: Mapping[str, Any]) -> Any:
         """Of published parameters; a plain number where it depends on none."""
@@ -77,7 +86,7 @@ class Param(NamedTuple):
 
 
 @functools.cache
-def _parsed(powers: tuple[tuple[str, int | float | str], ...]) -> dict[str, Power]:
+def _parsed(powers: tuple[tuple[str, int | float | str | Power], ...]) -> dict[str, Power]:
     return {column: Power.parse(power) for column, power in powers}
 
 
@@ -117,6 +126,8 @@ class Law:
     levels: Mapping[str, int] = types.MappingProxyType({})  # distinct values an input needs; 3 where it is not named
     floor: str | None = None  # the parameter that is left of the output as every input grows
     ceiling: str | None = None  # the parameter that the output comes to as the inputs vanish
+    formula: str = ""  # the reader's own text that the law was made from
+    file: str = ""  # the reader's own file that it is in
     groups: tuple[str, ...] = ()  # labels of the input "group", in the order in which the law numbers them from 1
     of_groups: Callable[[tuple[str, ...]], "Law"] | None = None  # this law for other labels
     derived: Mapping[str, Callable[[Params], Any]] = types.MappingProxyType({})

@@ -37,5 +37,5 @@ bounded = Law(
     levels={"u": 2},
     floor="E",
     ceiling="L_0",
-    typical={name: (0.02, 2.0) for name in ("alpha", "beta", "gamma", "delta")},
+    typical=dict.fromkeys(("alpha", "beta", "gamma", "delta"), (0.02, 2.0)),
 )  # fmt: skip
