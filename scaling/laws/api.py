@@ -10,10 +10,9 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from scaling.laws.lazy import Array, jax, jit, jnp
 from train.errors import UserError, suggest
 
 Params = Mapping[str, Any]  # published name -> number, or an array with one entry per bootstrap draw
@@ -117,7 +116,7 @@ class Law:
     source: str
     inputs: tuple[str, ...]  # columns the law reads, in the order `predict` takes them
     params: tuple[Param, ...]
-    predict: Callable[..., jax.Array]  # (theta, *log inputs) -> log output; theta unpacks along its first axis
+    predict: Callable[..., Array]  # (theta, *log inputs) -> log output; theta unpacks along its first axis
     starts: tuple[tuple[float, ...], ...]  # theta in centred coordinates; entries of `linear` are solved for
     output: str = "loss"
     space: str = "log"
@@ -236,7 +235,7 @@ def best_split(of_n: str, of_d: str) -> dict[str, Callable[[Params], Any]]:
 
 
 BLOCK = 1 << 16  # predictions evaluated together
-_evaluate = jax.jit(lambda predict, theta, *logs: predict(theta, *logs), static_argnums=0)
+_evaluate = jit(lambda predict, theta, *logs: predict(theta, *logs), static_argnums=0)
 
 
 def grid(*values: Any) -> tuple[tuple[float, ...], ...]:
@@ -244,7 +243,7 @@ def grid(*values: Any) -> tuple[tuple[float, ...], ...]:
     return tuple(itertools.product(*values))
 
 
-def log_sum(*logs: jax.Array) -> jax.Array:
+def log_sum(*logs: Array) -> Array:
     """log(e^a + e^b + …) without overflow; the largest is only a shift, so no derivative goes through it."""
     largest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, logs))
     return largest + jnp.log(functools.reduce(jnp.add, (jnp.exp(v - largest) for v in logs)))
