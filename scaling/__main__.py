@@ -37,6 +37,7 @@ ROLES = {
     "step": "place within a run", "budget": "FLOPs that a run was planned for",
     "group": "optimizer, or whatever else law efficiency compares; the first row's is the reference",
 }  # fmt: skip
+SPACES = ("log", "loss")
 METHODS = ("residual", "pairs", "cluster")
 
 
@@ -123,6 +124,13 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
         type=float,
         default=1e-3,
         help="where the Huber loss on log loss turns linear; inf for least squares; default: 1e-3",
+    )
+    how.add_argument(
+        "--space",
+        choices=SPACES,
+        default=SPACES[0],
+        metavar="SPACE",
+        help="of residuals: log (the default), or loss, the loss itself; --delta is then in nats",
     )
     how.add_argument("--pin", metavar="NAME=X", action="append", default=[], help="hold a parameter, as E=1.69")
     how.add_argument("--tie", metavar="A=B", action="append", default=[], help="hold two exponents equal")
@@ -245,7 +253,7 @@ def _analysis(options: argparse.Namespace) -> Any:
     from train import mesh
 
     mesh.set_up()
-    asked = Question(_law(options), options.delta, pin, dict(map(_pair, options.tie)))
+    asked = Question(_law(options), options.delta, pin, dict(map(_pair, options.tie)), options.space)
     return analyse(
         readers.read(options.runs), budget, question=asked, count=options.count, filters=options.filter,
         given={role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None}, last=options.last,

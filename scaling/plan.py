@@ -58,17 +58,17 @@ def plan(
         )
     n, d = _run(fitted, flops, loss, tokens, params)
     c = 6.0 * n * d
-    at = lambda n, d: float(np.exp(law.at(fitted.theta, np.log(n), np.log(d))))
+    at = lambda n, d: float(law.natural(law.at(fitted.theta, np.log(n), np.log(d))))
     best = optimum(law, fitted.draws, c)
-    drawn = np.exp(law.at(fitted.draws, math.log(n), math.log(d)))
+    drawn = law.at(fitted.draws, math.log(n), math.log(d))
     rng = np.random.default_rng(0)
-    scatter = np.exp(rng.choice(fitted.residuals, drawn.size) * fitted.scale)
+    drawn = law.natural(drawn + rng.choice(fitted.residuals, drawn.size) * fitted.scale)
     reach = c / fitted.largest
     spread = discrepancy(fitted.past, max(reach, 1.0), drawn.size)[:, 0] if reach > 1 else 1.0
     here, twice = at(n, d), float(optimum(law, fitted.theta, 2 * c)["loss"])
     return Plan(
         n=n, d=d, c=c, tokens_per_parameter=d / n, steps=None if batch is None else math.ceil(d / batch), loss=here,
-        interval=interval(drawn * scatter * spread, fitted.level), n_interval=interval(best["n"], fitted.level),
+        interval=interval(drawn * spread, fitted.level), n_interval=interval(best["n"], fitted.level),
         d_interval=interval(best["d"], fitted.level),
         per_doubling=float(optimum(law, fitted.theta, c)["loss"]) - twice, per_tokens=here - at(n, 2 * d),
         per_params=here - at(2 * n, d), reach=reach, warnings=_warnings(fitted, reach),

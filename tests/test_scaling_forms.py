@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from scaling import analyse
+from scaling import analyse, plan
 from scaling.__main__ import main
 from scaling.fit import backtest
 from scaling.fit.estimate import fit
 from scaling.fit.flags import flags
-from scaling.fit.question import Question
+from scaling.fit.question import LOG_MSE, Question
 from scaling.laws import LAWS, chinchilla, hoffmann, own
 from scaling.laws.optimum import optimum
 from scaling.report import fitfile
@@ -223,9 +223,9 @@ def test_a_formula_is_fitted_and_planned_by_command(tmp_path, capsys):
     assert found["params"]["E"] == 1.69
     assert found["params"]["α"] == found["params"]["β"] == pytest.approx(0.31, abs=0.05)
     main(["plan", "--fit", str(tmp_path / "out"), "--flops", "1e23", "--json"])
-    plan = json.loads(capsys.readouterr().out.partition("\n{\n")[2].join(["{", ""]))
+    made = json.loads(capsys.readouterr().out.partition("\n{\n")[2].join(["{", ""]))
     theta = own.from_formula(formula).free(found["params"])
-    assert plan["n"] == pytest.approx(float(optimum(own.from_formula(formula), theta, 1e23)["n"]), rel=1e-9)
+    assert made["n"] == pytest.approx(float(optimum(own.from_formula(formula), theta, 1e23)["n"]), rel=1e-9)
 
 
 MINE = """
@@ -252,3 +252,68 @@ def test_a_law_file_is_fitted_and_asked_for_again(tmp_path):
         (tmp_path / "mine.py").write_text(text)
         with pytest.raises(UserError, match=sentence):
             own.from_file(tmp_path / "mine.py")
+
+
+# Residuals in the loss itself.
+
+
+@pytest.mark.parametrize("delta", [1e-2, LOG_MSE])
+def test_residuals_in_the_loss_have_the_optimum_that_scipy_finds(delta):
+    """The Huber loss of measured - fitted in nats, from the optimum in logs by another minimiser of another form."""
+    data = grid(0.01)
+    found = fit(Question(chinchilla, delta=delta, space="loss"), data)
+    assert found.certificate.gradient_norm < 1e-9
+    assert found.certificate.starts_at_optimum > 0.2
+    np.testing.assert_allclose(
+        found.residuals, data["loss"] - chinchilla(found.params, data["n"], data["d"]), atol=1e-12
+    )
+
+    def objective(theta):
+        fitted = np.exp(theta[0]) + np.exp(theta[1] - theta[3] * n) + np.exp(theta[2] - theta[4] * d)
+        r = np.abs(data["loss"] - fitted)
+        return np.where(r <= delta, 0.5 * r**2, delta * (r - 0.5 * delta) if np.isfinite(delta) else 0.0).sum()
+
+    n, d = np.log(data["n"]) - 19.0, np.log(data["d"]) - 24.0
+    p = TEX
+    start = [
+        np.log(p["E"]),
+        np.log(p["A"]) - 19.0 * p["alpha"],
+        np.log(p["B"]) - 24.0 * p["beta"],
+        p["alpha"],
+        p["beta"],
+    ]
+    options = {"maxiter": 40_000, "maxfev": 40_000, "xatol": 1e-12, "fatol": 1e-18}
+    other = scipy.optimize.minimize(objective, start, method="Nelder-Mead", options=options)
+    assert objective(other.x) == pytest.approx(found.objective, rel=1e-8)
+    assert found.params["alpha"] == pytest.approx(other.x[3], rel=1e-4)
+    assert found.objective < objective(np.array(start))
+    logs = fit(Question(chinchilla, delta=delta), data, certify=False)
+    assert abs(logs.params["alpha"] / found.params["alpha"] - 1) > 1e-4  # another question, another answer
+
+
+@pytest.mark.parametrize("name", ["chinchilla", "kaplan_nd", "power_mean"])
+def test_a_planted_law_is_found_in_the_loss_too(name):
+    law = LAWS[name]
+    found = fit(Question(law, space="loss"), design(law), certify=False)
+    assert found.params == pytest.approx(PLANTED[name], rel=1e-5)
+    np.testing.assert_allclose(
+        optimum(found.law, found.theta, BUDGETS)["loss"], optimum(law, found.theta, BUDGETS)["loss"], rtol=1e-12
+    )
+
+
+def test_everything_of_a_fit_in_the_loss_is_in_nats(tmp_path, capsys):
+    """Errors of one size in nats: constants and forecasts hold the truth; fit.json says the space, and plans use it."""
+    data = grid()
+    data["loss"] = data["loss"] + 0.004 * RNG(3).standard_normal(data["loss"].size)
+    found = fitted(tmp_path, data, "--space", "loss", "--delta", "0.01")
+    assert found["space"] == "loss"
+    assert found["residual_rms"] == pytest.approx(0.004, rel=0.3)
+    for name in ("E", "alpha", "beta"):
+        low, high = found["interval"][name]
+        assert low < TEX[name] < high
+    assert found["heldout"]["coverage"] > 0.5
+    made = plan.plan(fitfile.load(tmp_path / "out"), flops=1e22)
+    best = float(optimum(chinchilla, chinchilla.free(found["params"]), 1e22)["loss"])
+    assert made.loss == pytest.approx(best, rel=1e-9)
+    assert made.interval[0] < made.loss < made.interval[1]
+    assert made.interval[1] - made.interval[0] < 0.1

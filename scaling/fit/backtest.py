@@ -117,7 +117,7 @@ def forecast(
     c, fitted = axis(law, left), float(axis(law, found.columns).max())
     drawn = predict_runs(sample, left)
     spread = discrepancy(past, c / fitted, sample.size)
-    drawn = drawn * spread if law.space == "log" else drawn + np.log(spread)
+    drawn = drawn * spread if law.in_logs.space == "log" else drawn + np.log(spread)
     expected = law.natural(predict(law, found.theta, left))
     measured = left[law.output]
     runs = [

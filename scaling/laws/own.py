@@ -6,16 +6,15 @@ import importlib.util
 import inspect
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scaling.laws import dimensions
-from scaling.laws.api import Law, Param, log_sum
+from scaling.laws.api import Law, Param, log_sum, measured
 from scaling.laws.formula import Call, Formula, Name, Node, Number, Power, Product, Sum, names, parse
+from scaling.laws.lazy import jnp
 from train.errors import UserError, suggest
 
 INPUTS = {
@@ -56,9 +55,9 @@ def from_formula(text: str) -> Law:
     space = "linear" if output in ("error", "accuracy") else "log"
     tree, order = formula.right, (*kinds, *inputs)
 
-    def predict(theta: Any, *x: Any) -> Any:
+    def predict(theta: Any, *x: Any, xp: Any = jnp) -> Any:
         values = dict(zip(order, (*theta, *x), strict=True))
-        return (_value if space == "linear" else _log)(tree, values, kinds)
+        return (_value if space == "linear" else _log)(tree, values, kinds, xp)
 
     linear, floor = _amplitudes(tree, kinds) if space == "log" else ((), None)
     law = Law(
@@ -80,7 +79,7 @@ def from_formula(text: str) -> Law:
         floor=floor,
         formula=text,
     )
-    return _with_units(law, tree, columns)
+    return _with_units(law, tree, columns, functools.partial(predict, xp=np))
 
 
 def _output(formula: Formula) -> str:
@@ -141,62 +140,63 @@ def _positive(node: Node, kinds: Kinds) -> bool:
     raise AssertionError(node)
 
 
-def _log(node: Node, values: Values, kinds: Kinds) -> Any:
+def _log(node: Node, values: Values, kinds: Kinds, xp: Any) -> Any:
     """The logarithm of `node`: nan where it is negative."""
     if not _positive(node, kinds):
-        return jnp.log(_value(node, values, kinds))
+        return xp.log(_value(node, values, kinds, xp))
     match node:
         case Number(value):
             return math.log(value)
         case Name(text):
             return values[text]
         case Call("exp", (inner,)):
-            return _value(inner, values, kinds)
+            return _value(inner, values, kinds, xp)
         case Call("sigmoid", (inner,)):
-            return jax.nn.log_sigmoid(_value(inner, values, kinds))
+            return -xp.logaddexp(0.0, -_value(inner, values, kinds, xp))
         case Call("sqrt", (inner,)):
-            return 0.5 * _log(inner, values, kinds)
+            return 0.5 * _log(inner, values, kinds, xp)
         case Call(function, parts):
             return functools.reduce(
-                jnp.minimum if function == "min" else jnp.maximum, (_log(part, values, kinds) for part in parts)
+                xp.minimum if function == "min" else xp.maximum, (_log(part, values, kinds, xp) for part in parts)
             )
         case Sum(terms):
-            return log_sum(*(jnp.asarray(_log(term, values, kinds)) for _, term in terms))
+            logs = [xp.asarray(_log(term, values, kinds, xp)) for _, term in terms]
+            return log_sum(*logs) if xp is jnp else functools.reduce(xp.logaddexp, logs)
         case Product(factors):
-            return sum(sign * _log(factor, values, kinds) for sign, factor in factors)
+            return sum(sign * _log(factor, values, kinds, xp) for sign, factor in factors)
         case Power(base, exponent):
-            return _value(exponent, values, kinds) * _log(base, values, kinds)
+            return _value(exponent, values, kinds, xp) * _log(base, values, kinds, xp)
     raise AssertionError(node)
 
 
-def _value(node: Node, values: Values, kinds: Kinds) -> Any:
+def _value(node: Node, values: Values, kinds: Kinds, xp: Any) -> Any:
     if isinstance(node, Number):
-        return node.value
+        return xp.asarray(node.value)
     if _positive(node, kinds):
-        return jnp.exp(_log(node, values, kinds))
+        return xp.exp(_log(node, values, kinds, xp))
     match node:
         case Name(text):
             return values[text]
         case Call("log", (inner,)):
-            return _log(inner, values, kinds)
+            return _log(inner, values, kinds, xp)
         case Call("sqrt", (inner,)):
-            return jnp.sqrt(_value(inner, values, kinds))
+            return xp.sqrt(_value(inner, values, kinds, xp))
         case Call(function, parts):
             return functools.reduce(
-                jnp.minimum if function == "min" else jnp.maximum, (_value(part, values, kinds) for part in parts)
+                xp.minimum if function == "min" else xp.maximum, (_value(part, values, kinds, xp) for part in parts)
             )
         case Sum(terms):
-            return sum(sign * _value(term, values, kinds) for sign, term in terms)
+            return sum(sign * _value(term, values, kinds, xp) for sign, term in terms)
         case Product(factors):
             found = 1.0
             for sign, factor in factors:
-                value = _value(factor, values, kinds)
+                value = _value(factor, values, kinds, xp)
                 found = found * value if sign > 0 else found / value
             return found
         case Power(base, Number(exponent)) if exponent.is_integer():
-            return _value(base, values, kinds) ** int(exponent)
+            return _value(base, values, kinds, xp) ** int(exponent)
         case Power(base, exponent):
-            return _value(base, values, kinds) ** _value(exponent, values, kinds)
+            return _value(base, values, kinds, xp) ** _value(exponent, values, kinds, xp)
     raise AssertionError(node)
 
 
@@ -244,7 +244,7 @@ def _starts(kinds: Kinds, linear: tuple[str, ...]) -> tuple[tuple[float, ...], .
     return tuple(map(tuple, np.stack([columns[name] for name in kinds], 1).tolist()))
 
 
-def _with_units(law: Law, tree: Node, columns: Mapping[str, str]) -> Law:
+def _with_units(law: Law, tree: Node, columns: Mapping[str, str], evaluate: Callable[..., Any]) -> Law:
     """`law` with the units of its parameters; a column is left uncentred where they do not make the law closed."""
     powers: dict[str, dict[str, Any]] = {name: {} for name in law.names}
     units: dict[str, str | None] = {}
@@ -254,7 +254,7 @@ def _with_units(law: Law, tree: Node, columns: Mapping[str, str]) -> Law:
         try:
             found = dimensions.powers(tree, columns, column, 1.0 if column == law.output else 0.0)
             alone = _of_units(law, {name: {column: power} for name, power in found.items()})
-            if not _closed(alone, column):
+            if not _closed(alone, column, evaluate):
                 raise dimensions.Inconsistent
         except dimensions.Inconsistent:
             units[column] = None
@@ -268,17 +268,15 @@ def _of_units(law: Law, powers: Mapping[str, Mapping[str, Any]]) -> Law:
     return dataclasses.replace(law, params=tuple(p._replace(powers=powers.get(p.name, {})) for p in law.params))
 
 
-def _closed(law: Law, column: str) -> bool:
+def _closed(law: Law, column: str, evaluate: Callable[..., Any]) -> bool:
     """Does a change of the column's unit leave every prediction where it was?  Tried at some starting points."""
     theta = np.asarray(law.starts)[:16]
     x = np.random.default_rng(0).uniform(-1.0, 1.0, (len(law.inputs), 1, 5))
     shift = {column: 0.7}
     with np.errstate(all="ignore"):
-        before = law.at(theta[:, None], *x) + shift.get(law.output, 0.0)
-        after = law.at(
-            law.rescale(theta, shift)[:, None],
-            *(v + shift.get(name, 0.0) for name, v in zip(law.inputs, x, strict=True)),
-        )
+        before = evaluate(theta.T[..., None], *x) + shift.get(law.output, 0.0)
+        moved = [v + shift.get(name, 0.0) for name, v in zip(law.inputs, x, strict=True)]
+        after = evaluate(law.rescale(theta, shift).T[..., None], *moved)
         known = np.isfinite(before) & np.isfinite(after)
         return bool(known.any() and np.abs(after - before)[known].max() < 1e-9)
 
@@ -315,6 +313,12 @@ def from_file(path: str | pathlib.Path) -> Law:
 
 
 def again(found: Mapping[str, Any], file: str | pathlib.Path | None = None) -> Law:
+    """The law that fit.json holds, in the space that it was fitted in."""
+    law = _named(found, file)
+    return measured(law) if found["space"] == law.output else law
+
+
+def _named(found: Mapping[str, Any], file: str | pathlib.Path | None) -> Law:
     """The law that fit.json names.  Of a law in a file it is asked for again: reading fit.json executes nothing."""
     from scaling.laws import LAWS
 
