@@ -14,6 +14,7 @@ from scaling.fit.flags import flags
 from scaling.fit.question import LOG_MSE, Question
 from scaling.laws import LAWS, chinchilla, hoffmann, own
 from scaling.laws.optimum import optimum
+from scaling.logs import readers, records
 from scaling.report import fitfile
 from tests.test_scaling_laws import PLANTED, design
 from train.errors import UserError
@@ -317,3 +318,39 @@ def test_everything_of_a_fit_in_the_loss_is_in_nats(tmp_path, capsys):
     assert made.loss == pytest.approx(best, rel=1e-9)
     assert made.interval[0] < made.loss < made.interval[1]
     assert made.interval[1] - made.interval[0] < 0.1
+
+
+# D in bytes.
+
+
+def in_bytes(spread: float) -> dict[str, np.ndarray]:
+    """Runs of Chinchilla's law in bytes, with tokens of 3.2 to 5.1 bytes where `spread` is 1, of 4 where it is 0."""
+    data = grid()
+    size = 4.0 * (1.27 ** (spread * np.tile([-1.0, 1.0], 20)))
+    return {"n": data["n"], "tokens_seen": data["d"] / size, "bytes_seen": data["d"], "loss": data["loss"]}
+
+
+def test_d_in_bytes_has_the_exponents_of_bytes_and_the_compute_of_tokens(tmp_path, capsys):
+    data = in_bytes(1.0)
+    found = fitted(tmp_path, data, "--d", "bytes_seen")
+    assert found["counting"]["d"] == "bytes_seen"
+    assert found["params"]["alpha"] == pytest.approx(TEX["alpha"], rel=1e-6)
+    assert found["params"]["beta"] == pytest.approx(TEX["beta"], rel=1e-6)
+    mean = np.exp(np.log(data["bytes_seen"] / data["tokens_seen"]).mean())
+    assert found["params"]["B"] == pytest.approx(TEX["B"] / mean ** TEX["beta"], rel=1e-5)
+    assert found["range"]["c"] == pytest.approx(
+        [f(6 * data["n"] * data["tokens_seen"]) for f in (np.min, np.max)], rel=1e-12
+    )
+    assert "counts bytes, here in units of 4" in capsys.readouterr().out
+
+
+def test_bytes_are_taken_only_where_they_are_named(tmp_path):
+    data = in_bytes(0.0)
+    table = readers.read([write(tmp_path / "runs.csv", data)])
+    np.testing.assert_allclose(records.assign(table).columns["d"], data["tokens_seen"], rtol=1e-9)
+    named = records.assign(table, given={"d": "bytes_seen"})
+    np.testing.assert_allclose(named.columns["d"], data["tokens_seen"], rtol=1e-9)  # tokens of one size: the same runs
+    alone = readers.read([write(tmp_path / "bytes.csv", {k: v for k, v in data.items() if k != "tokens_seen"})])
+    with pytest.raises(UserError, match="no column is named like d"):
+        records.assign(alone)
+    assert any("no column tokens" in sentence for sentence in records.assign(alone, given={"d": "bytes_seen"}).said)
