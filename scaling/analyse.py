@@ -144,9 +144,12 @@ def candidates(question: Question) -> dict[str, Question]:
         names = ("m1", "m2", "m3", "bnsl")
     elif law.output == "loss" and law.inputs in (("n",), ("d",), ("c",)):
         names = (f"kaplan_{law.inputs[0]}", f"henighan_{law.inputs[0]}")
-    found = {law.name: question} | {name: Question(LAWS[name], question.delta) for name in names if name != law.name}
+    alone = dataclasses.replace(question, pin={}, tie={})
+    found = {law.name: question} | {
+        name: dataclasses.replace(alone, law=LAWS[name]) for name in names if name != law.name
+    }
     if law.splits:
-        found["chinchilla, α = β"] = Question(LAWS["chinchilla"], question.delta, tie={"beta": "alpha"})
+        found["chinchilla, α = β"] = dataclasses.replace(alone, law=LAWS["chinchilla"], tie={"beta": "alpha"})
     return found
 
 

@@ -72,6 +72,11 @@ NAMES: dict[str, tuple[str, ...]] = {
     "group": (),  # a label of whatever kind: only `given` says which
     "run": ("runid", "run", "runname", "experimentname expname experiment", "name displayname"),
 }  # fmt: skip
+# D in bytes instead of tokens: a column that is so named is taken only where `given` names it.
+BYTES = (
+    "bytes bytesseen seenbytes trainbytes trainingbytes bytestrained trainedbytes nbytes numbytes totalbytes "
+    "consumedbytes bytesconsumed ntrainbytes numtrainbytes utf8bytes"
+)
 MEANINGS = {
     "n": "parameters", "d": "training tokens", "c": "training FLOPs", "loss": "loss", "budget": "FLOPs planned for",
     "step": "place within a run", "s": "training steps", "s_min": "fewest steps to the loss",
@@ -185,6 +190,8 @@ def fitting(columns: Columns, role: str, convention: str | None = None) -> list[
 def chosen(columns: Columns, role: str, name: str) -> Choice:
     conventions = CONVENTIONS if role == "n" else [None]
     factor = next((r[2] for c in conventions if (r := rank(name, role, c))), 1.0)
+    if role == "d":
+        factor = in_bytes(name) or factor
     if role == "run":
         return Choice(name, factor, np.empty(0))
     if role == "group":
@@ -192,6 +199,11 @@ def chosen(columns: Columns, role: str, name: str) -> Choice:
         numbers = [order.get(str(v), math.nan) for v in columns[name].tolist()]
         return Choice(name, 1.0, np.array(numbers, np.float64))
     return Choice(name, factor, measured(columns[name], role) * factor)
+
+
+def in_bytes(column: str) -> float | None:
+    """The unit of a column that counts bytes by its name: 1e9 of "bytes (B)"; None of any other."""
+    return next((factor for _, text, factor in spellings(column, "d") if text in BYTES.split()), None)
 
 
 def labels(values: np.ndarray) -> tuple[str, ...]:

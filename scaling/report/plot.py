@@ -135,7 +135,8 @@ def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: floa
     law, c = draws.fit.law, c_6nd(columns["n"], columns["d"])
     grid = np.geomspace(c.min() / 1.5, c.max() * 4, 80)
     losses = optimum_of(law, draws.theta[:, None], grid)["loss"]
-    losses = losses * np.exp(scatter(draws.fit, np.random.default_rng(1), draws.scale, np.log(losses)))
+    losses = law.response(losses)
+    losses = law.natural(losses + scatter(draws.fit, np.random.default_rng(1), draws.scale, losses))
     low, high = np.transpose([interval(column, level) for column in losses.T])
     axes.fill_between(grid, _smooth(low), _smooth(high), color=LAW, alpha=0.16, lw=0, label=f"{level:.0%} for one run")
     label = "law of the smaller budgets" if heldout else "law"
@@ -182,7 +183,7 @@ def residuals(columns: Columns, fit: Fit, heldout: Heldout | None) -> Figure:
         rows = columns["budget"] == budget
         axes.plot(
             fitted[rows],
-            100 * fit.residuals[rows],
+            100 * fit.relative[rows],
             "o",
             ms=5,
             rasterized=rows.sum() > MANY,
