@@ -26,6 +26,7 @@ LAWS = (
     "chinchilla", "kaplan_nd", "kaplan_n", "kaplan_d", "kaplan_c", "kaplan_c_min", "kaplan_ns", "b_crit", "henighan_n",
     "henighan_d", "henighan_c", "compute", "constrained", "overtrained", "farseer", "precision", "quantised", "step_lr",
     "step_batch", "m1", "m2", "m3", "m4", "bnsl", "bnsl2", "error", "accuracy",
+    "power_mean", "bounded", "efficiency",
 )  # fmt: skip
 COUNTS = ("total", "non_embedding", "active")
 ROLES = {
@@ -34,6 +35,7 @@ ROLES = {
     "p": "bits of precision", "batch": "batch size", "lr": "learning rate", "s_min": "steps, corrected for batch",
     "c_min": "FLOPs, corrected for batch", "error": "error", "accuracy": "accuracy", "added_loss": "added loss",
     "step": "place within a run", "budget": "FLOPs that a run was planned for",
+    "group": "optimizer, or whatever else law efficiency compares; the first row's is the reference",
 }  # fmt: skip
 METHODS = ("residual", "pairs", "cluster")
 

@@ -1,5 +1,6 @@
 """From a table of runs to all that a report says: one fit, its intervals, and its forecasts of runs it had not seen."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from scaling.fit.profile import profile
 from scaling.fit.question import Question
 from scaling.laws import LAWS
 from scaling.laws.kaplan import kaplan_d, kaplan_n
-from scaling.logs import records
+from scaling.logs import records, roles
 from scaling.logs.table import Table
 
 FEW = 2_000  # rows beyond which the tables that refit again and again are left out
@@ -72,6 +73,9 @@ def analyse(
         table, inputs=law.inputs, output=law.output, given=dict(given or {}), count=count, filters=filters,
         drop_outliers=drop_outliers, last=last, best=best,
     )  # fmt: skip
+    if law.of_groups:
+        question, runs = of_labels(question, runs)
+        law = question.law
     columns = dict(runs.columns)
     if "budget" not in columns:
         columns["budget"] = budgets.group(axis(law, columns))
@@ -105,6 +109,19 @@ def analyse(
         profiles=profiles(columns) if law.trades else None, envelope=envelope(columns, run) if law.trades else None,
         kaplan=kaplan(columns, runs) if law.trades else {}, warnings=advice.once(warnings),
     )  # fmt: skip
+
+
+def of_labels(question: Question, runs: records.Runs) -> tuple[Question, records.Runs]:
+    """The law of the groups that the rows left have, and the rows with their groups numbered as that law does."""
+    column = runs.table[runs.mapping["group"]]
+    groups = roles.labels(column)
+    numbers = np.array([groups.index(str(v)) + 1 for v in column.tolist()], np.float64)
+    law = question.law.of_groups(groups) if question.law.of_groups else question.law
+    said = [
+        *runs.said,
+        f"group: the reference is {groups[0]!r}, the first row's; compared with it: {', '.join(groups[1:])}",
+    ]
+    return dataclasses.replace(question, law=law), runs._replace(columns={**runs.columns, "group": numbers}, said=said)
 
 
 def mixed(runs: records.Runs) -> list[str]:

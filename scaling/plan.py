@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scaling.fit.backtest import discrepancy
+from scaling.fit.discrepancy import bounded, learn
 from scaling.fit.intervals import Interval, interval
 from scaling.laws.optimum import compute_for_loss, optimum
 from scaling.report.fitfile import Fitted
@@ -61,19 +61,28 @@ def plan(
     c = 6.0 * n * d
     at = lambda n, d: float(np.exp(law.at(fitted.theta, np.log(n), np.log(d))))
     best = optimum(law, fitted.draws, c)
-    drawn = np.exp(law.at(fitted.draws, math.log(n), math.log(d)))
-    rng = np.random.default_rng(0)
-    scatter = np.exp(rng.choice(fitted.residuals, drawn.size) * fitted.scale)
     reach = c / fitted.largest
-    spread = discrepancy(fitted.past, max(reach, 1.0), drawn.size)[:, 0] if reach > 1 else 1.0
+    drawn = _drawn(fitted, n, d, reach)
     here, twice = at(n, d), float(optimum(law, fitted.theta, 2 * c)["loss"])
     return Plan(
         n=n, d=d, c=c, tokens_per_parameter=d / n, steps=None if batch is None else math.ceil(d / batch), loss=here,
-        interval=interval(drawn * scatter * spread, fitted.level), n_interval=interval(best["n"], fitted.level),
+        interval=interval(np.exp(drawn), fitted.level), n_interval=interval(best["n"], fitted.level),
         d_interval=interval(best["d"], fitted.level),
         per_doubling=float(optimum(law, fitted.theta, c)["loss"]) - twice, per_tokens=here - at(n, 2 * d),
         per_params=here - at(2 * n, d), reach=reach, warnings=_warnings(fitted, reach),
     )  # fmt: skip
+
+
+def _drawn(fitted: Fitted, n: float, d: float, reach: float) -> np.ndarray:
+    """Log losses [draws] that a run may measure: constants, scatter, discrepancy beyond the runs fitted."""
+    law, typical = fitted.law, float(np.sqrt(np.mean(fitted.residuals**2)))
+    scatter = np.random.default_rng(0).choice(fitted.residuals, len(fitted.draws)) * fitted.scale
+    drawn = law.at(fitted.draws, math.log(n), math.log(d)) + scatter
+    expected = law.at(fitted.theta, math.log(n), math.log(d))[None]
+    off = learn(fitted.past, typical)
+    at = np.array([reach])
+    drawn = bounded(drawn[:, None], expected, at, typical, off.prior)
+    return (drawn + off.draw(at, len(drawn)) * (reach > 1.0))[:, 0]
 
 
 def _run(fitted: Fitted, flops, loss, tokens, params) -> tuple[float, float]:
@@ -106,14 +115,16 @@ def _run(fitted: Fitted, flops, loss, tokens, params) -> tuple[float, float]:
 
 def _warnings(fitted: Fitted, reach: float) -> list[str]:
     found = []
-    tested = max((r for _, r in fitted.past), default=1.0)
+    tested = max((reach for window in fitted.past for _, reach in window), default=1.0)
     if reach > 1.0 and reach > tested * 1.5:
         found.append(
             f"this is {reach:.2g} times beyond the largest run fitted, and the law was tested {tested:.2g} times "
-            f"beyond its runs; the interval grows with the log of the reach, which is all that is known out there"
+            f"beyond its runs; out there the interval rests on forecasts of public runs"
         )
     if not fitted.past:
-        found.append("no run was held out when this law was fitted: its interval knows nothing of how laws bend")
+        found.append(
+            "no run was held out when this law was fitted: how far it may bend away is taken from public runs alone"
+        )
     return found
 
 

@@ -15,7 +15,8 @@ import scipy.stats
 
 from scaling import budgets, laws
 from scaling.analyse import analyse
-from scaling.fit.backtest import backtest, by_horizon, discrepancy, heldout, select
+from scaling.fit.backtest import backtest, by_horizon, heldout, select
+from scaling.fit.discrepancy import Prior, bounded, learn
 from scaling.fit.estimate import centre, fit
 from scaling.fit.flags import design_flags, flags, frontier
 from scaling.fit.intervals import bca, bootstrap, constants, interval, predict_runs, quantiles, undefined
@@ -242,14 +243,33 @@ def test_the_law_that_made_the_runs_is_selected():
     assert rows[0]["rms_error"] < rows[1]["rms_error"]
 
 
-def test_discrepancy_is_students_t_of_the_earlier_errors_and_grows_with_the_log_of_the_reach():
-    past = [(0.01, 2.0), (-0.02, 2.0), (0.03, 4.0)]
-    drawn = np.log(discrepancy(past, [2.0, 8.0], 200_000))
-    scaled = np.array([0.01, -0.02, 0.015]) / np.log(2.0)
-    expected = scipy.stats.t.ppf([0.05, 0.25, 0.75, 0.95], 3) * np.sqrt(np.mean(scaled**2)) * np.log(2.0)
-    np.testing.assert_allclose(np.quantile(drawn[:, 0], [0.05, 0.25, 0.75, 0.95]), expected, rtol=0.02)
+def test_discrepancy_is_the_posterior_of_a_prior_and_the_cutoffs_seen():
+    """Scaled inverse chi-squared: each cutoff counts once, however many budgets it forecast."""
+    prior = Prior(ratio=2.0, freedom=2.0, power=1.0, least=0.1, bound=0.1)
+    past = [[(0.01, 2.0), (-0.03, 4.0)], [(0.02, 2.0)]]
+    off = learn(past, 0.005, prior)
+    seen = [((0.01 / np.log(2)) ** 2 + (0.03 / np.log(4)) ** 2) / 2, (0.02 / np.log(2)) ** 2]
+    assert off.freedom == 4.0
+    assert off.scale == pytest.approx(np.sqrt((2 * 0.01**2 + sum(seen)) / 4))
+    drawn = off.draw(np.array([2.0, 8.0, 0.5]), 10_001)
+    expected = scipy.stats.t.ppf([0.05, 0.25, 0.75, 0.95], 4) * off.scale * np.log(2.0)
+    np.testing.assert_allclose(np.quantile(drawn[:, 0], [0.05, 0.25, 0.75, 0.95]), expected, rtol=2e-3)
     np.testing.assert_allclose(drawn[:, 1], 3 * drawn[:, 0])
-    assert (discrepancy([], [3.0], 5) == 1).all()
+    np.testing.assert_allclose(drawn[:, 2], 0.1 / np.log(2.0) * drawn[:, 0])
+    assert learn([], 0.005, prior).scale == pytest.approx(0.01)
+
+
+def test_draws_that_ran_off_are_bounded_and_others_are_left_alone():
+    prior = Prior(ratio=1.0, freedom=2.0, power=1.0, least=0.1, bound=0.1)
+    rng = np.random.default_rng(0)
+    narrow, wide = rng.normal(0.7, 0.01, 2000), rng.normal(0.7, 50.0, 2000)
+    lost = np.where(rng.random(2000) < 0.2, np.inf, 0.7)
+    made = bounded(np.stack([narrow, wide, lost], 1), np.full(3, 0.7), np.full(3, 4.0), 0.01, prior)
+    np.testing.assert_allclose(made[:, 0], narrow)
+    most = np.hypot(0.013, 0.1 * np.log(4.0))
+    assert np.diff(np.quantile(made[:, 1], (0.05, 0.95)))[0] / 3.29 == pytest.approx(most)
+    assert np.isfinite(made).all()
+    assert made[:, 2].max() == pytest.approx(0.7 + most)
 
 
 def test_a_law_that_bends_away_widens_its_own_forecast():

@@ -51,22 +51,29 @@ PLANTED = {
     "bnsl2": {
         "a": 0.3, "b": 40.0, "c0": 0.1, "c1": 0.35, "d1": 3e7, "f1": 0.3, "c2": -0.2, "d2": 2e9, "f2": 0.25
     },
+    "power_mean": TEX | {"q": 1.8},
+    "bounded": {
+        "E": 1.7, "L_0": 10.8, "a": 60.0, "b": 120.0, "c": 0.04, "alpha": 0.34, "beta": 0.31, "gamma": 0.42,
+        "delta": 0.39,
+    },
+    "efficiency": TEX | {"rho_N[second]": 1.4, "rho_D[second]": 0.8},
     "error": {"epsilon": 0.85, "k": 2.1, "gamma": 0.72},
     "accuracy": {"a": -0.65, "k": 5.0, "L_0": 0.9, "b": 0.92},
 }  # fmt: skip
 
 RANGES = {
     "n": (1e7, 2e10), "d": (5e8, 2e12), "c": (1e17, 1e23), "c_min": (1e-6, 1e3), "s_min": (1e3, 3e5), "p": (2.0, 12.0),
-    "x": (1e6, 1e11), "loss": (0.4, 3.0),
+    "x": (1e6, 1e11), "group": (1.0, 2.0), "loss": (0.4, 3.0),
 }  # fmt: skip
 BY_LAW = {"bnsl": {"x": (100, 3000)}, "b_crit": {"loss": (2.0, 6.0)}, "kaplan_c": {"c": (1e-6, 1e3)}}
 LEVELS = {1: [30], 2: [5, 6], 3: [4, 5, 4]}
+BY_LEVELS = {"efficiency": [4, 5, 2]}
 
 
 def design(law) -> dict[str, np.ndarray]:
     """Inputs of about thirty runs on a grid, and what the planted law makes of them."""
     ranges = RANGES | BY_LAW.get(law.name, {})
-    counts = LEVELS[len(law.inputs)]
+    counts = BY_LEVELS.get(law.name, LEVELS[len(law.inputs)])
     if "u" in law.inputs:
         n, d, u = np.meshgrid(np.geomspace(1e8, 2e10, 4), np.geomspace(1, 60, 6), [1e9, 1e11], indexing="ij")
         columns = {"n": n.ravel(), "d": (0.5 * d * u).ravel(), "u": u.ravel()}

@@ -15,8 +15,9 @@ from jaxtyping import Float
 
 from scaling import budgets
 from scaling.counting import c_6nd
+from scaling.fit.discrepancy import Discrepancy, Past, bounded, learn
 from scaling.fit.estimate import Columns, Fit, fit, mean_log, predict
-from scaling.fit.intervals import LEVEL, Draws, Interval, bootstrap, interval, optimum, predict_runs
+from scaling.fit.intervals import LEVEL, Draws, Interval, bootstrap, draw_runs, interval, optimum
 from scaling.fit.question import Question, question
 from scaling.laws.api import Law
 from scaling.laws.optimum import optimum as optimum_of
@@ -52,7 +53,8 @@ class Heldout(NamedTuple):
     runs: list[Run]
     best: Run  # the best held-out run: forecast as L_opt(budget) where `isoflop`, else at its own inputs
     isoflop: bool  # were the held-out runs sizes of one budget, so that `best` is a forecast of L_opt?
-    past: list[tuple[float, float]]  # (relative error, reach) of the same forecast at each smaller cutoff
+    past: Past  # errors of the same forecast at each smaller cutoff, as far as they were known
+    discrepancy: Discrepancy  # learnt from them: how far off the law may be beyond its runs
     optimum: dict[str, Interval]  # N_opt, D_opt and L_opt at the budget; empty where the law has none
 
     @property
@@ -102,22 +104,22 @@ def heldout(
     below, out = split(columns, budget)
     found = fit(ask, _pick(columns, below))
     if windows is None:
-        windows = backtest(ask, _pick(columns, below), draws=0)
-    at = columns["budget"][out[0]]
-    past = [(w.next_error, w.next_reach) for w in windows if w.following < at and np.isfinite(w.next_error)]
+        seen = _pick(columns, below)
+        past = known_errors(backtest(ask, seen, draws=0), np.ones(below.size, bool), seen["budget"])
+    else:
+        past = known_errors(windows, columns["budget"] < columns["budget"][out].min(), columns["budget"])
     sample = bootstrap(found, draws=draws, seed=seed, run=None if run is None else run[below])
     return forecast(found, sample, columns, below, out, past, level)
 
 
 def forecast(
-    found: Fit, sample: Draws, columns: Columns, below: np.ndarray, out: np.ndarray, past: Any, level: float
+    found: Fit, sample: Draws, columns: Columns, below: np.ndarray, out: np.ndarray, past: Past, level: float
 ) -> Heldout:
     """What the law of the rows `below` says of the rows `out`, both [rows] indices into `columns`."""
     law, left = found.law, _pick(columns, out)
     c, fitted = axis(law, left), float(axis(law, found.columns).max())
-    drawn = predict_runs(sample, left)
-    spread = discrepancy(past, c / fitted, sample.size)
-    drawn = drawn * spread if law.space == "log" else drawn + np.log(spread)
+    off = learn(past, residual(found))
+    drawn = law.natural(draw_forecasts(sample, left, c / fitted, off))
     expected = law.natural(predict(law, found.theta, left))
     measured = left[law.output]
     runs = [
@@ -134,7 +136,32 @@ def forecast(
                 reach = budget / fitted
                 planned = True
                 head = _run(int(out[best]), budget, reach, measured[best], at, interval(drawn.min(1), level))
-    return Heldout(budget, budget / fitted, found, sample, level, runs, head, planned, list(past), ends)
+    return Heldout(budget, budget / fitted, found, sample, level, runs, head, planned, past, off, ends)
+
+
+def draw_forecasts(
+    sample: Draws, columns: Columns, reach: np.ndarray, off: Discrepancy
+) -> Float[np.ndarray, "draws runs"]:
+    """What runs at these inputs may measure, in the law's space: constants, scatter of a run, and discrepancy."""
+    fit = sample.fit
+    expected = predict(fit.law, fit.theta, columns)
+    drawn = bounded(draw_runs(sample, columns), expected, reach, residual(fit), off.prior)
+    return drawn + off.draw(reach, sample.size)
+
+
+def residual(fit: Fit) -> float:
+    """Root mean square residual, in the law's space."""
+    return float(np.sqrt(np.mean(fit.residuals**2)))
+
+
+def known_errors(windows: "Sequence[Window]", known: np.ndarray, budget: np.ndarray) -> Past:
+    """Mean errors of each window over the budgets of the rows that are `known` [rows], and their reach."""
+    past = []
+    for window in windows:
+        seen = known[window.rows] & np.isfinite(window.missed)
+        groups = [seen & (budget[window.rows] == b) for b in np.unique(budget[window.rows][seen])]
+        past.append([(float(window.missed[g].mean()), mean_log(window.reach[g])) for g in groups])
+    return [errors for errors in past if errors]
 
 
 def _run(row: int, c: float, reach: float, measured: float, predicted: float, ends: Interval) -> Run:
@@ -184,21 +211,6 @@ def cutoffs(columns: Columns) -> np.ndarray:
     return known[np.unique(np.linspace(0, known.size - 1, CUTOFFS).round().astype(int))] if known.size else known
 
 
-def discrepancy(past: Sequence[tuple[float, float]], reach: Any, draws: int, *, seed: int = 2) -> np.ndarray:
-    """Factors [draws, runs] by which forecasts may be off beyond what their own fit knows, learnt from earlier ones.
-
-    `past` are (relative error, reach).  Errors are taken as Gaussian about zero with a deviation that grows as the log
-    of the reach; the next over their root mean square is then Student's t with as many degrees of freedom as there are
-    errors.  Without any, nothing is known of it and every factor is 1.
-    """
-    reach = np.atleast_1d(np.asarray(reach, np.float64))
-    if not past:
-        return np.ones((draws, reach.size))
-    scaled = [error / max(math.log(r), 0.1) for error, r in past]
-    drawn = np.random.default_rng(seed).standard_t(len(past), draws)[:, None]
-    return np.exp(math.sqrt(np.mean(np.square(scaled))) * np.maximum(np.log(reach), 0.1) * drawn)
-
-
 class Window(NamedTuple):
     """A cutoff of the expanding window, and each later run as it was forecast there."""
 
@@ -210,8 +222,16 @@ class Window(NamedTuple):
     theta: Float[np.ndarray, " P"]
     rows: np.ndarray  # indices of the later runs
     reach: np.ndarray
+    measured: np.ndarray
     error: np.ndarray  # predicted / measured - 1
-    inside: np.ndarray  # of the interval of one run
+    missed: np.ndarray  # predicted - measured in the law's space
+    ends: Float[np.ndarray, "rows 2"]  # interval of one run; nan where none was made
+
+    @property
+    def inside(self) -> np.ndarray:
+        """Did the intervals hold what was measured [rows]?"""
+        measured = self.measured
+        return (self.ends[:, 0] <= measured) & (measured <= self.ends[:, 1])
 
 
 def backtest(
@@ -232,14 +252,14 @@ def backtest(
             found = fit(ask, _pick(columns, below), certify=False)
         except ValueError:  # too few of the small runs to identify the law
             continue
-        left, inside = _pick(columns, out), np.zeros(out.size, bool)
+        left, ends = _pick(columns, out), np.full((out.size, 2), np.nan)
         predicted = predict(law, found.theta, left)
         with np.errstate(over="ignore"):
             error = law.natural(predicted) / left[law.output] - 1
         if draws:
-            past = [(w.next_error, w.next_reach) for w in windows if w.following <= cutoff]
+            past = known_errors(windows, columns["budget"] <= cutoff, columns["budget"])
             sample = bootstrap(found, draws=draws, seed=seed, run=None if run is None else run[below])
-            inside = np.array([r.inside for r in forecast(found, sample, columns, below, out, past, level).runs])
+            ends = np.array([r.interval for r in forecast(found, sample, columns, below, out, past, level).runs])
         reach = compute[out] / compute[below].max()
         following = float(known[np.searchsorted(known, cutoff) + 1])
         next_rows = columns["budget"][out] == following
@@ -248,7 +268,7 @@ def backtest(
         mean = float(np.mean(error[next_rows]))
         windows.append(
             Window(float(cutoff), following, mean, mean_log(reach[next_rows]), below.size, found.theta, out, reach,
-                   error, inside)
+                   left[law.output], error, predicted - law.response(left[law.output]), ends)
         )  # fmt: skip
     return windows
 

@@ -17,6 +17,13 @@ def flags(fit: Fit) -> list[str]:
             f"{floor} ran to zero ({params[floor]:.2g}): the floor is below what these losses can show, and a fit "
             f"without it says the same. Larger runs would identify it, or pin it (--pin {floor}=VALUE)."
         )
+    top = law.ceiling
+    if top and top not in held and params[top] > 2.0 * np.max(fit.columns[law.output]):
+        found.append(
+            f"{top} is {params[top]:.3g}, and no run here measured more than {np.max(fit.columns[law.output]):.3g}: "
+            f"these runs do not show the {law.output} of an uninformed guess. Pin it (--pin {top}=VALUE; for nats per "
+            f"token it is ln of the vocabulary, 10.82 of 50,257)."
+        )
     for name, (low, high) in law.typical.items():
         if name not in held and not low < params[name] < high:
             found.append(

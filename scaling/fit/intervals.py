@@ -251,10 +251,15 @@ def predict_runs(draws: Draws, columns: Columns, *, seed: int = 1) -> Float[np.n
     """Outputs that runs with these inputs (name -> [runs]) may measure.
 
     What varies: the law's constants (one draw per row) and each run's scatter about the law.  What does not: that the
-    law itself may bend away beyond the runs it was fitted to; `backtest.discrepancy` is for that.
+    law itself may bend away beyond the runs it was fitted to; `fit.discrepancy` is for that.
     """
+    with np.errstate(over="ignore"):
+        return draws.fit.law.natural(draw_runs(draws, columns, seed=seed))
+
+
+def draw_runs(draws: Draws, columns: Columns, *, seed: int = 1) -> Float[np.ndarray, "draws runs"]:
+    """The same in the law's space: logs of outputs, where the law is fitted to logs."""
     fit = draws.fit
     columns = {name: np.atleast_1d(np.asarray(columns[name], np.float64)) for name in fit.law.inputs}
     found = predict(fit.law, draws.theta[:, None], columns)
-    found = found + scatter(fit, np.random.default_rng(seed), draws.scale, found)
-    return fit.law.natural(found)
+    return found + scatter(fit, np.random.default_rng(seed), draws.scale, found)

@@ -6,7 +6,10 @@ the exponents (Porian et al. 2024, Pearce & Song 2024), so every report states i
 
 from scaling.laws import curves, downstream, kaplan, regimes
 from scaling.laws.api import Law, Param, Params
+from scaling.laws.bounded import bounded
+from scaling.laws.efficiency import efficiency
 from scaling.laws.hoffmann import G, a, b, chinchilla, compute_for_loss, d_opt, l_opt, n_opt
+from scaling.laws.means import power_mean
 
 LAWS: dict[str, Law] = {
     law.name: law
@@ -38,6 +41,9 @@ LAWS: dict[str, Law] = {
         curves.bnsl2,
         downstream.error,
         downstream.accuracy,
+        power_mean,
+        bounded,
+        efficiency,
     )
 }
 

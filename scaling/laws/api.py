@@ -10,10 +10,9 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from scaling.laws.lazy import Array, jax, jit, jnp
 from train.errors import UserError, suggest
 
 Params = Mapping[str, Any]  # published name -> number, or an array with one entry per bootstrap draw
@@ -29,8 +28,10 @@ class Power(NamedTuple):
     inverse: bool = False
 
     @classmethod
-    def parse(cls, power: int | float | str) -> "Power":
+    def parse(cls, power: "int | float | str | Power") -> "Power":
         """A number, or a parameter's name as in "alpha", "-alpha", "2 alpha", "1 - alpha", "1/alpha"."""
+        if isinstance(power, Power):
+            return power
         if not isinstance(power, str):
             return cls(float(power))
         for prefix, constant, slope in (("1 - ", 1.0, -1.0), ("1/", 0.0, 1.0), ("-", 0.0, -1.0), ("2 ", 0.0, 2.0)):
@@ -106,7 +107,7 @@ class Law:
     source: str
     inputs: tuple[str, ...]  # columns the law reads, in the order `predict` takes them
     params: tuple[Param, ...]
-    predict: Callable[..., jax.Array]  # (theta, *log inputs) -> log output; theta unpacks along its first axis
+    predict: Callable[..., Array]  # (theta, *log inputs) -> log output; theta unpacks along its first axis
     starts: tuple[tuple[float, ...], ...]  # theta in centred coordinates; entries of `linear` are solved for
     output: str = "loss"
     space: str = "log"
@@ -114,6 +115,9 @@ class Law:
     units: Mapping[str, str | None] = types.MappingProxyType({})  # column -> the column whose unit it shares, or None
     levels: Mapping[str, int] = types.MappingProxyType({})  # distinct values an input needs; 3 where it is not named
     floor: str | None = None  # the parameter that is left of the output as every input grows
+    ceiling: str | None = None  # the parameter that the output comes to as the inputs vanish
+    groups: tuple[str, ...] = ()  # labels of the input "group", in the order in which the law numbers them from 1
+    of_groups: Callable[[tuple[str, ...]], "Law"] | None = None  # this law for other labels
     derived: Mapping[str, Callable[[Params], Any]] = types.MappingProxyType({})
     exponents: tuple[str, str] | None = None  # of N and of D, where N_opt ~ C^(second / (first + second))
     optimum: Callable[..., dict[str, Any]] | None = None  # (theta, log C) -> logs of n, d, loss; None: by search
@@ -220,7 +224,7 @@ def best_split(of_n: str, of_d: str) -> dict[str, Callable[[Params], Any]]:
 
 
 BLOCK = 1 << 16  # predictions evaluated together
-_evaluate = jax.jit(lambda predict, theta, *logs: predict(theta, *logs), static_argnums=0)
+_evaluate = jit(lambda predict, theta, *logs: predict(theta, *logs), static_argnums=0)
 
 
 def grid(*values: Any) -> tuple[tuple[float, ...], ...]:
@@ -228,7 +232,7 @@ def grid(*values: Any) -> tuple[tuple[float, ...], ...]:
     return tuple(itertools.product(*values))
 
 
-def log_sum(*logs: jax.Array) -> jax.Array:
+def log_sum(*logs: Array) -> Array:
     """log(e^a + e^b + …) without overflow; the largest is only a shift, so no derivative goes through it."""
     largest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, logs))
     return largest + jnp.log(functools.reduce(jnp.add, (jnp.exp(v - largest) for v in logs)))

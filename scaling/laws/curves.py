@@ -3,11 +3,10 @@
 import math
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scaling.laws.api import Law, grid, log_sum, positive, real
+from scaling.laws.lazy import Array, jax, jnp
 
 ALABDULMOHSIN = "Alabdulmohsin et al. 2022, arXiv:2209.06640, "
 SLOPES = (-1.2, -0.6, -0.3, -0.1)
@@ -46,7 +45,7 @@ m3 = Law(
 )
 
 
-def _m4(theta: Any, x: jax.Array) -> jax.Array:
+def _m4(theta: Any, x: Array) -> Array:
     """The equation fixes the loss between its two ends: e = e_inf + (e_0 - e_inf) sigmoid(z), and z has one root.
 
     Its slope in z stays between 1 and alpha, so Newton's method from anywhere converges; two further steps outside the
@@ -81,6 +80,7 @@ m4 = Law(
         real("c"),
         positive("alpha"),
     ),
+    ceiling="e_0",
     predict=_m4,
     starts=grid((-2.0, -0.5, -0.1), (0.5, 1.5), (-2.0, -1.0, 0.0), (-0.8, -0.3, -0.1), (-2.0, 0.0)),
 )

@@ -3,12 +3,10 @@
 import math
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 
 from scaling.laws.api import Law, Params, grid, positive, real
+from scaling.laws.lazy import jax, jnp
 
 error = Law(
     name="error",
@@ -98,6 +96,8 @@ def doubling_time(t: Any, density: Any, level: float = 0.95) -> Doubling:
     `density` is effective over real parameters (`laws.optimum.effective_parameters`).  Student's interval of the
     slope, carried over to its inverse.
     """
+    import scipy.stats
+
     t, density = np.asarray(t, np.float64), np.asarray(density, np.float64)
     line = scipy.stats.linregress(t, np.log(density))
     half = line.stderr * scipy.stats.t.ppf(0.5 + level / 2, t.size - 2)

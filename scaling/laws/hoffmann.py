@@ -6,15 +6,15 @@ which quadruples the objective that they are said to minimise (Besiroglu et al. 
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from scaling.laws.api import Law, Params, best_split, grid, log_sum, positive, real
+from scaling.laws.lazy import Array
 
 LOG6 = float(np.log(6.0))
 
 
-def predict(theta: jax.Array, n: jax.Array, d: jax.Array) -> jax.Array:
+def predict(theta: Array, n: Array, d: Array) -> Array:
     """Log of the sum of three terms (their equation 3)."""
     e, a, b, alpha, beta = theta
     return log_sum(e, a - alpha * n, b - beta * d)

@@ -8,12 +8,11 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scaling.laws.api import Law
 from scaling.laws.hoffmann import LOG6
+from scaling.laws.lazy import Array, jax, jit, jnp
 from train.errors import UserError
 
 STEPS = 100  # of a bisection: the range of float64's exponents to its rounding
@@ -45,7 +44,7 @@ def _search(law: Law, theta: np.ndarray, log_c: np.ndarray, others: Mapping[str,
         return {name: np.asarray(v) for name, v in found.items()}
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jit, static_argnums=(0, 1))
 def _split(predict, inputs, theta, log_c, given):
     """Logs of the best n and d for C = 6 N D, and of their loss; nan where no n inside is best."""
 
@@ -60,7 +59,7 @@ def _split(predict, inputs, theta, log_c, given):
     return {"n": n, "d": log_c - LOG6 - n, "loss": loss(n)}
 
 
-def _bisect(rising: Callable[[Any], Any], low: jax.Array, high: jax.Array) -> jax.Array:
+def _bisect(rising: Callable[[Any], Any], low: Array, high: Array) -> Array:
     """Where a rising function crosses zero, everywhere at once."""
 
     def halve(_, ends):

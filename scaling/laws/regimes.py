@@ -3,16 +3,14 @@
 import math
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from scaling.laws.api import Law, grid, log_sum, logarithm, positive, real
 from scaling.laws.hoffmann import LOG6
+from scaling.laws.lazy import Array, jnp
 
 EXPONENTS = ((0.15, 0.35, 0.6, 1.0),) * 2
 
 
-def _saturating(unique: jax.Array, amount: jax.Array, limit: jax.Array) -> jax.Array:
+def _saturating(unique: Array, amount: Array, limit: Array) -> Array:
     """Log of the worth of `amount` of which `unique` is new: each further pass is worth less, `limit` passes in all.
 
     U + U R* (1 - exp(-R / R*)), R = amount / U - 1 the repetitions (Muennighoff et al. 2023, equation 5).
@@ -21,7 +19,7 @@ def _saturating(unique: jax.Array, amount: jax.Array, limit: jax.Array) -> jax.A
     return jnp.minimum(unique, amount) + jnp.log1p(-jnp.exp(limit) * jnp.expm1(-repeats * jnp.exp(-limit)))
 
 
-def _repeated(theta: Any, n: jax.Array, d: jax.Array, u: jax.Array) -> jax.Array:
+def _repeated(theta: Any, n: Array, d: Array, u: Array) -> Array:
     e, a, b, alpha, beta, passes, excess = theta
     log_g = (jnp.log(alpha) + a - jnp.log(beta) - b) / (alpha + beta)
     enough = jnp.minimum(n, log_g + beta / alpha * (u + log_g))  # the parameters that U tokens can use
@@ -54,7 +52,7 @@ PUBLISHED = {
 }  # fmt: skip
 
 
-def _overtrained(theta: Any, n: jax.Array, d: jax.Array) -> jax.Array:
+def _overtrained(theta: Any, n: Array, d: Array) -> Array:
     e, a, b, eta = theta
     c, m = LOG6 + n + d, d - n
     return log_sum(e, a - eta * (c - m), b - eta * (c + m))
@@ -74,7 +72,7 @@ overtrained = Law(
 )
 
 
-def _precision(theta: Any, n: jax.Array, d: jax.Array, p: jax.Array) -> jax.Array:
+def _precision(theta: Any, n: Array, d: Array, p: Array) -> Array:
     e, a, b, alpha, beta, gamma = theta
     kept = jnp.log(-jnp.expm1(-jnp.exp(p - gamma)))
     return log_sum(e, a - alpha * (n + kept), b - beta * d)
@@ -112,7 +110,7 @@ quantised = Law(
 )  # fmt: skip
 
 
-def _farseer(theta: Any, n: jax.Array, d: jax.Array) -> jax.Array:
+def _farseer(theta: Any, n: Array, d: Array) -> Array:
     s, q, floor, B, b, scale, A, a, slope = theta
     return log_sum(
         s * jnp.exp(q * n) + floor,

@@ -69,6 +69,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "accuracy": ("accuracy acc", "valaccuracy valacc validationaccuracy evalaccuracy evalacc testaccuracy top1"),
     "bpb": ("bpb bitsperbyte", "valbpb evalbpb validbpb validationbpb"),
     "t": ("t date day days releasedate publicationdate",),
+    "group": (),  # a label of whatever kind: only `given` says which
     "run": ("runid", "run", "runname", "experimentname expname experiment", "name displayname"),
 }  # fmt: skip
 MEANINGS = {
@@ -77,8 +78,9 @@ MEANINGS = {
     "c_min": "least FLOPs to the loss", "added_loss": "loss added", "x": "amount that the loss is a curve of",
     "u": "unique tokens", "p": "bits of precision",
     "batch": "batch", "lr": "learning rate", "error": "error", "accuracy": "accuracy", "bpb": "bits per byte",
-    "t": "date, or days", "run": "run that a row belongs to",
+    "t": "date, or days", "run": "run that a row belongs to", "group": "group that a run is compared as",
 }  # fmt: skip
+LABELS = ("run", "group")  # roles whose columns may be text
 COUNTED = {"n", "d", "c", "c_min", "u", "budget", "s", "s_min"}  # whose columns are in millions and billions
 FACTORS = {
     **dict.fromkeys(("k", "thousand", "thousands"), 1e3), **dict.fromkeys(("m", "million", "millions"), 1e6),
@@ -102,7 +104,7 @@ def check(columns: Columns, given: Mapping[str, str], count: str | None, roles: 
     for role, name in given.items():
         if name not in columns:
             raise UserError(f"there is no column {name!r} ({flag(role)}){suggest(name, columns)}")
-        if role != "run" and not has_numbers(columns[name], role):
+        if role not in LABELS and not has_numbers(columns[name], role):
             seen = distinct(columns[name]) or "nothing"
             raise UserError(f"column {name!r} ({flag(role)}) holds no numbers but {seen}{near(columns, role)}")
     if count is not None and count not in CONVENTIONS:
@@ -171,7 +173,18 @@ def fitting(columns: Columns, role: str, convention: str | None = None) -> list[
 def chosen(columns: Columns, role: str, name: str) -> Choice:
     conventions = CONVENTIONS if role == "n" else [None]
     factor = next((r[2] for c in conventions if (r := rank(name, role, c))), 1.0)
-    return Choice(name, factor, measured(columns[name], role) * factor if role != "run" else np.empty(0))
+    if role == "run":
+        return Choice(name, factor, np.empty(0))
+    if role == "group":
+        order = {label: float(i) for i, label in enumerate(labels(columns[name]), 1)}
+        numbers = [order.get(str(v), math.nan) for v in columns[name].tolist()]
+        return Choice(name, 1.0, np.array(numbers, np.float64))
+    return Choice(name, factor, measured(columns[name], role) * factor)
+
+
+def labels(values: np.ndarray) -> tuple[str, ...]:
+    """The distinct labels of a column, in the order in which they appear."""
+    return tuple(dict.fromkeys(str(v) for v in values[~missing(values)].tolist()))
 
 
 def rank(column: str, role: str, convention: str | None = None) -> tuple[int, int, float] | None:
@@ -234,7 +247,7 @@ def nothing(columns: Columns, role: str) -> str:
 
 def near(columns: Columns, role: str) -> str:
     """The columns to choose from, the nearest first."""
-    usable = [n for n, v in columns.items() if role == "run" or has_numbers(v, role)]
+    usable = [n for n, v in columns.items() if role in LABELS or has_numbers(v, role)]
     names = " ".join(CONVENTIONS["total"] if role == "n" else NAMES[role]).split()
     close = [n for n in usable if any(len(x) > 3 and x in plain(n.lower()) for x in names)]
     like = f", perhaps {' or '.join(map(repr, close[:5]))}" if close else ""

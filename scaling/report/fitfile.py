@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scaling.approaches.lines import Line
+from scaling.fit.backtest import known_errors
+from scaling.fit.discrepancy import Past
 from scaling.laws import LAWS, Law
 from train.errors import UserError
 
@@ -27,6 +29,7 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
         "law": fit.law.name,
         "equation": fit.law.equation,
         "source": fit.law.source,
+        "groups": list(fit.law.groups),
         "counting": {**analysis.runs.mapping, "c": "6 n d" if fit.law.trades else analysis.runs.mapping.get("c")},
         "space": "log " + fit.law.output if fit.law.space == "log" else fit.law.output,
         "delta": fit.question.delta,
@@ -54,8 +57,10 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
             "relative_error": held.relative_error, "of": "best loss of the budget" if held.isoflop else "mean of runs",
             "inside": held.best.inside, "mean_error": held.mean_error,
             "rms_error": held.rms_error, "coverage": held.coverage, "past_errors": held.past,
+            "discrepancy": held.discrepancy._asdict(),
             "params": held.fit.params, "optimum": held.optimum, "runs": [run._asdict() for run in held.runs],
         },
+        "past": known_errors(analysis.windows, np.ones(fit.residuals.size, bool), analysis.columns["budget"]),
         "backtest": [
             {"cutoff": w.cutoff, "n_rows_fitted": w.fitted, "params": fit.law.published(w.theta), "reach": w.reach,
              "relative_error": w.error, "inside": w.inside}
@@ -123,7 +128,7 @@ class Fitted(NamedTuple):
     draws: np.ndarray  # [draws, P]
     scale: np.ndarray  # [draws]
     residuals: np.ndarray
-    past: list[tuple[float, float]]  # earlier forecasts: (relative error, reach)
+    past: Past  # errors of earlier forecasts, one list a cutoff
     largest: float  # FLOPs of the largest run fitted
     counting: dict[str, Any]
     level: float
@@ -139,24 +144,18 @@ def load(path: str | pathlib.Path) -> Fitted:
         found = json.loads(path.read_text(encoding="utf-8"))
         law = LAWS[found["law"]]
         params = {name: math.inf if v is None else v for name, v in found["params"].items()}
-        resamples, held = found["resamples"], found["heldout"] or {}
+        resamples = found["resamples"]
         return Fitted(
             law=law, params=params, theta=law.free(params),
             draws=np.array(resamples["theta"], np.float64).reshape(-1, len(law.names)),
             scale=np.array(resamples["scale"], np.float64), residuals=np.array(resamples["residuals"], np.float64),
-            past=past(held), largest=largest(found), counting=found["counting"],
+            past=[[(e, r) for e, r in window] for window in found["past"]], largest=largest(found), counting=found["counting"],
             level=found["interval"]["level"],
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} is not the fit.json of `python -m scaling fit` ({error!r}); fit the runs again"
         ) from None
-
-
-def past(held: dict[str, Any]) -> list[tuple[float, float]]:
-    """Earlier forecasts, the held-out one among them."""
-    known = [tuple(pair) for pair in held.get("past_errors", [])]
-    return [*known, (held["mean_error"], held["reach"])] if held else known
 
 
 def largest(found: dict[str, Any]) -> float:

@@ -1,0 +1,258 @@
+"""What a GPU does with this code: one table, one JSON file, seven minutes at most.
+
+    python -m scripts.check.gpu --out DIR                    on a machine with a GPU (and PyTorch, for parts c and d)
+    python -m scripts.check.gpu --out DIR --small            the same on a CPU at tiny sizes: a rehearsal
+    python -m scripts.check.gpu --out DIR --parts a f        some of the parts
+
+a  six pages through the front door, 20 steps: losses beside the CPU's, in the highest and in the default precision
+b  kill -9 and resume: the same bits, or how far off
+c  GPT-2 124M in bfloat16, 1,024 tokens: the largest batch, time, tokens/s, MFU, memory beside the plan; PyTorch beside
+d  ResNet-50 in bfloat16, 224 x 224, batch 256, beside PyTorch (channels last, compiled)
+f  the share of a run spent waiting for data
+
+A part that fails says so, and the others go on.  Figures of MFU are of 990 TFLOP/s (H100, H200: bfloat16, dense).
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+ROOT = pathlib.Path(__file__).parents[2]
+PEAK = 990e12  # FLOP/s in bfloat16 without sparsity, NVIDIA's H100 SXM data sheet
+STEPS = 20
+PAGES = ("markov_gpt", "shapes_resnet", "adding_lstm", "ring_gan", "scenes_unet", "tones_wavenet")  # data are drawn
+HARDWARE = "import json, jax; from train import mesh; print(json.dumps(mesh.hardware() | {'jax': jax.__version__}))"
+Rows = list[tuple[str, str]]
+
+
+class Context(NamedTuple):
+    """Where a part works, and at what size."""
+
+    out: pathlib.Path
+    small: bool
+    torch: str | None  # a Python with PyTorch
+
+    def size(self, full: Any, small: Any) -> Any:
+        return small if self.small else full
+
+
+def main() -> int:
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--out", metavar="DIR", required=True)
+    flags.add_argument("--parts", nargs="*", default=list(PARTS), choices=list(PARTS))
+    flags.add_argument("--torch", metavar="PYTHON", default=sys.executable, help="default: this Python")
+    flags.add_argument("--small", action="store_true", help="tiny sizes, for a CPU")
+    flags.add_argument("--seconds", type=float, default=420.0, help="no part starts after these; default: 420")
+    options = flags.parse_args()
+    has_torch = subprocess.run([options.torch, "-c", "import torch"], capture_output=True).returncode == 0
+    context = Context(pathlib.Path(options.out).absolute(), options.small, options.torch if has_torch else None)
+    context.out.mkdir(parents=True, exist_ok=True)
+    since = time.monotonic()
+    found = {"hardware": ask(HARDWARE)}
+    print(f"{found['hardware']}", flush=True)
+    for name in options.parts:
+        start = time.monotonic()
+        if start - since > options.seconds:
+            rows = [("left out", f"{options.seconds:.0f} s are over")]
+        else:
+            try:
+                rows = PARTS[name](context)
+            except Exception as error:  # whatever breaks on a machine never seen: the other parts still tell
+                (context.out / f"{name}.txt").write_text(traceback.format_exc())
+                rows = [("FAILED", f"{type(error).__name__}: {str(error)[-300:]}")]
+        found[name] = {"seconds": round(time.monotonic() - start, 1), "rows": rows}
+        (context.out / "gpu.json").write_text(json.dumps(found, indent=1) + "\n")
+        for i, (what, figure) in enumerate(rows):
+            print(f"{name if not i else '':<3}{what:<44}{figure}", flush=True)
+    return int(any(row[0] == "FAILED" for part in options.parts for row in found[part]["rows"]))
+
+
+def run(command: list[str], **environment: str) -> str:
+    """What `command` prints; raises with the end of its errors."""
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, text=True, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[:6])} …: {(done.stderr or done.stdout).strip()[-1500:]}")
+    return done.stdout
+
+
+def ask(code: str, **environment: str) -> Any:
+    """The last line that Python prints for `code`, read as JSON."""
+    return json.loads(run([sys.executable, "-c", code], **environment).strip().splitlines()[-1])
+
+
+def train(page: str, workdir: pathlib.Path, *, changes: dict[str, Any], **environment: str) -> list[float]:
+    """The losses of a page trained through the front door, one a step."""
+    run([sys.executable, "-m", "train", "--config", f"configs/{page}.py", "--workdir", str(workdir),
+         *(f"--config.{key}={value}" for key, value in changes.items())], **environment)  # fmt: skip
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [row["loss"] for row in map(json.loads, lines) if "loss" in row]
+
+
+# a
+
+
+def pages(context: Context) -> Rows:
+    rows = []
+    changes = {"steps": STEPS, "log_every": 1, "schedule.warmup": 5, "eval.every": 0}
+    for page in PAGES[: context.size(len(PAGES), 2)]:
+        losses = {
+            name: train(page, context.out / "a" / f"{page}_{name}", changes=changes, **environment)
+            for name, environment in {
+                "cpu": {"JAX_PLATFORMS": "cpu"},
+                "highest": {"JAX_DEFAULT_MATMUL_PRECISION": "highest"},
+                "default": {},
+            }.items()
+        }
+        off = {name: apart(losses["cpu"], losses[name]) for name in ("highest", "default")}
+        rows.append((page, f"highest precision {off['highest']:.1e} (allowed 1e-5), default {off['default']:.1e}"))
+    return rows
+
+
+def apart(a: list[float], b: list[float]) -> float:
+    """The largest relative difference of two curves of the same length."""
+    return max(abs(x - y) / max(abs(x), 1e-12) for x, y in zip(a, b, strict=True))
+
+
+# b
+
+
+def resume(context: Context) -> Rows:
+    rows = []
+    for name, flags in {"default": "", "deterministic": "--xla_gpu_deterministic_ops=true"}.items():
+        if context.small and flags:
+            continue  # a CPU does not know the flag
+        environment = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
+        command = [sys.executable, "-m", "scripts.check_kill", "--kills", str(context.size(3, 1)), "gpt", "resnet"]
+        done = subprocess.run(
+            command[: context.size(None, -1)], cwd=ROOT, env={**os.environ, **environment}, text=True,
+            capture_output=True,
+        )  # fmt: skip
+        lines = [line.split() for line in done.stdout.splitlines()[1:]]
+        if not lines:
+            raise RuntimeError(done.stderr[-500:])
+        rows += [(f"{line[0]}, {name} flags", f"bitwise equal after {line[1]} kills: {line[2]}") for line in lines]
+    return rows
+
+
+# c and d
+
+
+def gpt(context: Context) -> Rows:
+    shape = context.size(
+        {"layers": 12, "heads": 6, "width": 768, "context": 1024, "vocab": 50_304},
+        {"layers": 2, "heads": 2, "width": 64, "context": 64, "vocab": 256},
+    )
+    tokens = f"the largest batch of {shape['context']:,} tokens"
+    best = None
+    for batch in context.size((128, 64, 32, 16, 8), (4, 2)):
+        try:
+            best = {"batch": batch, **step("gpt", {**shape, "batch": batch}, rounds=context.size(3, 1))}
+            break
+        except RuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error) and "Out of memory" not in str(error):
+                raise
+    if best is None:
+        raise RuntimeError("no batch fits")
+    work = flops_of(shape) * shape["context"]
+    speed = best["batch"] / best["ms"] * 1e3  # sequences a second
+    text = f"{best['batch']}: {best['ms']:.1f} ms, {speed * shape['context']:,.0f} tokens/s"
+    rows = [
+        (tokens, text + context.size(f", MFU {speed * work / PEAK:.1%}", "")),
+        ("peak memory", f"{best['peak'] / 2**30:.2f} GiB measured, {best['planned'] / 2**30:.2f} GiB planned by XLA"),
+    ]  # fmt: skip
+    return rows + beside(context, "gpt", {**shape, "batch": context.size(16, 2)}, work * context.size(16, 2))
+
+
+def flops_of(shape: dict[str, int]) -> float:
+    """FLOPs of training, per token."""
+    return ask(f"import json; from scaling.counting import count; print(json.dumps(count({shape!r}).flops_train))")
+
+
+def resnet(context: Context) -> Rows:
+    shape = context.size({"batch": 256, "side": 224, "depth": 50}, {"batch": 4, "side": 64, "depth": 50})
+    return beside(context, "resnet", shape, 3 * 2 * 4.089e9 * (shape["side"] / 224) ** 2 * shape["batch"])
+
+
+def step(network: str, shape: dict[str, int], rounds: int) -> dict[str, float]:
+    """Median ms of our step, and bytes at the peak: measured, and as XLA planned them."""
+    return ask(f"from scripts.check.gpu_steps import alone; alone({network!r}, {shape!r}, {rounds})")
+
+
+def beside(context: Context, network: str, shape: dict[str, int], work: float) -> Rows:
+    """Our step and PyTorch's, alternating in rounds of ten; memory is taken as it is needed."""
+    ours = [sys.executable, "-m", "scripts.check.gpu_steps", network, json.dumps(shape)]
+    sides = {"isoflop": ours}
+    if context.torch:
+        sides["torch"] = [context.torch, "-m", "scripts.check.torch_steps", network, json.dumps(shape)]
+    measured = alternate(sides, context.size(8, 2), context.size(10, 1))
+    rows = [
+        (f"{name}, batch {shape['batch']}", f"{statistics.median(seconds) * 1e3:.1f} ms"
+         + ("" if context.small else f", MFU {work / statistics.median(seconds) / PEAK:.1%}"))
+        for name, seconds in measured.items()
+    ]  # fmt: skip
+    if len(measured) == 2:
+        ratios = [b / a for a, b in zip(measured["isoflop"], measured["torch"], strict=True)]
+        rows.append(("throughput over PyTorch's", f"{statistics.median(ratios):.2f}"))
+    else:
+        rows.append(("torch", "not installed"))
+    return rows
+
+
+def alternate(sides: dict[str, list[str]], rounds: int, steps: int) -> dict[str, list[float]]:
+    """Seconds a step of each side in every round but the first, which warms up."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+                   "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # fmt: skip
+    servers = {
+        name: subprocess.Popen(
+            command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for name, command in sides.items()
+    }
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    try:
+        for i in range(rounds + 1):
+            for name, server in servers.items():
+                assert server.stdin is not None, "a pipe"
+                assert server.stdout is not None, "a pipe"
+                server.stdin.write(f"{steps}\n")
+                server.stdin.flush()
+                line = server.stdout.readline()
+                if not line:
+                    raise RuntimeError(f"{name} ended with {server.wait()}")
+                if i:
+                    found[name].append(json.loads(line))
+    finally:
+        for server in servers.values():
+            server.kill()
+            server.wait()
+    return found
+
+
+# f
+
+
+def data_wait(context: Context) -> Rows:
+    rows = []
+    for page, steps in (("shapes_resnet", context.size(300, 20)), ("markov_gpt", context.size(600, 20))):
+        workdir = context.out / "f" / page
+        train(page, workdir, changes={"steps": steps, "log_every": steps // 5, "schedule.warmup": 5})
+        laps = [json.loads(line) for line in (workdir / "timing.jsonl").read_text().splitlines()]
+        laps = [lap for lap in laps if "data_wait" in lap][1:]  # the first lap compiles
+        share = statistics.median(lap["data_wait"] for lap in laps)
+        ms = statistics.median(lap["seconds_per_step"] for lap in laps) * 1e3
+        rows.append((page, f"{share:.1%} of the time, {ms:.2f} ms a step"))
+    return rows
+
+
+PARTS: dict[str, Callable[[Context], Rows]] = {"a": pages, "b": resume, "c": gpt, "d": resnet, "f": data_wait}
+
+if __name__ == "__main__":
+    sys.exit(main())
