@@ -219,12 +219,11 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def fit(options: argparse.Namespace) -> None:
-    from scaling.report import fitfile
-    from scaling.report import page as report
+    from scaling.report import fitfile, page, terminal
 
     analysis = _analysis(options)
-    report.write(options.out, analysis)
-    print(_json(fitfile.as_json(analysis)) if options.json else report.summary(analysis, pathlib.Path(options.out)))
+    page.write(options.out, analysis)
+    print(_json(fitfile.as_json(analysis)) if options.json else terminal.summary(analysis, pathlib.Path(options.out)))
 
 
 def report(options: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling import budgets, influence
+from scaling import advice, budgets, influence
 from scaling.approaches import envelope as approach1
 from scaling.approaches import isoflop
 from scaling.fit.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, select
@@ -80,8 +80,7 @@ def analyse(
         warnings += sampled(found.residuals.size)
         warnings += [
             f"without the held-out budget: {sentence}"
-            for sentence in flags(forecast.fit) + undefined(forecast.draws)
-            if sentence not in warnings
+            for sentence in advice.further(flags(forecast.fit) + undefined(forecast.draws), warnings)
         ]
     except ValueError as error:
         warnings.append(f"no held-out forecast: {error}")
@@ -96,7 +95,7 @@ def analyse(
         if few and windows else [],
         influence=moves, conventions=influence.conventions(found, runs) if few else [],
         profiles=profiles(columns) if law.trades else None, envelope=envelope(columns, run) if law.trades else None,
-        kaplan=kaplan(columns, runs) if law.trades else {}, warnings=warnings,
+        kaplan=kaplan(columns, runs) if law.trades else {}, warnings=advice.once(warnings),
     )  # fmt: skip
 
 

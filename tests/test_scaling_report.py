@@ -17,6 +17,7 @@ from scaling.fit.question import Question
 from scaling.laws import LAWS, chinchilla
 from scaling.logs import readers, records
 from scaling.report import page as report
+from scaling.report.terminal import summary
 from scripts.check_coverage import TRUTH, design
 
 
@@ -75,7 +76,7 @@ def test_the_interval_is_named_as_it_was_made(written):
 
 
 def test_summary_says_what_a_newcomer_needs(analysis):
-    text = report.summary(analysis, "somewhere")
+    text = summary(analysis, "somewhere")
     lines = text.splitlines()
     assert max(map(len, lines)) <= 130
     held = analysis.heldout
@@ -94,7 +95,7 @@ def test_summary_says_what_a_newcomer_needs(analysis):
 
 def test_a_gap_that_was_not_recorded_is_said():
     found = analyse([{**row, "train_loss": None} for row in rows()], draws=50)
-    assert "not recorded; runs with config.eval.train_records > 0 record it" in report.summary(found)
+    assert "not recorded; runs with config.eval.train_records > 0 record it" in summary(found)
 
 
 def test_fit_json_holds_every_number(analysis, written):
@@ -179,7 +180,7 @@ def test_a_sweep_without_a_forecast_says_so(tmp_path):
     found = analyse(one, draws=50)
     assert found.heldout is None
     assert any("no held-out forecast: every run has the same budget" in sentence for sentence in found.warnings)
-    assert "nothing here says how well this law predicts" in report.summary(found)
+    assert "nothing here says how well this law predicts" in summary(found)
     report.write(tmp_path, found)
     assert "No forecast tested" in (tmp_path / "report.html").read_text()
 
@@ -187,7 +188,7 @@ def test_a_sweep_without_a_forecast_says_so(tmp_path):
 def test_one_dimensional_laws_are_reported_too(tmp_path):
     found = analyse(rows(), question=Question(LAWS["kaplan_d"]), draws=50)
     report.write(tmp_path, found)
-    assert "α_D" in report.summary(found)
+    assert "α_D" in summary(found)
     assert any("something else limits them" in sentence for sentence in found.warnings)
 
 
