@@ -247,7 +247,7 @@ def compute(columns: Columns, given: Mapping[str, str], mapping: dict[str, str],
     """Sets c and budget of `columns` [rows], where something says them."""
     if {"n", "d"} <= columns.keys() and mapping["d"] != "c / (6 n)":
         c = c_6nd(columns["n"], columns["d"])
-        if "c" not in given and "c" not in columns:
+        if "c" not in given and "c" not in mapping:
             columns["c"], mapping["c"] = c, "6 n d"
         elif np.maximum(ratio := columns["c"] / c, 1 / ratio).max() > 1.2:
             said.append(
