@@ -1,5 +1,6 @@
 """Newer forms of the law, and the reader's own: against closed forms, limits, planted truths, and SciPy."""
 
+import doctest
 import json
 
 import numpy as np
@@ -354,3 +355,28 @@ def test_bytes_are_taken_only_where_they_are_named(tmp_path):
     with pytest.raises(UserError, match="no column is named like d"):
         records.assign(alone)
     assert any("no column tokens" in sentence for sentence in records.assign(alone, given={"d": "bytes_seen"}).said)
+
+
+# The page.
+
+
+def test_the_page_lists_every_law_and_its_lines_run():
+    from scripts import list_laws
+
+    page = list_laws.PAGE.read_text(encoding="utf-8")
+    assert list_laws.markdown() in page, "`python -m scripts.list_laws` writes it"
+    assert all(f"`{name}`" in page for name in LAWS)
+    ran = doctest.testfile(str(list_laws.PAGE.resolve()), module_relative=False, encoding="utf-8")
+    assert ran.attempted > 15
+    assert ran.failed == 0
+
+
+def test_the_law_file_of_the_page_is_a_law(tmp_path):
+    from scripts import list_laws
+
+    page = list_laws.PAGE.read_text(encoding="utf-8")
+    code = page[page.index("from scaling.laws.api import Law, grid") :].partition("```")[0]
+    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+    law = own.from_file(tmp_path / "mine.py")
+    found = fit(law, grid(0.003), certify=False)
+    assert found.params == pytest.approx(fit(chinchilla, grid(0.003), certify=False).params, rel=1e-9)
