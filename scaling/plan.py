@@ -7,6 +7,7 @@ import numpy as np
 
 from scaling.fit.discrepancy import bounded, learn
 from scaling.fit.intervals import Interval, interval
+from scaling.laws import chinchilla, efficiency
 from scaling.laws.optimum import compute_for_loss, optimum
 from scaling.report.fitfile import Fitted
 from train.errors import UserError
@@ -39,11 +40,14 @@ def plan(
     tokens: float | None = None,
     params: float | None = None,
     batch: float | None = None,
+    group: str | None = None,
 ) -> Plan:
     """One of `flops`, `loss`, `tokens`, `params` fixes the best run; `tokens` with `params` asks about that very run.
 
     `batch` is in tokens.
     """
+    if fitted.law.groups:
+        fitted = of_group(fitted, group)
     law = fitted.law
     if not law.splits:
         raise UserError(f"{law.name} does not trade N against D alone, so it has no plan; fit --law chinchilla")
@@ -70,6 +74,16 @@ def plan(
         per_doubling=float(optimum(law, fitted.theta, c)["loss"]) - twice, per_tokens=here - at(n, 2 * d),
         per_params=here - at(2 * n, d), reach=reach, warnings=_warnings(fitted, reach),
     )  # fmt: skip
+
+
+def of_group(fitted: Fitted, group: str | None) -> Fitted:
+    """The fit of one group of runs, by the law that it shares with the others."""
+    if group is None:
+        raise UserError(f"this fit is of several groups; choose one with --group: {', '.join(fitted.law.groups)}")
+    theta = efficiency.alone(fitted.law, fitted.theta, group)
+    params = {name: float(v) for name, v in chinchilla.published(theta).items()}
+    draws = efficiency.alone(fitted.law, fitted.draws, group)
+    return fitted._replace(law=chinchilla, params=params, theta=theta, draws=draws)
 
 
 def _drawn(fitted: Fitted, n: float, d: float, reach: float) -> np.ndarray:

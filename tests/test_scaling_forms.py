@@ -132,6 +132,12 @@ def test_efficiencies_of_optimizers_are_found_by_the_command(tmp_path, capsys):
         assert value == pytest.approx(ratio, rel=0.05)
         assert 0.99 * low < ratio < 1.01 * high
         assert high / low < 1.2
+    with pytest.raises(UserError, match="choose one with --group: muon, adamw"):
+        plan.plan(fitfile.load(tmp_path / "out"), flops=1e22)
+    made = plan.plan(fitfile.load(tmp_path / "out"), flops=1e22, group="adamw")
+    same = TEX | {"A": TEX["A"] * 1.5 ** TEX["alpha"], "B": TEX["B"] * 0.7 ** TEX["beta"]}  # as the runs were made
+    assert made.n == pytest.approx(float(hoffmann.n_opt(same, 1e22)), rel=0.1)
+    assert made.loss == pytest.approx(float(hoffmann.l_opt(same, 1e22)), rel=2e-3)
     assert "the reference is 'muon'" in capsys.readouterr().out
 
 
