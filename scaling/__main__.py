@@ -220,12 +220,11 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def fit(options: argparse.Namespace) -> None:
-    from scaling.report import fitfile
-    from scaling.report import page as report
+    from scaling.report import fitfile, page, terminal
 
     analysis = _analysis(options)
-    report.write(options.out, analysis)
-    print(_json(fitfile.as_json(analysis)) if options.json else report.summary(analysis, pathlib.Path(options.out)))
+    page.write(options.out, analysis)
+    print(_json(fitfile.as_json(analysis)) if options.json else terminal.summary(analysis, pathlib.Path(options.out)))
 
 
 def report(options: argparse.Namespace) -> None:
@@ -248,20 +247,21 @@ def _analysis(options: argparse.Namespace) -> Any:
     pin = {name: _number("--pin", value) for name, value in map(_pair, options.pin)}
     budget = options.heldout if options.heldout == "largest" else _number("--heldout", options.heldout)
 
-    from scaling.analyse import analyse
     from scaling.fit.question import Question
-    from scaling.logs import readers
+    from scaling.logs import readers, records
+
+    asked = Question(_law(options), options.delta, pin, dict(map(_pair, options.tie)), options.space)
+    runs = records.assign(  # before anything that loads JAX: a wrong column is said at once
+        readers.read(options.runs), inputs=asked.law.inputs, output=asked.law.output, count=options.count,
+        given={role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None},
+        filters=options.filter, last=options.last, best=options.best, drop_outliers=0 if most == "none" else int(most),
+    )  # fmt: skip
+
+    from scaling.analyse import analyse
     from train import mesh
 
     mesh.set_up()
-    asked = Question(_law(options), options.delta, pin, dict(map(_pair, options.tie)), options.space)
-    return analyse(
-        readers.read(options.runs), budget, question=asked, count=options.count, filters=options.filter,
-        given={role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None}, last=options.last,
-        best=options.best,
-        drop_outliers=0 if most == "none" else int(most), draws=options.draws, method=options.method,
-        level=options.level,
-    )  # fmt: skip
+    return analyse(runs, asked, heldout_budget=budget, draws=options.draws, method=options.method, level=options.level)
 
 
 def _law(options: argparse.Namespace) -> Any:

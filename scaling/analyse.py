@@ -1,12 +1,12 @@
 """From a table of runs to all that a report says: one fit, its intervals, and its forecasts of runs it had not seen."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling import budgets, influence
+from scaling import advice, budgets, influence
 from scaling.approaches import envelope as approach1
 from scaling.approaches import isoflop
 from scaling.fit.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, select
@@ -18,7 +18,6 @@ from scaling.fit.question import Question
 from scaling.laws import LAWS
 from scaling.laws.kaplan import kaplan_d, kaplan_n
 from scaling.logs import records, roles
-from scaling.logs.table import Table
 
 FEW = 2_000  # rows beyond which the tables that refit again and again are left out
 
@@ -47,32 +46,21 @@ class Analysis(NamedTuple):
 
 
 def analyse(
-    table: Table,
-    heldout_budget: float | str = "largest",
-    *,
+    runs: records.Runs,
     question: Question = Question(LAWS["chinchilla"]),  # noqa: B008  (frozen)
-    given: Mapping[str, str] | None = None,
-    count: str | None = None,
-    filters: Sequence[str] = (),
-    drop_outliers: int = 0,
-    last: bool = False,
-    best: bool = False,
+    *,
+    heldout_budget: float | str = "largest",
     draws: int = 1000,
     method: str | None = None,
     seed: int = 0,
     level: float = LEVEL,
     thorough: bool = True,
 ) -> Analysis:
-    """Asks `question` of the rows of `table` and forecasts `heldout_budget` from the smaller ones.
+    """Asks `question` of `runs` and forecasts `heldout_budget` from the smaller ones.
 
-    `given`, `count`, `filters`, `drop_outliers`, `last` and `best` are those of `records.assign`; without
-    `thorough` the tables that refit again and again (law selection, influence, conventions) stay empty.
+    Without `thorough` the tables that refit again and again (law selection, influence, conventions) stay empty.
     """
     law = question.law
-    runs = records.assign(
-        table, inputs=law.inputs, output=law.output, given=dict(given or {}), count=count, filters=filters,
-        drop_outliers=drop_outliers, last=last, best=best,
-    )  # fmt: skip
     if law.of_groups:
         question, runs = of_labels(question, runs)
         law = question.law
@@ -92,8 +80,7 @@ def analyse(
         warnings += sampled(found.residuals.size)
         warnings += [
             f"without the held-out budget: {sentence}"
-            for sentence in flags(forecast.fit) + undefined(forecast.draws)
-            if sentence not in warnings
+            for sentence in advice.further(flags(forecast.fit) + undefined(forecast.draws), warnings)
         ]
     except ValueError as error:
         warnings.append(f"no held-out forecast: {error}")
@@ -108,7 +95,7 @@ def analyse(
         if few and windows else [],
         influence=moves, conventions=influence.conventions(found, runs) if few else [],
         profiles=profiles(columns) if law.trades else None, envelope=envelope(columns, run) if law.trades else None,
-        kaplan=kaplan(columns, runs) if law.trades else {}, warnings=warnings,
+        kaplan=kaplan(columns, runs) if law.trades else {}, warnings=advice.once(warnings),
     )  # fmt: skip
 
 

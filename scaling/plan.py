@@ -11,6 +11,7 @@ from scaling.laws import chinchilla, efficiency
 from scaling.laws.optimum import compute_for_loss, optimum
 from scaling.report.fitfile import Fitted
 from train.errors import UserError
+from train.numbers import si
 
 
 class Plan(NamedTuple):
@@ -143,8 +144,6 @@ def _warnings(fitted: Fitted, reach: float) -> list[str]:
 
 def text(plan: Plan, fitted: Fitted) -> str:
     """What the terminal shows."""
-    from scaling.report.plot import si
-
     low, high = plan.interval
     span = lambda ends: f"{fitted.level:.0%} interval {si(ends[0])} to {si(ends[1])}"
     lines = [

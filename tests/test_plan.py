@@ -136,14 +136,6 @@ def test_a_plan_of_this_machine(capsys):
     assert re.search(r"step +[\d.]+ ms \(median of 5 timed here\)", shown)
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(2271.4, "2,270"), (62.25, "62.2"), (0.01426, "0.0143"), (9.999, "10.0"), (0.0, "0"), (1.746e5, "175,000")],
-)
-def test_small_and_large_costs_have_three_digits(value, shown):
-    assert plan.figures(value) == shown
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory a process held at most")
 def test_memory_by_which_a_process_grows():
     """What was given back before the end counts, and what was freed before the start does not make it unseen."""

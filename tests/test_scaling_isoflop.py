@@ -9,9 +9,10 @@ import scipy.optimize
 
 from scaling.approaches import isoflop
 from scaling.approaches.envelope import envelope
-from scaling.approaches.lines import say, slope
+from scaling.approaches.lines import slope
 from scaling.laws import chinchilla, hoffmann, n_opt
 from train.errors import UserError
+from train.numbers import si
 
 ROUNDED = hoffmann.ROUNDED
 STEEP = {"E": 1.69, "A": 400.0, "B": 400.0, "alpha": 0.465, "beta": 0.155}
@@ -95,7 +96,7 @@ def test_minima_at_an_edge_are_refused_and_left_out(method, edge, side):
     both = {name: np.concatenate([bad[name], good[name]]) for name in good}
     found = isoflop.profiles(both, method=method, draws=0)
     first = found.minima[0]
-    limit = say(bad["n"].min() if side == "smallest" else bad["n"].max())
+    limit = si(bad["n"].min() if side == "smallest" else bad["n"].max())
     where = f"{'below' if side == 'smallest' else 'above'} {limit}"
     assert first.status == f"at 6e18 FLOPs the best run is the {side} of 7 sizes; add sizes {where}"
     assert np.isnan(first.n)
@@ -134,7 +135,7 @@ def test_profiles_without_a_minimum_are_refused_in_a_sentence(losses, method, se
 
 def test_one_good_budget_is_no_line():
     bad, good = hand_made([5.0, 4.0, 3.0]), runs(budgets=[1e20])
-    with pytest.raises(UserError, match=r"1 of 2 budgets brackets.*largest of 3 sizes; add sizes above 1e8"):
+    with pytest.raises(UserError, match=r"1 of 2 budgets brackets.*largest of 3 sizes; add sizes above 100M"):
         isoflop.profiles({k: np.concatenate([bad[k], good[k]]) for k in good})
 
 

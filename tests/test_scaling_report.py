@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from scaling.__main__ import main
-from scaling.analyse import analyse as analyse_table
+from scaling.analyse import analyse as analyse_runs
 from scaling.fit import backtest
 from scaling.fit.question import Question
 from scaling.laws import LAWS, chinchilla
-from scaling.logs import readers
+from scaling.logs import readers, records
 from scaling.report import page as report
+from scaling.report.terminal import summary
 from scripts.check_coverage import TRUTH, design
 
 
@@ -35,8 +36,9 @@ def rows(noise=0.005, seed=0):
     return made
 
 
-def analyse(entries, **options):
-    return analyse_table(readers.from_rows(entries), **{"thorough": False, **options})
+def analyse(entries, question=Question(chinchilla), **options):  # noqa: B008  (frozen)
+    runs = records.assign(readers.from_rows(entries), inputs=question.law.inputs, output=question.law.output)
+    return analyse_runs(runs, question, **{"thorough": False, **options})
 
 
 def table(path, entries, tail=""):
@@ -48,7 +50,7 @@ def table(path, entries, tail=""):
 @pytest.fixture(scope="module")
 def analysis():
     lost = [{"row": "runs.jsonl:26", "reason": "half-written or not JSON"}]
-    return analyse_table(readers.from_rows(rows())._replace(dropped=lost), draws=200)
+    return analyse_runs(records.assign(readers.from_rows(rows())._replace(dropped=lost)), draws=200)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def test_the_interval_is_named_as_it_was_made(written):
 
 
 def test_summary_says_what_a_newcomer_needs(analysis):
-    text = report.summary(analysis, "somewhere")
+    text = summary(analysis, "somewhere")
     lines = text.splitlines()
     assert max(map(len, lines)) <= 130
     held = analysis.heldout
@@ -93,7 +95,7 @@ def test_summary_says_what_a_newcomer_needs(analysis):
 
 def test_a_gap_that_was_not_recorded_is_said():
     found = analyse([{**row, "train_loss": None} for row in rows()], draws=50)
-    assert "not recorded; runs with config.eval.train_records > 0 record it" in report.summary(found)
+    assert "not recorded; runs with config.eval.train_records > 0 record it" in summary(found)
 
 
 def test_fit_json_holds_every_number(analysis, written):
@@ -178,7 +180,7 @@ def test_a_sweep_without_a_forecast_says_so(tmp_path):
     found = analyse(one, draws=50)
     assert found.heldout is None
     assert any("no held-out forecast: every run has the same budget" in sentence for sentence in found.warnings)
-    assert "nothing here says how well this law predicts" in report.summary(found)
+    assert "nothing here says how well this law predicts" in summary(found)
     report.write(tmp_path, found)
     assert "No forecast tested" in (tmp_path / "report.html").read_text()
 
@@ -186,7 +188,7 @@ def test_a_sweep_without_a_forecast_says_so(tmp_path):
 def test_one_dimensional_laws_are_reported_too(tmp_path):
     found = analyse(rows(), question=Question(LAWS["kaplan_d"]), draws=50)
     report.write(tmp_path, found)
-    assert "α_D" in report.summary(found)
+    assert "α_D" in summary(found)
     assert any("something else limits them" in sentence for sentence in found.warnings)
 
 

@@ -7,6 +7,7 @@ import jax
 
 from train import flops, hlo
 from train.experiment import Experiment, build_task
+from train.numbers import metric
 
 
 class Budget(NamedTuple):
@@ -98,12 +99,13 @@ def table(budget: Budget, unit: str) -> str:
     width = max(len(row[0]) for row in rows)
     lines = [f"  {name:<{width}}  {total:>14}  {inner:>14}" for name, total, inner in rows]
     ratio = budget.compiled_flops / budget.flops_per_step if budget.flops_per_step else float("nan")
-    units = quantity(budget.units).strip()
+    units = metric(budget.units)
     lines += [
         f"  {budget.steps:,} steps × {budget.units_per_step:,} {unit}s = {units} {unit}s",
-        f"  {quantity(budget.flops_per_step / budget.units_per_step)}FLOP per {unit} × {units} "
-        f"= {quantity(budget.flops)}FLOP (matrix products and convolutions; compiled {ratio:.2f} × that)",
-        f"  {quantity(budget.state_bytes)}B of train state; XLA plans for {quantity(budget.device_bytes)}B on a device",
+        f"  {metric(budget.flops_per_step / budget.units_per_step, 'FLOP')} per {unit} × {units} "
+        f"= {metric(budget.flops, 'FLOP')} (matrix products and convolutions; compiled {ratio:.2f} × that)",
+        f"  {metric(budget.state_bytes, 'B')} of train state; XLA plans for {metric(budget.device_bytes, 'B')} "
+        f"on a device",
     ]
     return "\n".join(lines)
 
@@ -119,11 +121,3 @@ def merged(rows: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
             names.append([name])
     label = lambda n: n[0] if len(n) == 1 else f"{n[0]} … {n[-1].split('/')[-1]} (each of {len(n)})"
     return [(label(n), *row[1:]) for n, row in zip(names, out, strict=True)]
-
-
-def quantity(value: float | int) -> str:
-    """1234567 as '1.23 M': three digits and a prefix, with a space so that a unit can follow."""
-    for scale, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= scale:
-            return f"{value / scale:.3g} {prefix}"
-    return f"{value:.3g} "

@@ -4,7 +4,7 @@ import sys
 import time
 from typing import Any
 
-from train.budget import quantity
+from train.numbers import clock, metric
 from train.writer import Values
 
 
@@ -42,15 +42,15 @@ class Display:
 
     def progress(self, step: int, steps: int, values: Values, speed: Values, unit: str) -> None:
         """Values of the last logged step, and the speed since the one before."""
-        rate = f"{quantity(speed['units_per_second'])}{unit}s/s  {quantity(speed['flops_per_second'])}FLOP/s"
+        rate = f"{metric(speed['units_per_second'], f'{unit}s/s')}  {metric(speed['flops_per_second'], 'FLOP/s')}"
         shown = "  ".join(f"{k} {v:.4g}" for k, v in values.items() if k in ("loss", "accuracy", "skipped"))
         line = f"{shown}  lr {values['lr']:.3g}  {rate}  data wait {speed['data_wait']:.1%}"
         if self.live:
             self.live.update(self.bar, completed=step, description=line)
         elif not self.quiet and (time.monotonic() - self.last > 2 or step == steps):
             self.last = time.monotonic()
-            left = int((steps - step) * speed["seconds_per_step"])
-            self.say(f"step {step:>{len(str(steps))}}/{steps}  {line}  ETA {left // 60}:{left % 60:02d}")
+            left = clock((steps - step) * speed["seconds_per_step"])
+            self.say(f"step {step:>{len(str(steps))}}/{steps}  {line}  ETA {left}")
 
     def close(self) -> None:
         if self.live:

@@ -17,6 +17,7 @@ from data.tfds import NotPrepared
 from train import budget, chips, hlo, mesh
 from train.errors import UserError
 from train.experiment import Experiment, build_experiment
+from train.numbers import digits, metric, seconds
 from train.program import initial_state, step_program
 
 TIMED_STEPS = 5
@@ -268,51 +269,32 @@ def table(plan: Plan) -> str:
     lines.append(f"on {where}; mesh: {axes}; accumulate {config.accumulate}; compiled in {plan.compile_seconds:.0f} s")
     if plan.chip is None:
         lines += [
-            f"  memory  {amount(plan.peak_bytes)} (XLA plans {amount(plan.xla_bytes)}), of which train state "
-            f"{amount(plan.state_bytes)}",
-            f"  step    {figures(plan.step_seconds * 1e3)} ms (median of {TIMED_STEPS} timed here), "
-            f"{budget.quantity(work.flops_per_step / plan.step_seconds)}FLOP/s",
+            f"  memory  {metric(plan.peak_bytes, 'B')} (XLA plans {metric(plan.xla_bytes, 'B')}), of which train state "
+            f"{metric(plan.state_bytes, 'B')}",
+            f"  step    {digits(plan.step_seconds * 1e3)} ms (median of {TIMED_STEPS} timed here), "
+            f"{metric(work.flops_per_step / plan.step_seconds, 'FLOP/s')}",
         ]
     else:
         recomputed = work.compiled_flops / work.flops_per_step
         lines += [
-            f"  memory  {figures(plan.peak_bytes / GiB)} of {plan.chip.memory / GiB:.0f} GiB a chip, of which train "
-            f"state {figures(plan.state_bytes / GiB)}",
-            f"  step    {figures(plan.step_seconds * 1e3)} ms by the roofline, MFU {plan.mfu:.0%}: products "
-            f"{figures(plan.compute_seconds * 1e3)} ({recomputed:.2f} × the network's own), memory traffic "
-            f"{figures(plan.memory_seconds * 1e3)} ({amount(plan.memory_bytes)}), waiting for collectives "
-            f"{figures(plan.waited * 1e3)}",
+            f"  memory  {digits(plan.peak_bytes / GiB)} of {plan.chip.memory / GiB:.0f} GiB a chip, of which train "
+            f"state {digits(plan.state_bytes / GiB)}",
+            f"  step    {digits(plan.step_seconds * 1e3)} ms by the roofline, MFU {plan.mfu:.0%}: products "
+            f"{digits(plan.compute_seconds * 1e3)} ({recomputed:.2f} × the network's own), memory traffic "
+            f"{digits(plan.memory_seconds * 1e3)} ({metric(plan.memory_bytes, 'B')}), waiting for collectives "
+            f"{digits(plan.waited * 1e3)}",
         ]
         for each in plan.collectives:
             place = "in loops" if each.in_loop else "once"
             lines.append(
                 f"  {each.kind:<18} over {each.group:>4}  × {each.count:<5} {place:<8} "
-                f"{amount(each.bytes):>9} sent  {each.asynchronous / each.count:>4.0%} asynchronous  "
-                f"{figures(each.waited * 1e3):>8} ms waited for"
+                f"{metric(each.bytes, 'B'):>9} sent  {each.asynchronous / each.count:>4.0%} asynchronous  "
+                f"{digits(each.waited * 1e3):>8} ms waited for"
             )
     lines.append(
-        f"  {work.steps:,} steps take {duration(work.steps * plan.step_seconds)}, without evaluation and saving"
+        f"  {work.steps:,} steps take {seconds(work.steps * plan.step_seconds)}, without evaluation and saving"
     )
     return "\n".join(lines)
-
-
-def duration(seconds: float) -> str:
-    for size, name in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {name}"
-    return f"{figures(seconds)} s"
-
-
-def amount(count: float) -> str:
-    """Of bytes: 4.68 GB."""
-    return f"{budget.quantity(count)}B"
-
-
-def figures(value: float) -> str:
-    """Three significant digits, and never an exponent: 2,270 or 62.2 or 0.0143."""
-    value = float(f"{value:.3g}")
-    places = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:,.{places}f}"
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

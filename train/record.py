@@ -14,6 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from train.errors import UserError
+from train.files import write_whole
 from train.optim import peak_rate
 from train.writer import finite
 
@@ -24,9 +25,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tens
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """All or nothing: a crash leaves the old file or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
-    temporary.replace(path)
+    write_whole(path, json.dumps(value, indent=1) + "\n")
 
 
 def resolved(config: ConfigDict) -> dict[str, Any]:

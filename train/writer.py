@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from train.errors import UserError, suggest
+from train.files import write_whole
 
 Values = Mapping[str, float | int]
 COPIES = {"csv": "csv", "tensorboard": "tensorboardX", "wandb": "wandb"}  # name → the package it needs
@@ -82,9 +83,7 @@ def cut_back(path: pathlib.Path, step: int) -> None:
     """Removes what a run wrote after the step it now goes on from."""
     if path.exists():
         kept = [json.dumps(row) + "\n" for row in read_rows(path) if row["step"] <= step]
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(kept))
-        temporary.replace(path)
+        write_whole(path, "".join(kept))
 
 
 class Csv:

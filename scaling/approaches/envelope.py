@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.approaches.lines import LEVEL, Line, checked, least_squares, line, say
+from scaling.approaches.lines import LEVEL, Line, checked, least_squares, line
 from train.errors import UserError
+from train.numbers import si as say
 
 
 class Envelope(NamedTuple):

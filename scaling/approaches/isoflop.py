@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.interpolate
 
-from scaling.approaches.lines import LEVEL, Line, checked, least_squares, line, say
+from scaling.approaches.lines import LEVEL, Line, checked, least_squares, line
 from scaling.laws import hoffmann
 from scaling.laws.api import Params
 from train.errors import UserError, suggest
+from train.numbers import si as say
 
 LOG6 = hoffmann.LOG6
 FEWEST = {"parabola": 3, "window": 3, "akima": 5}  # method -> sizes that a budget needs

@@ -95,9 +95,3 @@ def positive(name: str, values: Any) -> np.ndarray:
     if bad.size:
         raise UserError(f"{name} of row {bad[0]} is {values[bad[0]]:g}; every {name} must be finite and positive")
     return values
-
-
-def say(value: Any) -> str:
-    """3 digits, as people write them: 6e18, 3.2e8, 512."""
-    mantissa, _, power = f"{float(value):.3g}".partition("e")
-    return f"{mantissa}e{int(power)}" if power else mantissa

@@ -17,7 +17,7 @@ def events(files: Sequence[Path], found: Found) -> None:
     from tensorboardX.proto.event_pb2 import Event, SessionLog
     from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
-    run, steps, settings = str(files[0].parent), {}, {}
+    run, steps, settings = found.shown(str(files[0].parent)), {}, {}
     for path in files:
         for payload in payloads(path, found):
             if (event := decoded(Event, payload)) is None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.logs.events import events
+from scaling.logs.names import called
 from scaling.logs.table import DECODER, Found, Table, Unreadable, contents, flat, pack_rows
 from scaling.logs.tabular import comma_separated, parquet
 from train.errors import UserError
@@ -31,8 +32,10 @@ def read(paths: Iterable[str | Path]) -> Table:
 
     Raises UserError for a path that is missing, in no such format, or without a single row.
     """
-    found = Found()
-    for found.argument, path in enumerate(map(Path, paths)):
+    found, given = Found(), [Path(path) for path in paths]
+    for found.argument, (path, name) in enumerate(zip(given, called(given), strict=True)):
+        found.path = "" if path == Path() else str(path)
+        found.name = name if len(given) > 1 or path.is_file() else ""  # runs of one folder: by their place in it
         if not path.exists():
             raise UserError(f"{path} does not exist; give {FORMATS}")
         rows, dropped = found.rows, len(found.dropped)

@@ -20,7 +20,9 @@ class Table(NamedTuple):
     """Rows of any origin, column by column."""
 
     columns: Columns  # name -> [rows]: float64 where all that is present are numbers (NaN: missing), else object (None)
-    where: np.ndarray  # [rows] object: "file:line" of CSV and JSON, "file:row" of Parquet, else the run's folder
+    where: (
+        np.ndarray
+    )  # [rows] object: "file:line" of CSV and JSON, "file:row" of Parquet, or the run's folder; no paths of the machine
     dropped: list[dict[str, str]]  # {"row": where it was, "reason": why it is not in `columns`}
 
 
@@ -38,20 +40,30 @@ class Found:
         self.unlisted = 0
         self.rows = 0
         self.argument = 0  # which of the paths is being read
+        self.path, self.name = "", ""  # that path as it was given, and what reports call it
+
+    def shown(self, where: str) -> str:
+        """A place below the path being read, as reports name it: without the way to that path on this machine."""
+        if not self.path or not where.startswith(self.path):
+            return where
+        return f"{self.name}{where.removeprefix(self.path)}".lstrip("/") or Path(self.path).name
 
     def drop(self, where: str, reason: str) -> None:
         if len(self.dropped) < MOST:
-            self.dropped.append({"row": where, "reason": reason})
+            if self.path.startswith("/"):  # the system's own errors name the file
+                reason = reason.replace(f"{self.path}/", f"{self.name}/".lstrip("/"))
+            self.dropped.append({"row": self.shown(where), "reason": reason})
         else:
             self.unlisted += 1
 
     def add(self, columns: Columns, where: Sequence[str]) -> None:
         if len(where):
-            self.parts.append((columns, where))
+            self.parts.append((columns, [self.shown(place) for place in where]))
             self.rows += len(where)
 
     def add_ours(self, row: dict[str, Any], where: str) -> None:
         """Counting a run twice would narrow every interval.  A sweep's table knows the budgets, the records do not."""
+        where = self.shown(where)
         key = repr([row.get(name) for name in ("name", "config_hash", "seed", "wall_seconds")])
         self.rows += 1
         if key not in self.ours:

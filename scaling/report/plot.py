@@ -1,46 +1,53 @@
-"""The figures of a fit.  Object-oriented Matplotlib, no global state; ink takes the page's text colour when inlined."""
+"""The figures of a fit, each with its caption, made by the code that draws it: it names only marks that are there."""
 
-import io
-import re
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from scaling import budgets
 from scaling.counting import c_6nd
-from scaling.fit.backtest import HORIZONS, Heldout, Window
+from scaling.fit.backtest import HORIZONS, Heldout, Window, axis
 from scaling.fit.estimate import Columns, Fit, predict
 from scaling.fit.intervals import LEVEL, Draws, interval, predict_runs, scatter
 from scaling.laws.optimum import optimum as optimum_of
+from scaling.report.canvas import (
+    FITTED,
+    HELDOUT,
+    INK,
+    LAW,
+    LEFT_OUT,
+    MANY,
+    SECOND,
+    STYLE,
+    canvas,
+    colour_bar,
+    finish,
+    ramp,
+)  # fmt: skip
+from train.numbers import digits, si
 
-# Okabe & Ito's palette, told apart by every common kind of colour blindness, and readable on white and on near-black.
-LAW, SECOND, HELDOUT = "#0072B2", "#009E73", "#D55E00"
-INK = "#1b1f24"  # of axes and text: `svg` hands it over to the page
-BUDGETS = ("#4A7FB5", "#3FA7A0", "#7DB347", "#C9A227", "#B07AA1", "#8C8C8C")  # smaller to larger, held-out apart
-MANY = 2_000  # points beyond which they are an image in the SVG
-STYLE = {
-    "svg.fonttype": "none",  # text stays text: selectable, and in the page's font
-    "svg.hashsalt": "isoflop",  # the same figure gives the same file
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.18,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    **dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK
-    ),
-}
+NAMES = {"isoflop", "runs", "compute", "optimum", "curve", "forecasts", "residuals"}
+LISTED = 15  # budgets beyond which a bar of colours takes the place of the legend
+SAME = 1.2  # ratio of D/N up to which all runs have one shape, so that their size tells more
+
+
+class Drawn(NamedTuple):
+    figure: Figure
+    caption: str
+
+
+class Budget(NamedTuple):
+    """The runs of one budget, and how they are drawn."""
+
+    c: float  # FLOPs: geometric mean of the runs; the budget's own value for laws without compute
+    rows: np.ndarray  # indices into the columns
+    colour: str
+    held: bool  # was it left out of the forecast's fit?
+    label: str
 
 
 def figures(
@@ -51,86 +58,101 @@ def figures(
     level: float = LEVEL,
     windows: Sequence[Window] = (),
     minima: Sequence[tuple[float, float, float]] = (),
-) -> dict[str, Figure]:
+) -> dict[str, Drawn]:
     """Name -> figure.  `minima` are (C, N, D) of the budgets' profiles; laws without an optimum get a curve instead."""
     with rc_context(STYLE):
-        made = {}
+        drawn = {}
         if fit.law.splits:
-            if np.unique(columns["budget"]).size <= 12:
-                made["isoflop"] = isoflop(columns, fit, heldout)
-            made["compute"] = compute(columns, draws, heldout, level)
-            made["optimum"] = optimum(columns, draws, heldout, level, minima)
+            if budgets.is_sweep(columns):
+                drawn["isoflop"] = isoflop(columns, fit, heldout)
+            else:
+                drawn["runs"] = runs(columns, heldout)
+            drawn["compute"] = compute(columns, draws, heldout, level)
+            drawn["optimum"] = optimum(columns, draws, heldout, level, minima)
         elif len(fit.law.inputs) == 1:
-            made["curve"] = curve(columns, draws, heldout, level)
+            drawn["curve"] = curve(columns, draws, heldout, level)
         if windows:
-            made["forecasts"] = forecasts(windows)
-        made["residuals"] = residuals(columns, fit, heldout)
-    return made
+            drawn["forecasts"] = forecasts(windows)
+        drawn["residuals"] = residuals(columns, fit, heldout)
+    return drawn
 
 
-def curve(columns: Columns, draws: Draws, heldout: Heldout | None, level: float = LEVEL) -> Figure:
+def curve(columns: Columns, draws: Draws, heldout: Heldout | None, level: float = LEVEL) -> Drawn:
     """The output against the law's one input, with the band in which one more run should fall."""
     draws = heldout.draws if heldout else draws
     law, name = draws.fit.law, draws.fit.law.inputs[0]
-    figure, axes = _canvas(name.upper(), law.output)
+    figure, axes = canvas(name.upper(), law.output)
     grid = np.geomspace(columns[name].min() / 1.3, columns[name].max() * 2, 80)
     low, high = np.transpose([interval(v, level) for v in predict_runs(draws, {name: grid}).T])
     axes.fill_between(grid, _smooth(low), _smooth(high), color=LAW, alpha=0.16, lw=0, label=f"{level:.0%} for one run")
     line = predict(law, draws.fit.theta, {name: grid})
-    label = "law of the smaller runs" if heldout else "law"
-    axes.plot(grid, law.natural(line), color=LAW, lw=1.8, label=label)
-    held = np.isin(np.arange(columns[name].size), [run.row for run in heldout.runs] if heldout else [])
-    left = columns[name][~held]
-    axes.plot(left, columns[law.output][~held], "o", ms=4, rasterized=left.size > MANY, color=INK, alpha=0.5)
+    axes.plot(grid, law.natural(line), color=LAW, lw=1.8, label="law of the smaller runs" if heldout else "law")
+    held = _left_out(columns, heldout)
+    _dots(axes, columns[name][~held], columns[law.output][~held])
     if held.any():
         axes.plot(columns[name][held], columns[law.output][held], "D", ms=6, color=HELDOUT, label="held out")
-    _legend(figure)
-    return figure
+    finish(figure)
+    caption = f"Measured runs and the law{_forecast(heldout)}. The band is where one more run should fall."
+    return Drawn(figure, caption)
 
 
-def forecasts(windows: Sequence[Window]) -> Figure:
+def forecasts(windows: Sequence[Window]) -> Drawn:
     """Signed error of every forecast of the expanding window against how far ahead it was made."""
-    figure, axes = _canvas("reach: compute of the run over the largest fitted", "forecast above measured (%)")
-    for i, window in enumerate(windows):
-        colour = to_hex(BUDGETS[i * len(BUDGETS) // max(len(windows), len(BUDGETS))])
+    figure, axes = canvas("reach: compute of the run over the largest fitted", "forecast above measured (%)")
+    for window, colour in zip(windows, ramp(len(windows)), strict=True):
         for mask, fill in ((window.inside, colour), (~window.inside, "none")):
             axes.plot(window.reach[mask], 100 * window.error[mask], "o", ms=5, color=colour, mfc=fill)
-        axes.plot([], [], "o", color=colour, label=f"fitted up to {si(window.cutoff)}")
+        axes.plot([], [], "o", color=colour, label=si(window.cutoff))
     for horizon in HORIZONS.values():
         axes.axvline(horizon, color=INK, lw=0.6, ls=":")
     axes.axhline(0, color=INK, lw=1)
-    _legend(figure)
-    return figure
+    finish(figure, "fitted up to")
+    caption = (
+        f"Errors of forecasts of runs the law had not seen, fitted to the smaller runs at each cutoff. Dotted lines: "
+        f"{', '.join(HORIZONS)} ahead."
+    )
+    if not all(window.inside.all() for window in windows):
+        caption += " Open circles lie outside their interval."
+    return Drawn(figure, caption)
 
 
-def isoflop(columns: Columns, fit: Fit, heldout: Heldout | None) -> Figure:
+def isoflop(columns: Columns, fit: Fit, heldout: Heldout | None) -> Drawn:
     """Loss against N, one curve per budget (Hoffmann et al. 2022, figure 3): forecast, not fit, where held out."""
-    figure, axes = _canvas("parameters N", "loss (nats per token)")
+    figure, axes = canvas("parameters N", "loss (nats per token)")
     fit = heldout.fit if heldout else fit
-    for budget, colour, held in _budgets(columns, heldout):
-        rows = columns["budget"] == budget
-        n, loss = columns["n"][rows], columns["loss"][rows]
-        c = np.exp(np.log(c_6nd(n, columns["d"][rows])).mean())
+    known, rings = _budgets(columns, heldout), 0
+    for budget in known:
+        n, loss = columns["n"][budget.rows], columns["loss"][budget.rows]
         grid = np.geomspace(n.min() / 1.4, n.max() * 1.4, 100)
-        axes.plot(grid, fit.law(fit.params, grid, c / (6 * grid)), color=colour, ls="--" if held else "-", lw=1.6)
-        axes.plot(
-            n,
-            loss,
-            "o",
-            ms=5,
-            rasterized=n.size > MANY,
-            color=colour,
-            label=f"{si(c)} FLOPs" + (", held out" if held else ""),
-        )
-        best = loss.argmin()
-        axes.plot(n[best], loss[best], "o", ms=11, mfc="none", mec=colour, mew=1.5)
-    _legend(figure)
-    return figure
+        line = fit.law(fit.params, grid, budget.c / (6 * grid))
+        axes.plot(grid, line, color=budget.colour, ls="--" if budget.held else "-", lw=1.6)
+        marker = {"marker": "D", "ms": 5} if budget.held else {"marker": "o", "ms": 5}
+        axes.plot(n, loss, ls="", color=budget.colour, label=budget.label, rasterized=n.size > MANY, **marker)
+        if budgets.is_profile(n, columns["d"][budget.rows]):
+            best, rings = loss.argmin(), rings + 1
+            axes.plot(n[best], loss[best], "o", ms=11, mfc="none", mec=budget.colour, mew=1.5)
+    _key(figure, axes, known, "budget (FLOPs)")
+    caption = f"Loss against parameters at equal compute, one colour per budget. Lines are the law{_forecast(heldout)}."
+    if any(budget.held for budget in known):
+        caption += " Dashed lines and diamonds are held out."
+    return Drawn(figure, caption + " Rings mark the best run of a budget." * (rings > 0))
 
 
-def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: float = LEVEL) -> Figure:
+def runs(columns: Columns, heldout: Heldout | None) -> Drawn:
+    """Loss against compute of runs that were not made budget by budget, coloured by D/N, or by N where D/N is one."""
+    figure, axes = canvas("compute C = 6 N D (FLOPs)", "loss (nats per token)")
+    c, ratio = c_6nd(columns["n"], columns["d"]), columns["d"] / columns["n"]
+    shapes = ratio.max() > SAME * ratio.min()
+    shade, label = (ratio, "tokens per parameter D/N") if shapes else (columns["n"], "parameters N")
+    _shaded(figure, axes, c, columns["loss"], shade, label, _left_out(columns, heldout))
+    what = "how many tokens a parameter was trained on" if shapes else "the number of parameters"
+    caption = f"The runs; they were not made budget by budget, so no isoFLOP curves are drawn. Colour is {what}."
+    return Drawn(figure, caption + " Orange diamonds are held out." * bool(_left_out(columns, heldout).any()))
+
+
+def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: float = LEVEL) -> Drawn:
     """The loss that compute buys: L_opt(C), with the band in which one more run at the optimum should fall."""
-    figure, axes = _canvas("compute C = 6 N D (FLOPs)", "loss (nats per token)")
+    figure, axes = canvas("compute C = 6 N D (FLOPs)", "loss (nats per token)")
     draws = heldout.draws if heldout else draws
     law, c = draws.fit.law, c_6nd(columns["n"], columns["d"])
     grid = np.geomspace(c.min() / 1.5, c.max() * 4, 80)
@@ -139,119 +161,142 @@ def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: floa
     losses = law.natural(losses + scatter(draws.fit, np.random.default_rng(1), draws.scale, losses))
     low, high = np.transpose([interval(column, level) for column in losses.T])
     axes.fill_between(grid, _smooth(low), _smooth(high), color=LAW, alpha=0.16, lw=0, label=f"{level:.0%} for one run")
-    label = "law of the smaller budgets" if heldout else "law"
+    label = "law of the smaller runs" if heldout else "law"
     axes.plot(grid, optimum_of(law, draws.fit.theta, grid)["loss"], color=LAW, lw=1.8, label=label)
-    axes.plot(c, columns["loss"], ".", ms=5, rasterized=c.size > MANY, color=INK, alpha=0.35)
-    for budget, _, held in _budgets(columns, heldout):
-        rows = np.flatnonzero(columns["budget"] == budget)
-        best = rows[columns["loss"][rows].argmin()]
-        label = "best run, held out" if held else "best run of a budget" if budget == columns["budget"].min() else None
-        axes.plot(c[best], columns["loss"][best], "D", ms=7, color=HELDOUT if held else LAW, label=label)
-    _legend(figure)
-    return figure
+    held = _left_out(columns, heldout)
+    sweep = budgets.is_sweep(columns)
+    _dots(axes, c[~held | sweep], columns["loss"][~held | sweep])
+    if sweep:
+        best, left = _best(columns, held)
+        axes.plot(c[best], columns["loss"][best], "D", ms=7, color=LAW, label="best run of a budget")
+        if left:
+            axes.plot(c[left], columns["loss"][left], "D", ms=7, color=HELDOUT, label="best run, held out")
+    elif held.any():
+        axes.plot(c[held], columns["loss"][held], "D", ms=5, color=HELDOUT, label="held out")
+    finish(figure)
+    caption = (
+        f"The loss that compute buys at the best split, law{_forecast(heldout)}. The band is where one more run at the "
+        f"optimum should fall."
+    )
+    return Drawn(figure, caption)
 
 
 def optimum(
-    columns: Columns, draws: Draws, heldout: Heldout | None, level: float = LEVEL, minima: Sequence[Any] = ()
-) -> Figure:
+    columns: Columns, draws: Draws, heldout: Heldout | None, level: float = LEVEL,
+    minima: Sequence[tuple[float, float, float]] = (),
+) -> Drawn:  # fmt: skip
     """N_opt and D_opt against compute, all runs fitted; points are minima of the budgets' profiles, or best runs."""
-    figure, axes = _canvas("compute C = 6 N D (FLOPs)", "parameters N, tokens D")
+    figure, axes = canvas("compute C = 6 N D (FLOPs)", "parameters N, tokens D")
     law, c = draws.fit.law, c_6nd(columns["n"], columns["d"])
     grid = np.geomspace(c.min() / 1.5, c.max() * 4, 40)
     drawn, line = optimum_of(law, draws.theta[:, None], grid), optimum_of(law, draws.fit.theta, grid)
+    sweep = budgets.is_sweep(columns)
+    minima = minima if sweep else ()
+    best, left = _best(columns, _left_out(columns, heldout)) if sweep and not minima else ([], [])
     for name, colour, label in (("n", LAW, "parameters N"), ("d", SECOND, "tokens D")):
         low, high = np.transpose([interval(column, level) for column in drawn[name].T])
         axes.fill_between(grid, low, high, color=colour, alpha=0.16, lw=0)
         axes.plot(grid, line[name], color=colour, lw=1.8, label=label)
-        for at, n, d in minima:
-            axes.plot(at, n if name == "n" else d, "s", ms=5, color=colour)
-        for budget, _, held in _budgets(columns, heldout) if not minima else ():
-            rows = np.flatnonzero(columns["budget"] == budget)
-            best = rows[columns["loss"][rows].argmin()]
-            axes.plot(c[best], columns[name][best], "D", ms=6, color=colour, mfc="none" if held else colour)
+        axes.plot([m[0] for m in minima], [m[1 if name == "n" else 2] for m in minima], "s", ms=5, color=colour)
+        axes.plot(c[best], columns[name][best], "D", ms=6, color=colour)
+        axes.plot(c[left], columns[name][left], "D", ms=6, color=colour, mfc="none")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: si(v)))
-    _legend(figure)
-    return figure
+    finish(figure)
+    caption = f"The best N and D for a budget, all runs fitted, with {level:.0%} bands of the law's own curve."
+    if minima:
+        caption += " Squares are the minima of the budgets' profiles."
+    elif best or left:
+        caption += f" Diamonds are the best runs of the budgets{', open where held out' if left else ''}."
+    return Drawn(figure, caption)
 
 
-def residuals(columns: Columns, fit: Fit, heldout: Heldout | None) -> Figure:
-    """100 log(measured / fitted) against what was fitted: a law that fits leaves no shape here."""
-    figure, axes = _canvas(f"{fit.law.output} fitted to all runs", "measured above fitted (%)", log=False)
+def residuals(columns: Columns, fit: Fit, heldout: Heldout | None) -> Drawn:
+    """Measured above fitted in percent against what was fitted: a law that fits leaves no shape here."""
+    figure, axes = canvas(f"{fit.law.output} fitted to all runs", "measured above fitted (%)", log=False)
     fitted = fit.law.natural(predict(fit.law, fit.theta, columns))
-    for budget, colour, _ in _budgets(columns, heldout):
-        rows = columns["budget"] == budget
-        axes.plot(
-            fitted[rows],
-            100 * fit.relative[rows],
-            "o",
-            ms=5,
-            rasterized=rows.sum() > MANY,
-            color=colour,
-            label=si(budget),
-        )
+    held = _left_out(columns, heldout)
+    sweep = fit.law.trades and budgets.is_sweep(columns)
+    if sweep:
+        known = _budgets(columns, heldout)
+        for budget in known:
+            rows = budget.rows
+            axes.plot(
+                fitted[rows], 100 * fit.relative[rows], "D" if budget.held else "o", ms=5, color=budget.colour,
+                label=budget.label, rasterized=rows.size > MANY,
+            )  # fmt: skip
+        _key(figure, axes, known, "budget (FLOPs)")
+    else:
+        label = "compute C = 6 N D (FLOPs)" if fit.law.trades else fit.law.inputs[0].upper()
+        _shaded(figure, axes, fitted, 100 * fit.relative, axis(fit.law, columns), label, held)
     axes.axhline(0, color=INK, lw=1)
-    if np.unique(columns["budget"]).size <= 8:
-        _legend(figure)
-    return figure
+    pattern = "A pattern, or one budget on one side," if sweep else "A pattern"
+    caption = f"What the law of all runs leaves. {pattern} means the law is wrong here."
+    return Drawn(figure, caption + " Diamonds are held out of the forecast's fit." * bool(held.any()))
 
 
-def svg(figure: Figure, name: str) -> str:
-    """SVG to inline: ids unique in the page by `name`, ink in the page's text colour, as wide as its column."""
-    text = io.StringIO()
-    figure.set_facecolor("none")  # the page shows through, light or dark
-    with rc_context(STYLE):
-        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
-    body = text.getvalue()
-    body = body[body.index("<svg") :].replace(INK, "currentColor")
-    body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
-    return re.sub(
-        r'<svg ([^>]*?)width="[^"]*" height="[^"]*"|<svg height="[^"]*" width="[^"]*"', r"<svg \1", body, count=1
-    )
+def _budgets(columns: Columns, heldout: Heldout | None) -> list[Budget]:
+    """From the smallest: a colour each, in order; those held out in colours of their own."""
+    values, held = np.unique(columns["budget"]), _left_out(columns, heldout)
+    rows = [np.flatnonzero(columns["budget"] == value) for value in values]
+    left = [bool(held[at].any()) for at in rows]
+    fitted, out = iter(ramp(len(left) - sum(left))), iter(ramp(sum(left), LEFT_OUT))
+    c = [float(np.exp(np.log(c_6nd(columns["n"][at], columns["d"][at])).mean())) for at in rows]
+    labels = [si(value) for value in c]
+    if len(set(labels)) < len(labels):
+        labels = [digits(value, 4) for value in c]
+    return [
+        Budget(c[i], rows[i], next(out if left[i] else fitted), left[i], labels[i] + ", held out" * left[i])
+        for i in range(len(rows))
+    ]
 
 
-def png(figure: Figure, path: Any) -> None:
-    figure.set_facecolor("white")
-    with rc_context(STYLE):
-        FigureCanvasAgg(figure).print_png(str(path))
+def _left_out(columns: Columns, heldout: Heldout | None) -> np.ndarray:
+    """bool [rows]: those of budgets that the forecast was not fitted to."""
+    if heldout is None:
+        return np.zeros(np.size(columns["budget"]), bool)
+    return ~np.isin(columns["budget"], heldout.fit.columns["budget"])
 
 
-def _canvas(x: str, y: str, log: bool = True) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.8, 3.9), dpi=200, layout="constrained")  # text stays readable at a phone's width
-    axes = figure.add_subplot(xlabel=x, ylabel=y)
-    if log:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: si(v)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    return figure, axes
+def _best(columns: Columns, held: np.ndarray) -> tuple[list[int], list[int]]:
+    """The runs of least loss of the budgets that are profiles: of those fitted, and of those held out."""
+    best = [int(rows[columns["loss"][rows].argmin()]) for rows in budgets.profile_rows(columns)]
+    return [i for i in best if not held[i]], [i for i in best if held[i]]
 
 
-def _legend(figure: Figure) -> None:
-    """Below the axes, where it hides no run."""
-    figure.legend(loc="outside lower center", ncols=2, columnspacing=1.2, handlelength=1.6)
+def _key(figure: Figure, axes: Axes, known: list[Budget], title: str) -> None:
+    """Which colour is which budget: a legend, or a bar of colours where a legend would be too long."""
+    if len(known) > LISTED:
+        colour_bar(figure, axes, np.array([budget.c for budget in known if not budget.held]), title)
+        for handle in axes.get_lines():
+            handle.set_label("_")  # of no legend
+    finish(figure, title)
 
 
-def _budgets(columns: Columns, heldout: Heldout | None) -> list[tuple[float, str, bool]]:
-    """(budget, colour, held out?) from the smallest."""
-    known = np.unique(columns["budget"])
-    fitted = np.unique(heldout.fit.columns["budget"]) if heldout else known
-    colours = [to_hex(BUDGETS[i * len(BUDGETS) // max(known.size, len(BUDGETS))]) for i in range(known.size)]
-    return [(b, c if b in fitted else HELDOUT, b not in fitted) for b, c in zip(known, colours, strict=True)]
+def _shaded(
+    figure: Figure, axes: Axes, x: np.ndarray, y: np.ndarray, shade: np.ndarray, label: str, held: np.ndarray
+) -> None:
+    """Runs [rows] coloured by `shade`; those held out are orange diamonds."""
+    if (shade > 0).all() and shade.max() > shade.min():
+        norm = colour_bar(figure, axes, shade, label)
+        axes.scatter(
+            x[~held], y[~held], c=shade[~held], cmap=FITTED, norm=norm, s=20, linewidths=0, rasterized=x.size > MANY
+        )
+    else:
+        axes.plot(x[~held], y[~held], "o", ms=4.5, color=LAW, rasterized=x.size > MANY)
+    if held.any():
+        axes.plot(x[held], y[held], "D", ms=5, color=HELDOUT, rasterized=x.size > MANY, label="held out")
+    finish(figure)
+
+
+def _dots(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    axes.plot(x, y, "o", ms=3, color=INK, alpha=0.4, mew=0, rasterized=x.size > MANY)
+
+
+def _forecast(heldout: Heldout | None) -> str:
+    return " fitted without the held-out budget" if heldout else ""
 
 
 def _smooth(edge: np.ndarray) -> np.ndarray:
     """A band's edge is one quantile per point, each with its own Monte-Carlo error: a cubic in log C takes it out."""
     x = np.linspace(-1, 1, edge.size)
     return np.polyval(np.polyfit(x, edge, 3), x)
-
-
-def si(value: float) -> str:
-    """1.2e10 as 12B and 1e18 as 1e18: counts in words, FLOPs as powers."""
-    if value >= 1e13:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"

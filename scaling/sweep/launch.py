@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from scaling.sweep.executors import Executor, executor
 from scaling.sweep.queue import Queue, State
 from train.errors import UserError
+from train.files import write_whole
+from train.numbers import clock
 from train.signals import Interrupt, Interrupted
 
 PAUSE = 0.2  # seconds between two looks at the folder, at least
@@ -73,9 +75,7 @@ def over(states: Sequence[State]) -> bool:
 
 
 def write_rows(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    temporary.replace(path)
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 class Progress:
@@ -166,10 +166,6 @@ def status(workdir: pathlib.Path) -> str:
         more = f"loss {state.row['loss']:.4f}" if state.row else f"{state.where} {state.reason}"
         lines.append(f"  {state.job.name:<16} {state.what:<8} step {state.step:>8,}  {more}".rstrip())
     return "\n".join(lines)
-
-
-def clock(seconds: float) -> str:
-    return f"{seconds / 60:.0f}:{seconds % 60:02.0f}" if seconds == seconds else "?"
 
 
 def check(outcome: Outcome, workdir: pathlib.Path) -> None:

@@ -1,0 +1,109 @@
+"""What the terminal shows of an analysis."""
+
+import pathlib
+
+import numpy as np
+
+from scaling.analyse import Analysis
+from scaling.fit.backtest import axis
+from scaling.report import verdict
+from scaling.report.fitfile import approaches
+from scaling.report.words import GREEK, certificate, constants, gap_sentence, meanings
+from train.numbers import digits, interval, percent, si
+
+SHOWN = 5  # rows left out that are listed
+
+
+def summary(analysis: Analysis, out: str | pathlib.Path | None = None) -> str:
+    """The whole text; `out` is the folder that the report was written to."""
+    return "\n".join([*_heading(analysis), "", *_forecast(analysis), "", *_table(analysis), "", *_notes(analysis, out)])
+
+
+def _heading(analysis: Analysis) -> list[str]:
+    fitted, runs = analysis.fit, analysis.runs
+    law, c = fitted.law, axis(fitted.law, analysis.columns)
+    unit = "FLOPs (C = 6 N D)" if law.trades else law.inputs[0].upper()
+    held = "".join(f"; {text} held" for text in fitted.question.held)
+    columns = ", ".join(f"{role} = {name}" for role, name in runs.mapping.items() if role in (*law.inputs, law.output))
+    text = [
+        f"{law.equation}{held}",
+        f"{fitted.residuals.size} rows of {np.unique(runs.run).size} runs, {si(c.min())} to {si(c.max())} {unit}; "
+        f"{columns}",
+    ]
+    return text + [f"  {sentence}" for sentence in runs.said]
+
+
+def _forecast(analysis: Analysis) -> list[str]:
+    held = analysis.heldout
+    if held is None:
+        return ["no budget was held out: nothing here says how well this law predicts"]
+    best, many = held.best, len(held.runs)
+    judged = verdict.headline(held, analysis.columns[held.fit.law.output])
+    lines = [
+        f"held out   {si(held.budget)}, {many} run{'s' * (many > 1)}; forecast from the {held.fit.residuals.size} "
+        f"below, {held.reach:.2g} times beyond them",
+    ]
+    if held.isoflop:
+        low, high = best.interval
+        shown = f"{held.level:.0%} interval {low:.4f} to {high:.4f} ({verdict.shown(judged.width)})"
+        if interval(low, high) == "no interval":
+            shown = "no interval"
+        words = {"inside": "inside the interval", "outside": "OUTSIDE the interval"}.get(judged.kind, judged.words)
+        lines += [
+            f"predicted  {best.predicted:.4f}  best {held.fit.law.output} there, {shown}",
+            f"measured   {best.measured:.4f}  {words}",
+            f"error      {percent(held.relative_error)}",
+        ]
+    else:
+        lines.append(f"error      {percent(held.relative_error)}  mean of the held-out runs; {judged.words}")
+    lines.append(
+        f"           root mean square {_size(held.rms_error)} over the {many}, {held.coverage:.0%} inside "
+        f"{held.level:.0%}"
+    )
+    for row in analysis.horizons:
+        lines.append(
+            f"  {row['horizon']:<9} {percent(row['mean_error'])} mean, {_size(row['rms_error'])} rms, "
+            f"{row['coverage']:.0%} inside, {row['forecasts']} forecasts from {row['windows']} "
+            f"cutoff{'s' * (row['windows'] > 1)}"
+        )
+    return lines
+
+
+def _size(error: float) -> str:
+    """A percentage without its sign."""
+    return percent(error).removeprefix("+")
+
+
+def _table(analysis: Analysis) -> list[str]:
+    lines = [f"all {analysis.fit.residuals.size} rows   fitted   {analysis.level:.0%} interval"]
+    meaning = meanings(analysis.fit)
+    for name, value in constants(analysis).items():
+        ends = analysis.intervals.get(name)
+        if ends is None:
+            text = "held"
+        elif interval(*ends) == "no interval":
+            text = "no interval"
+        else:
+            text = f"{digits(ends[0], 4)} to {digits(ends[1], 4)}"
+        lines.append(
+            f"  {GREEK.get(name, name):<5}{digits(value, 4):>11}   {text:<22}  {meaning.get(name, '')}".rstrip()
+        )
+    return lines
+
+
+def _notes(analysis: Analysis, out: str | pathlib.Path | None) -> list[str]:
+    lines = [certificate(analysis.fit)]
+    for name, ends in approaches(analysis).items():
+        lines.append(f"{name}: a {digits(ends['a']['value'], 4)} {interval(*ends['a']['interval'], 4)}")
+    if "train_loss" in analysis.runs.table or "name" in analysis.runs.table:
+        lines.append(gap_sentence(analysis))
+    dropped = analysis.runs.dropped
+    if dropped:
+        lines.append(f"left out {len(dropped)}:")
+        lines += [f"  {entry['row']}: {entry['reason']}" for entry in dropped[:SHOWN]]
+        if len(dropped) > SHOWN:
+            lines.append(f"  and {len(dropped) - SHOWN} more, listed in the report")
+    lines += [f"! {sentence}" for sentence in analysis.warnings]
+    if out is not None:
+        lines.append(f"report: {pathlib.Path(out) / 'report.html'}; all digits: fit.json; figures: plots/")
+    return lines

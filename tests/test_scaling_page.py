@@ -1,0 +1,240 @@
+"""What the page draws and says: a colour a budget, captions of marks that are there, no paths, no praise of nothing."""
+
+import json
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from scaling import advice
+from scaling.analyse import analyse
+from scaling.fit import backtest
+from scaling.fit.backtest import Run
+from scaling.laws import chinchilla, hoffmann, n_opt
+from scaling.logs import readers
+from scaling.logs.names import called, names
+from scaling.report import canvas, page, verdict
+from scaling.report.terminal import summary
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_cutoffs():
+    """Forecasts from two cutoffs show as much as from eight."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backtest, "CUTOFFS", 2)
+        yield
+
+
+def sweep(budgets, sizes=5, span=4.0, noise=0.002):
+    """Rows of a sweep as a CSV of strangers holds them."""
+    c = np.repeat(budgets, sizes)
+    n = np.round(n_opt(hoffmann.ROUNDED, c) * np.tile(np.geomspace(1 / span, span, sizes), len(budgets)))
+    d = c / (6 * n)
+    return np.stack([n, d, chinchilla(hoffmann.ROUNDED, n, d) * np.exp(noise * normal(c.size))], 1)
+
+
+def scattered(count=40, noise=0.002):
+    """Rows of runs that were made for no budget."""
+    rng = np.random.default_rng(1)
+    n = 10 ** rng.uniform(7, 9.5, count)
+    d = n * 10 ** rng.uniform(0.5, 2.5, count)
+    return np.stack([n, d, chinchilla(hoffmann.ROUNDED, n, d) * np.exp(noise * normal(count))], 1)
+
+
+def normal(size):
+    return np.random.default_rng(0).standard_normal(size)
+
+
+def written(rows, folder, header="params,tokens,loss", **options):
+    """The analysis of a file in `folder`/data, with its report in `folder`/out."""
+    (folder / "data").mkdir(exist_ok=True)
+    path = folder / "data" / "runs.csv"
+    path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n")
+    analysis = analyse(readers.read([path]), **{"draws": 40, "thorough": False, **options})
+    page.write(folder / "out", analysis)
+    return analysis
+
+
+@pytest.fixture(scope="module")
+def twelve(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("twelve")
+    return written(sweep(np.geomspace(1e17, 3e21, 12)), folder), folder / "out"
+
+
+@pytest.fixture(scope="module")
+def chaos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("chaos")
+    return written(scattered(), folder), folder / "out"
+
+
+def legend(path):
+    """(colour, label) of the entries of an SVG's legend, in order; a title has no colour."""
+    groups = ElementTree.parse(path).getroot().iter("{http://www.w3.org/2000/svg}g")
+    (group,) = [group for group in groups if "legend" in group.get("id", "")]
+    entries, colour = [], None
+    for element in group.iter():
+        found = re.search(r"fill: (#[0-9a-f]{6})", element.get("style", ""))
+        colour = found[1] if found and element.tag.endswith("use") else colour
+        if element.tag.endswith("text"):
+            if colour:
+                entries.append((colour, element.text))
+            colour = None
+    return entries
+
+
+def luminance(colour):
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(colour)]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+@pytest.mark.parametrize("figure", ["isoflop", "residuals"])
+def test_twelve_budgets_have_twelve_colours_in_order(twelve, figure):
+    entries = legend(twelve[1] / "plots" / f"{figure}.svg")
+    labels = [label for _, label in entries]
+    assert [float(label.split(",")[0]) for label in labels] == sorted(float(label.split(",")[0]) for label in labels)
+    assert labels[-1] == "3e21, held out"
+    assert len({colour for colour, _ in entries}) == len(entries) == 12
+    lightness = [luminance(colour) for colour, _ in entries[:-1]]
+    assert lightness == sorted(lightness)
+    assert entries[-1][0] == canvas.HELDOUT.lower()
+
+
+@pytest.mark.parametrize("colours", [canvas.FITTED, canvas.LEFT_OUT])
+@pytest.mark.parametrize("count", [1, 2, 7, 12, 15])
+def test_colours_are_apart_and_seen_on_white_and_on_black(colours, count):
+    ramp = canvas.ramp(count, colours)
+    light = [luminance(colour) for colour in ramp]
+    assert len(set(ramp)) == count
+    assert light in (sorted(light), sorted(light, reverse=True))
+    assert min(1.05 / (v + 0.05) for v in light) > 1.8
+    assert min((v + 0.05) / (luminance("#1c2127") + 0.05) for v in light) > 1.8
+
+
+def test_several_held_out_budgets_have_colours_of_their_own(tmp_path):
+    budgets = np.geomspace(1e18, 1e21, 6)
+    analysis = written(sweep(budgets), tmp_path, heldout_budget=budgets[3])
+    entries = legend(tmp_path / "out/plots/isoflop.svg")
+    assert [label.endswith("held out") for _, label in entries] == [False] * 3 + [True] * 3
+    assert len({colour for colour, _ in entries}) == 6
+    assert analysis.heldout.fit.residuals.size == 15
+
+
+def captions(folder):
+    return re.findall(r"<figcaption>(.*?)</figcaption>", (folder / "report.html").read_text(), re.DOTALL)
+
+
+def test_captions_of_a_sweep_name_its_marks(twelve):
+    text = " ".join(captions(twelve[1]))
+    assert "Rings mark the best run of a budget" in text
+    assert "Squares are the minima of the budgets&#39; profiles" in text
+    assert "Diamonds are the best runs" not in text  # squares took their place
+
+
+def test_runs_that_are_no_sweep_are_not_drawn_as_one(chaos):
+    analysis, out = chaos
+    assert {path.stem for path in (out / "plots").iterdir()} == {"runs", "compute", "optimum", "forecasts", "residuals"}
+    text = " ".join(captions(out))
+    for mark in ("Rings", "Squares", "best run", "one budget", "isoFLOP curve per"):
+        assert mark not in text
+    assert "coloured" not in text
+    assert "tokens a parameter was trained on" in text
+    assert "best run" not in (out / "plots/compute.svg").read_text()
+    assert not analysis.heldout.isoflop
+
+
+def test_runs_of_one_shape_are_coloured_by_size(tmp_path):
+    n = np.geomspace(1e7, 1e10, 24)
+    d = 20 * n * (1 + 0.02 * normal(24))
+    loss = chinchilla(hoffmann.ROUNDED, n, d)
+    analysis = written(np.stack([n, d, loss], 1), tmp_path, heldout_budget=1e20)
+    assert "parameters N" in (tmp_path / "out/plots/runs.svg").read_text()
+    assert "the number of parameters" in " ".join(captions(tmp_path / "out"))
+    assert analysis.heldout is not None
+
+
+def test_a_figure_of_an_earlier_fit_does_not_stay(tmp_path):
+    written(sweep(np.geomspace(1e18, 1e20, 4)), tmp_path)
+    assert (tmp_path / "out/plots/isoflop.png").exists()
+    written(scattered(), tmp_path)
+    assert not (tmp_path / "out/plots/isoflop.png").exists()
+
+
+def test_rows_are_named_as_in_their_file_and_no_path_is_shown(tmp_path):
+    rows = [[f"gem-{i}", *row] for i, row in enumerate(sweep(np.geomspace(1e18, 1e20, 4)))]
+    analysis = written([*rows, ["lost", 1e8, 1e9, "nan"]], tmp_path, header="run name,params,tokens,loss")
+    text = (tmp_path / "out/report.html").read_text()
+    saved = json.loads((tmp_path / "out/fit.json").read_text())
+    assert "<td>gem-7</td>" in text
+    assert saved["dropped"] == [{"row": "runs.csv:22", "reason": "loss is nan"}]
+    for place in (text, json.dumps(saved), summary(analysis), (tmp_path / "out/rows.jsonl").read_text()):
+        assert str(tmp_path) not in place
+
+
+def test_names_of_rows():
+    table = {
+        "run": np.array(["a", "a", "b", None], object),
+        "experiment": np.array(["sweep"] * 4, object),
+    }
+    where = np.array([f"log.csv:{i}" for i in range(2, 6)], object)
+    assert names(table, where) == ["a (log.csv:2)", "a (log.csv:3)", "b", "log.csv:5"]
+    assert names({"run": np.array([1.0, 2.0, 2.5])}, where[:3]) == ["run 1", "run 2", "run 2.5"]
+    assert names({"experiment": table["experiment"]}, where) == where.tolist()
+    assert names({"Model": np.array(["s", "m", "l"], object)}, where[:3]) == ["s", "m", "l"]
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "log.csv").write_text("n,d,loss\n1e6,1e8,3\n")
+    paths = [tmp_path / "x/log.csv", tmp_path / "y/log.csv"]
+    assert called([*paths, tmp_path / "z.csv"]) == ["x/log.csv", "y/log.csv", "z.csv"]
+    assert readers.read(paths).where.tolist() == ["x/log.csv:2", "y/log.csv:2"]
+    assert readers.read([tmp_path]).where.tolist() == ["x/log.csv:2", "y/log.csv:2"]
+
+
+MEASURED = np.array([2.1, 2.6, 3.4])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "measured", "kind", "words"),
+    [
+        (2.9, 3.1, 3.05, "inside", "inside"),
+        (2.9, 3.1, 3.2, "outside", "outside"),
+        (2.0, 5.6, 3.27, "little", "all measurements span less"),  # the band that praised 8.99 %
+        (2.5, 3.5, 3.27, "little", "± 17%"),
+        (2.5, np.inf, 3.27, "little", "span less"),
+        (np.nan, np.nan, 3.27, "little", "no interval could be made"),
+    ],
+)
+def test_an_interval_that_says_little_earns_no_praise(low, high, measured, kind, words):
+    run = Run(0, 1e20, 2.0, measured, 3.0, (low, high), 3.0 / measured - 1, bool(low <= measured <= high))
+    found = verdict.judge(run, MEASURED)
+    assert found.kind == kind
+    assert words in found.words
+
+
+def test_a_wide_band_is_neutral_on_page_and_terminal(tmp_path):
+    rows = sweep(np.geomspace(1e18, 8e18, 4), sizes=5, span=3.0, noise=0.2)
+    analysis = written(rows, tmp_path)
+    assert analysis.heldout.coverage == 1.0
+    text = (tmp_path / "out/report.html").read_text()
+    assert '<div class="error little">' in text
+    assert '<div class="error inside">' not in text
+    assert re.search(r"intervals? says? little", summary(analysis))
+
+
+def test_what_is_no_number_is_not_printed(tmp_path):
+    analysis = written(sweep(np.geomspace(1e18, 4e18, 2)), tmp_path)
+    text = re.sub(r"<svg.*?</svg>", "", (tmp_path / "out/report.html").read_text(), flags=re.DOTALL)
+    for place in (text, summary(analysis)):
+        assert not re.search(r"\bnan\b|\binf\b|\[–", place)
+        assert "no interval" in place
+
+
+def test_advice_is_given_once():
+    whole = ["E ran to zero (2.7e-19): pin it.", "alpha is 1.2, outside 0.1 to 1.", "alpha is 1.2, outside 0.1 to 1."]
+    held = ["E ran to zero (3e-15): pin it.", "beta is 2, outside 0.1 to 1.", "beta is 2, outside 0.1 to 1."]
+    assert advice.once(whole) == whole[:2]
+    assert advice.further(held, whole) == held[1:2]
