@@ -149,8 +149,8 @@ def load(path: str | pathlib.Path) -> Fitted:
             law=law, params=params, theta=law.free(params),
             draws=np.array(resamples["theta"], np.float64).reshape(-1, len(law.names)),
             scale=np.array(resamples["scale"], np.float64), residuals=np.array(resamples["residuals"], np.float64),
-            past=[[(e, r) for e, r in window] for window in found["past"]], largest=largest(found), counting=found["counting"],
-            level=found["interval"]["level"],
+            past=[[(e, r) for e, r in window] for window in found["past"]], largest=largest(found),
+            counting=found["counting"], level=found["interval"]["level"],
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
