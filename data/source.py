@@ -31,6 +31,7 @@ class Dataset(NamedTuple):
     bytes_per_unit: float = (
         0.0  # of the held-out split, turns nats per token into bits per byte; 0 for what is not text
     )
+    train_bytes_per_unit: float = 0.0  # of the training split: D in bytes; 0 for what is not text
     entropy: float = float("nan")  # lowest possible loss, nats per unit, where the source knows it
     tokenizer: Tokenizer | None = None  # of text
 

@@ -9,7 +9,7 @@ import numpy as np
 from data import cache, tfds, tokenize
 from data.source import Dataset, Windows
 
-VERSION = 1  # of the decoding below
+VERSION = 2  # of the decoding below
 
 
 def windows(
@@ -71,7 +71,8 @@ def _write(folder: Path, spec: str, train: bytes, valid: bytes) -> dict[str, Any
             raise ValueError(f"the {split} split has {len(tokens)} tokens, too few to predict one from another")
         np.save(folder / f"{split}.npy", tokens)
         counts[split] = len(tokens)
-    return {"tokenizer": state, "tokens": counts, "bytes_per_unit": len(valid) / counts["valid"]}
+    each = {"bytes_per_unit": len(valid) / counts["valid"], "train_bytes_per_unit": len(train) / counts["train"]}
+    return {"tokenizer": state, "tokens": counts, **each}
 
 
 def _dataset(request: dict[str, Any], build: Any, name: str, context: int, offsets: str) -> Dataset:
@@ -94,5 +95,6 @@ def _dataset(request: dict[str, Any], build: Any, name: str, context: int, offse
         unique=len(tokens["train"]),
         fingerprint=meta["fingerprint"],
         bytes_per_unit=meta["bytes_per_unit"],
+        train_bytes_per_unit=meta["train_bytes_per_unit"],
         tokenizer=tokenizer,
     )

@@ -37,6 +37,7 @@ ROLES = {
     "step": "place within a run", "budget": "FLOPs that a run was planned for",
     "group": "optimizer, or whatever else law efficiency compares; the first row's is the reference",
 }  # fmt: skip
+SPACES = ("log", "loss")
 METHODS = ("residual", "pairs", "cluster")
 
 
@@ -98,6 +99,8 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--law", choices=LAWS, default=LAWS[0], metavar="LAW", help=f"default: {LAWS[0]}; {', '.join(LAWS)}"
     )
+    flags.add_argument("--formula", metavar="TEXT", help='a law of your own, as "L = E + A / N^alpha + B / D^beta"')
+    flags.add_argument("--law-file", metavar="FILE", help="a Python file with a Law of your own; it is executed")
     flags.add_argument(
         "--count",
         choices=COUNTS,
@@ -122,6 +125,13 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
         default=1e-3,
         help="where the Huber loss on log loss turns linear; inf for least squares; default: 1e-3",
     )
+    how.add_argument(
+        "--space",
+        choices=SPACES,
+        default=SPACES[0],
+        metavar="SPACE",
+        help="of residuals: log (the default), or loss, the loss itself; --delta is then in nats",
+    )
     how.add_argument("--pin", metavar="NAME=X", action="append", default=[], help="hold a parameter, as E=1.69")
     how.add_argument("--tie", metavar="A=B", action="append", default=[], help="hold two exponents equal")
     how.add_argument("--method", choices=METHODS, metavar="METHOD", help=f"of the bootstrap: {', '.join(METHODS)}")
@@ -132,6 +142,7 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
 
 def add_plan(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--fit", metavar="FILE", required=True, help="a fit.json, or the folder it is in")
+    flags.add_argument("--law-file", metavar="FILE", help="the file of a law of your own, where the fit is of one")
     for name, text in (
         ("flops", "a budget, 6 N D"),
         ("loss", "a loss to reach"),
@@ -235,21 +246,33 @@ def _analysis(options: argparse.Namespace) -> Any:
     pin = {name: _number("--pin", value) for name, value in map(_pair, options.pin)}
     budget = options.heldout if options.heldout == "largest" else _number("--heldout", options.heldout)
 
-    from scaling.analyse import analyse
     from scaling.fit.question import Question
-    from scaling.laws import LAWS as laws
-    from scaling.logs import readers
+    from scaling.logs import readers, records
+
+    asked = Question(_law(options), options.delta, pin, dict(map(_pair, options.tie)), options.space)
+    runs = records.assign(  # before anything that loads JAX: a wrong column is said at once
+        readers.read(options.runs), inputs=asked.law.inputs, output=asked.law.output, count=options.count,
+        given={role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None},
+        filters=options.filter, last=options.last, best=options.best, drop_outliers=0 if most == "none" else int(most),
+    )  # fmt: skip
+
+    from scaling.analyse import analyse
     from train import mesh
 
     mesh.set_up()
-    asked = Question(laws[options.law], options.delta, pin, dict(map(_pair, options.tie)))
-    return analyse(
-        readers.read(options.runs), budget, question=asked, count=options.count, filters=options.filter,
-        given={role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None}, last=options.last,
-        best=options.best,
-        drop_outliers=0 if most == "none" else int(most), draws=options.draws, method=options.method,
-        level=options.level,
-    )  # fmt: skip
+    return analyse(runs, asked, heldout_budget=budget, draws=options.draws, method=options.method, level=options.level)
+
+
+def _law(options: argparse.Namespace) -> Any:
+    """The law that is asked for: of the reader's own formula or file, or by its name."""
+    from scaling.laws import LAWS as laws
+    from scaling.laws import own
+
+    if options.formula and options.law_file:
+        raise UserError("--formula and --law-file each give a law; leave one of them out")
+    if options.formula:
+        return own.from_formula(options.formula)
+    return own.from_file(options.law_file) if options.law_file else laws[options.law]
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -270,7 +293,7 @@ def plan(options: argparse.Namespace) -> None:
     from scaling import plan as planner
     from scaling.report import fitfile
 
-    fitted = fitfile.load(options.fit)
+    fitted = fitfile.load(options.fit, options.law_file)
     made = planner.plan(
         fitted, flops=options.flops, loss=options.loss, tokens=options.tokens, params=options.params,
         batch=options.batch,

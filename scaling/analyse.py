@@ -1,7 +1,7 @@
 """From a table of runs to all that a report says: one fit, its intervals, and its forecasts of runs it had not seen."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,6 @@ from scaling.fit.question import Question
 from scaling.laws import LAWS
 from scaling.laws.kaplan import kaplan_d, kaplan_n
 from scaling.logs import records, roles
-from scaling.logs.table import Table
 
 FEW = 2_000  # rows beyond which the tables that refit again and again are left out
 
@@ -47,32 +46,21 @@ class Analysis(NamedTuple):
 
 
 def analyse(
-    table: Table,
-    heldout_budget: float | str = "largest",
-    *,
+    runs: records.Runs,
     question: Question = Question(LAWS["chinchilla"]),  # noqa: B008  (frozen)
-    given: Mapping[str, str] | None = None,
-    count: str | None = None,
-    filters: Sequence[str] = (),
-    drop_outliers: int = 0,
-    last: bool = False,
-    best: bool = False,
+    *,
+    heldout_budget: float | str = "largest",
     draws: int = 1000,
     method: str | None = None,
     seed: int = 0,
     level: float = LEVEL,
     thorough: bool = True,
 ) -> Analysis:
-    """Asks `question` of the rows of `table` and forecasts `heldout_budget` from the smaller ones.
+    """Asks `question` of `runs` and forecasts `heldout_budget` from the smaller ones.
 
-    `given`, `count`, `filters`, `drop_outliers`, `last` and `best` are those of `records.assign`; without
-    `thorough` the tables that refit again and again (law selection, influence, conventions) stay empty.
+    Without `thorough` the tables that refit again and again (law selection, influence, conventions) stay empty.
     """
     law = question.law
-    runs = records.assign(
-        table, inputs=law.inputs, output=law.output, given=dict(given or {}), count=count, filters=filters,
-        drop_outliers=drop_outliers, last=last, best=best,
-    )  # fmt: skip
     if law.of_groups:
         question, runs = of_labels(question, runs)
         law = question.law
@@ -155,9 +143,12 @@ def candidates(question: Question) -> dict[str, Question]:
         names = ("m1", "m2", "m3", "bnsl")
     elif law.output == "loss" and law.inputs in (("n",), ("d",), ("c",)):
         names = (f"kaplan_{law.inputs[0]}", f"henighan_{law.inputs[0]}")
-    found = {law.name: question} | {name: Question(LAWS[name], question.delta) for name in names if name != law.name}
+    alone = dataclasses.replace(question, pin={}, tie={})
+    found = {law.name: question} | {
+        name: dataclasses.replace(alone, law=LAWS[name]) for name in names if name != law.name
+    }
     if law.splits:
-        found["chinchilla, α = β"] = Question(LAWS["chinchilla"], question.delta, tie={"beta": "alpha"})
+        found["chinchilla, α = β"] = dataclasses.replace(alone, law=LAWS["chinchilla"], tie={"beta": "alpha"})
     return found
 
 

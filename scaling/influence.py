@@ -65,7 +65,11 @@ def table(fitted: Fit, draws: Draws, runs: records.Runs | None = None) -> list[R
     rows += _one_out(fitted, draws, at, base, spread)
     for other in (1e-4, 1e-3, 1e-2, 1e-1, LOG_MSE):
         if other != delta:
-            choice = "least squares on log loss" if other == LOG_MSE else f"δ = {other:g}"
+            choice = (
+                f"least squares on {'log ' * (law.space == 'log')}{law.output}"
+                if other == LOG_MSE
+                else f"δ = {other:g}"
+            )
             add("δ", choice, dataclasses.replace(asked, delta=other))
     if law.exponents and not asked.tie and not set(law.exponents) & set(pin):
         first, second = law.exponents
@@ -88,7 +92,11 @@ def table(fitted: Fit, draws: Draws, runs: records.Runs | None = None) -> list[R
     if law.splits:
         for other in ("chinchilla", "overtrained", "kaplan_nd"):
             if other != law.name:
-                add("law", f"{other}: {LAWS[other].equation}", Question(LAWS[other], delta))
+                add(
+                    "law",
+                    f"{other}: {LAWS[other].equation}",
+                    dataclasses.replace(asked, law=LAWS[other], pin={}, tie={}),
+                )
     return rows
 
 

@@ -59,14 +59,14 @@ def plan(
         )
     n, d = _run(fitted, flops, loss, tokens, params)
     c = 6.0 * n * d
-    at = lambda n, d: float(np.exp(law.at(fitted.theta, np.log(n), np.log(d))))
+    at = lambda n, d: float(law.natural(law.at(fitted.theta, np.log(n), np.log(d))))
     best = optimum(law, fitted.draws, c)
     reach = c / fitted.largest
     drawn = _drawn(fitted, n, d, reach)
     here, twice = at(n, d), float(optimum(law, fitted.theta, 2 * c)["loss"])
     return Plan(
         n=n, d=d, c=c, tokens_per_parameter=d / n, steps=None if batch is None else math.ceil(d / batch), loss=here,
-        interval=interval(np.exp(drawn), fitted.level), n_interval=interval(best["n"], fitted.level),
+        interval=interval(law.natural(drawn), fitted.level), n_interval=interval(best["n"], fitted.level),
         d_interval=interval(best["d"], fitted.level),
         per_doubling=float(optimum(law, fitted.theta, c)["loss"]) - twice, per_tokens=here - at(n, 2 * d),
         per_params=here - at(2 * n, d), reach=reach, warnings=_warnings(fitted, reach),
@@ -74,7 +74,7 @@ def plan(
 
 
 def _drawn(fitted: Fitted, n: float, d: float, reach: float) -> np.ndarray:
-    """Log losses [draws] that a run may measure: constants, scatter, discrepancy beyond the runs fitted."""
+    """What a run may measure [draws], in the space of the fit: constants, scatter, discrepancy beyond the runs."""
     law, typical = fitted.law, float(np.sqrt(np.mean(fitted.residuals**2)))
     scatter = np.random.default_rng(0).choice(fitted.residuals, len(fitted.draws)) * fitted.scale
     drawn = law.at(fitted.draws, math.log(n), math.log(d)) + scatter

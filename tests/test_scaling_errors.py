@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from scaling.analyse import analyse
+from scaling.analyse import analyse as analyse_runs
 from scaling.approaches import isoflop
 from scaling.approaches.lines import slope
 from scaling.counting import c_6nd
 from scaling.fit.estimate import centre, fit, predict
 from scaling.fit.question import LOG_MSE, Question
 from scaling.laws import chinchilla, d_opt, hoffmann, n_opt
-from scaling.logs import readers
+from scaling.logs import readers, records
 from scaling.report import fitfile
 from scaling.sweep import informative
 from scripts.check_coverage import TRUTH, design
@@ -25,6 +25,10 @@ def runs(noise=0.005, sizes=8, seed=0, **truth):
     made = design(sizes)
     errors = noise * np.random.default_rng(seed).standard_normal(made["n"].size)
     return {**made, "loss": chinchilla({**TRUTH, **truth}, made["n"], made["d"]) * np.exp(errors)}
+
+
+def analyse(made, **options):
+    return analyse_runs(records.assign(made), **options)
 
 
 def table(columns, **more):

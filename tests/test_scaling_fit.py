@@ -449,8 +449,8 @@ def test_the_count_of_n_moves_the_exponents_and_is_the_callers():
         for n, d, loss in zip(data["n"], data["d"], data["loss"], strict=True)
     ]
     table = readers.from_rows(rows)
-    total = analyse(table, draws=50, thorough=False)
-    inner = analyse(table, count="non_embedding", draws=50, thorough=False)
+    total = analyse(records.assign(table), draws=50, thorough=False)
+    inner = analyse(records.assign(table, count="non_embedding"), draws=50, thorough=False)
     assert total.fit.params["alpha"] == pytest.approx(0.34, rel=1e-6)
     assert inner.fit.params["alpha"] < 0.33
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from scaling.__main__ import main
-from scaling.analyse import analyse as analyse_table
+from scaling.analyse import analyse as analyse_runs
 from scaling.fit import backtest
 from scaling.fit.question import Question
 from scaling.laws import LAWS, chinchilla
-from scaling.logs import readers
+from scaling.logs import readers, records
 from scaling.report import page as report
 from scaling.report.terminal import summary
 from scripts.check_coverage import TRUTH, design
@@ -36,8 +36,9 @@ def rows(noise=0.005, seed=0):
     return made
 
 
-def analyse(entries, **options):
-    return analyse_table(readers.from_rows(entries), **{"thorough": False, **options})
+def analyse(entries, question=Question(chinchilla), **options):  # noqa: B008  (frozen)
+    runs = records.assign(readers.from_rows(entries), inputs=question.law.inputs, output=question.law.output)
+    return analyse_runs(runs, question, **{"thorough": False, **options})
 
 
 def table(path, entries, tail=""):
@@ -49,7 +50,7 @@ def table(path, entries, tail=""):
 @pytest.fixture(scope="module")
 def analysis():
     lost = [{"row": "runs.jsonl:26", "reason": "half-written or not JSON"}]
-    return analyse_table(readers.from_rows(rows())._replace(dropped=lost), draws=200)
+    return analyse_runs(records.assign(readers.from_rows(rows())._replace(dropped=lost)), draws=200)
 
 
 @pytest.fixture(scope="module")

@@ -136,6 +136,7 @@ def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, flo
         "params_active": work.params_total,
         "tokens_seen": units,
         "tokens_unique": dataset.unique,
+        "bytes_seen": round(units * dataset.train_bytes_per_unit) or None,
         "batch_tokens": work.units_per_step,
         "unit": dataset.unit,
         "steps": step,

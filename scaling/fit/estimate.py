@@ -59,6 +59,14 @@ class Fit(NamedTuple):
         """log measured - log fitted output (measured - fitted where the law's space is linear)."""
         return self.law.response(self.columns[self.law.output]) - predict(self.law, self.theta, self.columns)
 
+    @property
+    def relative(self) -> Float[np.ndarray, " R"]:
+        """Residuals as parts of the fitted output, whatever space they were made in."""
+        if self.law.space == "log":
+            return self.residuals
+        measured = self.columns[self.law.output]
+        return self.residuals / (measured - self.residuals)
+
 
 class Problem(NamedTuple):
     """A law and runs as the solver sees them: logs of ratios to geometric means, and the directions that are free."""
@@ -77,6 +85,12 @@ class Problem(NamedTuple):
     def solve(self, y: Any, weights: Any, theta: Any) -> Solution:
         """As `solver.solve`: B problems from `theta` [B, P], centred; `y` and `weights` are [B or 1, R]."""
         return solve(self.law.predict, self.x, y, weights, theta, self.question.delta, self.basis[None])
+
+    @property
+    def starts(self) -> Float[np.ndarray, "S P"]:
+        """The law's, which are of a centred output: where the output is fitted as it is, in its unit."""
+        starts = np.asarray(self.law.starts, np.float64)
+        return self.law.rescale(starts, {self.law.output: float(np.log(self.y).mean())}) if self.law.logs else starts
 
     def raw(self, theta: Any) -> np.ndarray:
         return self.law.rescale(theta, self.units)
@@ -113,7 +127,7 @@ def search(problem: Problem) -> tuple[Solution, float, list[dict[str, Any]]]:
     if rows.size > SAMPLE:  # a sample chooses the basins, all rows then decide within them
         rows = np.sort(np.random.default_rng(0).choice(rows, SAMPLE, replace=False))
     some = problem._replace(x=problem.x[:, rows], y=problem.y[rows])
-    starts = project(some, np.asarray(problem.law.starts))
+    starts = project(some, some.starts)
     found = some.solve(some.y[None], np.ones((1, rows.size)), starts)
     order = np.argsort(found.objective)
     basins = _distinct(found, order[np.isfinite(found.objective[order])])
@@ -158,7 +172,8 @@ def project(problem: Problem, starts: Float[np.ndarray, "S P"]) -> Float[np.ndar
     for k, i in enumerate(linear):
         alone[k][:, [j for j in linear if j != i]] = -1e4
         alone[k][:, i] = theta[:, i] * (i not in solved)
-    terms = np.exp(law.at(alone[:, :, None], *problem.x) - problem.y)
+    log_y = np.log(problem.y) if law.logs else problem.y
+    terms = np.exp(law.in_logs.at(alone[:, :, None], *problem.x) - log_y)
     for s in range(len(starts)):
         known = sum((terms[k, s] for k, i in enumerate(linear) if i not in solved), np.zeros_like(problem.y))
         basis = np.stack([terms[k, s] for k, i in enumerate(linear) if i in solved], 1)
@@ -188,9 +203,9 @@ def centre(ask: Law | Question, columns: Columns) -> Problem:
     law = asked.law
     means = {name: float(np.log(columns[name]).mean()) for name in law.inputs}
     units = {name: means[law.units[name]] if law.units.get(name) else means[name] for name in law.inputs}
-    units |= {name: 0.0 for name, shared in law.units.items() if shared is None}
     if law.space == "log":
         units[law.output] = float(np.log(columns[law.output]).mean())
+    units |= {name: 0.0 for name, shared in law.units.items() if shared is None}
     x = np.stack([np.log(columns[name]) - units[name] for name in law.inputs])
     y = law.response(columns[law.output]) - units.get(law.output, 0.0)
     return Problem(asked, x, y, units, *asked.constraints(units))

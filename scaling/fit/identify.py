@@ -19,7 +19,7 @@ def check(question: Question, columns: Mapping[str, np.ndarray]) -> None:
             f"these columns are known: {', '.join(columns)}"
         )
     for name in read:
-        positive = name in law.inputs or law.space == "log"
+        positive = name in law.inputs or law.in_logs.space == "log"
         bad = np.flatnonzero(~(np.isfinite(columns[name]) & ((columns[name] > 0) | (not positive))))
         if bad.size:
             raise UserError(

@@ -4,12 +4,14 @@ import dataclasses
 import math
 import types
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 
-from scaling.laws.api import Law
+from scaling.laws.api import Law, measured
 from train.errors import UserError
 
+SPACES = ("log", "loss")
 LOG_MSE = math.inf  # a Huber loss that is quadratic everywhere: pass as `delta` for least squares
 
 
@@ -21,14 +23,20 @@ class Question:
     """
 
     law: Law
-    delta: float = 1e-3  # where the Huber loss on log output turns linear (Hoffmann et al. 2022); inf: least squares
+    delta: float = 1e-3  # where the Huber loss of residuals turns linear (Hoffmann et al. 2022); inf: least squares
     pin: Mapping[str, float] = types.MappingProxyType({})
     tie: Mapping[str, str] = types.MappingProxyType({})
+    space: Literal["log", "loss"] = "log"  # of residuals; "loss": the output itself, and delta is in its unit
 
     def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise UserError(f"space is {self.space!r}; residuals are taken in {' or '.join(SPACES)}")
+        if self.space == "loss":
+            object.__setattr__(self, "law", measured(self.law))
         if not self.delta > 0:
             raise UserError(
-                f"delta is {self.delta:g}; it is a log loss, and positive: 1e-3 as published, inf for least squares"
+                f"delta is {self.delta:g}; it is a size of residuals, and positive: "
+                f"1e-3 as published, inf for least squares"
             )
 
     @property
@@ -67,7 +75,8 @@ class Question:
             raw[i] = math.log(value) if law.params[i].kind == "positive" else value
         held = [law.index(name) for name in self.pin]
         base = np.zeros(len(law.params))
-        base[held] = law.rescale(raw, units, sign=-1.0)[held]
+        with np.errstate(invalid="ignore"):  # of what is not held, whose exponents are unknown
+            base[held] = law.rescale(raw, units, sign=-1.0)[held]
         basis[held] = 0.0
         return base, np.delete(basis, held + [law.index(name) for name in self.tie], axis=1)
 

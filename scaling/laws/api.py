@@ -16,7 +16,7 @@ from scaling.laws.lazy import Array, jax, jit, jnp
 from train.errors import UserError, suggest
 
 Params = Mapping[str, Any]  # published name -> number, or an array with one entry per bootstrap draw
-Powers = Mapping[str, int | float | str]
+Powers = Mapping[str, "int | float | str | Power"]
 
 
 class Power(NamedTuple):
@@ -38,6 +38,15 @@ class Power(NamedTuple):
             if power.startswith(prefix):
                 return cls(constant, slope, power.removeprefix(prefix), prefix == "1/")
         return cls(0.0, 1.0, power)
+
+    def __str__(self) -> str:
+        """As `parse` reads it, where it reads such a power."""
+        if not self.exponent:
+            return f"{self.constant:g}"
+        if self.inverse:
+            return f"{self.slope:g}/{self.exponent}"
+        slope = {1.0: "", -1.0: "-"}.get(self.slope, f"{self.slope:g} ") + self.exponent
+        return slope if not self.constant else f"({self.constant:g} + {slope})".replace("+ -", "- ")
 
     def value(self, named: Mapping[str, Any]) -> Any:
         """Of published parameters; a plain number where it depends on none."""
@@ -76,7 +85,7 @@ class Param(NamedTuple):
 
 
 @functools.cache
-def _parsed(powers: tuple[tuple[str, int | float | str], ...]) -> dict[str, Power]:
+def _parsed(powers: tuple[tuple[str, int | float | str | Power], ...]) -> dict[str, Power]:
     return {column: Power.parse(power) for column, power in powers}
 
 
@@ -116,6 +125,9 @@ class Law:
     levels: Mapping[str, int] = types.MappingProxyType({})  # distinct values an input needs; 3 where it is not named
     floor: str | None = None  # the parameter that is left of the output as every input grows
     ceiling: str | None = None  # the parameter that the output comes to as the inputs vanish
+    logs: "Law | None" = None  # this law in log space, where `measured` has put it into the output's own
+    formula: str = ""  # the reader's own text that the law was made from
+    file: str = ""  # the reader's own file that it is in
     groups: tuple[str, ...] = ()  # labels of the input "group", in the order in which the law numbers them from 1
     of_groups: Callable[[tuple[str, ...]], "Law"] | None = None  # this law for other labels
     derived: Mapping[str, Callable[[Params], Any]] = types.MappingProxyType({})
@@ -153,6 +165,11 @@ class Law:
         """The measured output in the space of the fit: the inverse of `natural`."""
         measured = np.asarray(measured, np.float64)
         return np.log(measured) if self.space == "log" else measured
+
+    @property
+    def in_logs(self) -> "Law":
+        """The law whose `predict` is in logs, if it has one: what optima are found with."""
+        return self.logs or self
 
     def index(self, name: str) -> int:
         if name not in self.names:
@@ -221,6 +238,16 @@ def best_split(of_n: str, of_d: str) -> dict[str, Callable[[Params], Any]]:
     At the optimum the two terms' slopes are equal, so a = of_d / (of_n + of_d) and b = 1 - a.
     """
     return {"a": lambda p: p[of_d] / (p[of_n] + p[of_d]), "b": lambda p: p[of_n] / (p[of_n] + p[of_d])}
+
+
+@functools.cache
+def measured(law: Law) -> Law:
+    """`law` compared with the output itself instead of its logarithm: residuals are then nats, where it is a loss."""
+    if law.space != "log":
+        return law
+    return dataclasses.replace(
+        law, space="linear", logs=law, predict=lambda theta, *logs: jnp.exp(law.predict(theta, *logs))
+    )
 
 
 BLOCK = 1 << 16  # predictions evaluated together

@@ -6,12 +6,11 @@ small this is Chinchilla's law with A = (L0 - E) a and B = (L0 - E) b.
 
 from typing import Any
 
-import jax
-
 from scaling.laws.api import Law, grid, log_sum, positive, real
+from scaling.laws.lazy import Array, jax
 
 
-def predict(theta: Any, n: jax.Array, d: jax.Array, u: jax.Array) -> jax.Array:
+def predict(theta: Any, n: Array, d: Array, u: Array) -> Array:
     """Log of E / (1 + h) + L0 h / (1 + h), which needs no order of E and L0."""
     e, top, a, b, c, alpha, beta, gamma, delta = theta
     h = log_sum(a - alpha * n, b - beta * d, c + gamma * n - delta * u)

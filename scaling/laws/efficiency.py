@@ -9,10 +9,9 @@ import dataclasses
 import functools
 from typing import Any
 
-import jax.numpy as jnp
-
 from scaling.laws.api import Law, positive
 from scaling.laws.hoffmann import chinchilla
+from scaling.laws.lazy import jnp
 from train.errors import UserError
 
 

@@ -6,17 +6,17 @@ tokens can make up for a lack of the other.
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from scaling.laws.api import Law, Params, best_split, grid, log_sum, positive, real
 from scaling.laws.hoffmann import LOG6
+from scaling.laws.lazy import Array, jnp
 
 
-def predict(theta: jax.Array, n: jax.Array, d: jax.Array) -> jax.Array:
+def predict(theta: Array, n: Array, d: Array) -> Array:
     """Log of the loss."""
     e, a, b, alpha, beta, log_q = theta
-    q = jax.numpy.exp(log_q)
+    q = jnp.exp(log_q)
     return log_sum(e, log_sum(q * (a - alpha * n), q * (b - beta * d)) / q)
 
 

@@ -24,6 +24,7 @@ def optimum(law: Law, theta: Any, c: Any, others: Mapping[str, float] | None = N
     In closed form where the law has one, otherwise the root of dL/d ln N along C by bisection: a law whose terms fall
     in N and in D crosses zero once.
     """
+    law = law.in_logs
     if not law.trades:
         raise UserError(f"{law.name} has no compute-optimal run: {law.equation} does not trade n against d")
     theta, log_c = np.asarray(theta, np.float64), np.asarray(np.log(np.asarray(c, np.float64)))
@@ -89,6 +90,7 @@ def input_for_loss(law: Law, theta: Any, name: str, loss: Any, **others: Any) ->
 
     Loss must fall as the input grows.
     """
+    law = law.in_logs
     missing = set(law.inputs) - {name} - set(others)
     if name not in law.inputs or missing:
         raise UserError(f"{law.name} reads {law.inputs}: name one of them and give a value to each other")

@@ -10,6 +10,7 @@ import numpy as np
 
 from scaling import budgets
 from scaling.counting import c_6nd
+from scaling.logs import roles
 from scaling.logs.roles import Choice, check, choose, distinct, measured, rank, shown
 from scaling.logs.table import MOST, Columns, Table, missing, number
 from train.errors import UserError, suggest
@@ -60,6 +61,8 @@ def assign(
     choices, mapping = choose(columns, asked, given, count, said)
     values = {role: choice.values for role, choice in choices.items() if role != "run"}
     required = [role for role in asked if role not in ("run", "step")]
+    if roles.in_bytes(mapping.get("d", "")):
+        tokens(columns, values, mapping, said)
     if mapping.get("d") == "c / (6 n)":
         with np.errstate(all="ignore"):
             values["d"] = values["c"] / (6.0 * values["n"])
@@ -85,6 +88,27 @@ def assign(
         taken, np.unique(run[kept], return_inverse=True)[1].astype(np.int64), take(columns, kept), where[kept],
         dropped, {role: name for role, name in mapping.items() if role in taken or role == "run"}, said,
     )  # fmt: skip
+
+
+def tokens(columns: Columns, values: Columns, mapping: dict[str, str], said: list[str]) -> None:
+    """Puts D that counts bytes into the unit of a mean token, where a column counts tokens; c is 6 n tokens.
+
+    Exponents are those of bytes, and 6 n d stays FLOPs: it takes tokens, however many bytes each of them holds.
+    """
+    known = roles.guess(columns, "d", None, [], wanted=False)
+    both = usable_values("d", values["d"]) & usable_values("d", known.values) if known else np.zeros(1, bool)
+    if known is None or not both.any():
+        said.append(f"d: column {mapping['d']!r} counts bytes and no column tokens, so 6 n d is not FLOPs below")
+        return
+    each = values["d"][both] / known.values[both]
+    mean = float(np.exp(np.log(each).mean()))
+    values["d"] = values["d"] / mean
+    if "c" not in values and "n" in values:
+        values["c"], mapping["c"] = c_6nd(values["n"], known.values), f"6 n {known.name}"
+    said.append(
+        f"d: column {mapping['d']!r} counts bytes, here in units of {mean:.4g}, the mean token's by column "
+        f"{known.name!r} ({each.min():.3g} to {each.max():.3g}), so that 6 n d is FLOPs"
+    )
 
 
 def take(columns: Columns, rows: np.ndarray) -> Columns:
@@ -223,7 +247,7 @@ def compute(columns: Columns, given: Mapping[str, str], mapping: dict[str, str],
     """Sets c and budget of `columns` [rows], where something says them."""
     if {"n", "d"} <= columns.keys() and mapping["d"] != "c / (6 n)":
         c = c_6nd(columns["n"], columns["d"])
-        if "c" not in given:
+        if "c" not in given and "c" not in columns:
             columns["c"], mapping["c"] = c, "6 n d"
         elif np.maximum(ratio := columns["c"] / c, 1 / ratio).max() > 1.2:
             said.append(

@@ -72,6 +72,11 @@ NAMES: dict[str, tuple[str, ...]] = {
     "group": (),  # a label of whatever kind: only `given` says which
     "run": ("runid", "run", "runname", "experimentname expname experiment", "name displayname"),
 }  # fmt: skip
+# D in bytes instead of tokens: a column that is so named is taken only where `given` names it.
+BYTES = (
+    "bytes bytesseen seenbytes trainbytes trainingbytes bytestrained trainedbytes nbytes numbytes totalbytes "
+    "consumedbytes bytesconsumed ntrainbytes numtrainbytes utf8bytes"
+)
 MEANINGS = {
     "n": "parameters", "d": "training tokens", "c": "training FLOPs", "loss": "loss", "budget": "FLOPs planned for",
     "step": "place within a run", "s": "training steps", "s_min": "fewest steps to the loss",
@@ -101,12 +106,19 @@ def check(columns: Columns, given: Mapping[str, str], count: str | None, roles: 
     for role in roles:
         if role != "n" and role not in NAMES:
             raise UserError(f"{role!r} is no role a column can have{suggest(role, ['n', *NAMES])}")
+    wrong = [f"{name!r} ({flag(role)})" for role, name in given.items() if name not in columns]
+    if wrong:
+        closest = suggest(next(name for name in given.values() if name not in columns), columns)
+        raise UserError(f"there is no column {' nor '.join(wrong)}{closest}")
     for role, name in given.items():
-        if name not in columns:
-            raise UserError(f"there is no column {name!r} ({flag(role)}){suggest(name, columns)}")
         if role not in LABELS and not has_numbers(columns[name], role):
             seen = distinct(columns[name]) or "nothing"
-            raise UserError(f"column {name!r} ({flag(role)}) holds no numbers but {seen}{near(columns, role)}")
+            close = " or ".join(map(repr, near(columns, role)))
+            listed = ", ".join(n for n, v in columns.items() if has_numbers(v, role)) or "there are none"
+            raise UserError(
+                f"column {name!r} ({flag(role)}) holds no numbers but {seen}; name one with {flag(role)} COL"
+                f"{close and f', perhaps {close}'}. Columns of numbers: {listed}"
+            )
     if count is not None and count not in CONVENTIONS:
         raise UserError(f"{count!r} is no way to count parameters{suggest(count, CONVENTIONS)}")
 
@@ -128,12 +140,17 @@ def choose(
             found[role] = choice
     if "c" not in given and {"n", "d"} <= found.keys():
         found.pop("c", None)  # 6 n d
-    for role in (r for r in roles if r not in found):
-        if role == "d" and {"c", "n"} <= found.keys():
-            mapping["d"] = "c / (6 n)"
-            said.append(f"d: c / (6 n), c from column {found['c'].name!r} (no column is named like tokens; --d COL)")
-        elif role != "c" or not {"n", "d"} <= found.keys():
-            raise UserError(nothing(columns, role))
+    missing = [role for role in roles if role not in found]
+    if "d" in missing and "n" in found and (flops := next((r for r in ("c", "budget") if r in found), None)):
+        if flops == "budget":  # a run that was planned for a budget has spent it
+            found["c"] = found["budget"]
+        missing.remove("d")
+        mapping["d"] = "c / (6 n)"
+        said.append(f"d: c / (6 n), c from column {found['c'].name!r} (no column is named like tokens; --d COL)")
+    if "c" in missing and {"n", "d"} <= found.keys():
+        missing.remove("c")
+    if missing:
+        raise UserError(nothing(columns, missing))
     for role, choice in found.items():
         mapping[role] = choice.name
         factor = f" times {choice.factor:g}" if choice.factor != 1 else ""
@@ -173,6 +190,8 @@ def fitting(columns: Columns, role: str, convention: str | None = None) -> list[
 def chosen(columns: Columns, role: str, name: str) -> Choice:
     conventions = CONVENTIONS if role == "n" else [None]
     factor = next((r[2] for c in conventions if (r := rank(name, role, c))), 1.0)
+    if role == "d":
+        factor = in_bytes(name) or factor
     if role == "run":
         return Choice(name, factor, np.empty(0))
     if role == "group":
@@ -180,6 +199,11 @@ def chosen(columns: Columns, role: str, name: str) -> Choice:
         numbers = [order.get(str(v), math.nan) for v in columns[name].tolist()]
         return Choice(name, 1.0, np.array(numbers, np.float64))
     return Choice(name, factor, measured(columns[name], role) * factor)
+
+
+def in_bytes(column: str) -> float | None:
+    """The unit of a column that counts bytes by its name: 1e9 of "bytes (B)"; None of any other."""
+    return next((factor for _, text, factor in spellings(column, "d") if text in BYTES.split()), None)
 
 
 def labels(values: np.ndarray) -> tuple[str, ...]:
@@ -234,25 +258,34 @@ def computes(columns: Columns) -> dict[str, str | None]:
     return {"6 n d": None, **{name: name for _, name in ranked}}
 
 
-def nothing(columns: Columns, role: str) -> str:
-    """That no column plays `role`, and what to do."""
-    hint = ""
-    if role == "loss":
-        wrong = [n for n in columns if re.search(r"perplexity|(?<![a-z])ppl(?![a-z])", n.lower())]
-        hint = f"; {wrong[0]!r} is a perplexity, whose logarithm would be a loss" if wrong else ""
-    if role == "d":
-        hint = "; with a column of FLOPs (--flops COL) it would be C / (6 N)"
-    return f"no column is named like {role}, the {MEANINGS[role]}{hint}{near(columns, role)}"
-
-
-def near(columns: Columns, role: str) -> str:
-    """The columns to choose from, the nearest first."""
-    usable = [n for n, v in columns.items() if role in LABELS or has_numbers(v, role)]
-    names = " ".join(CONVENTIONS["total"] if role == "n" else NAMES[role]).split()
-    close = [n for n in usable if any(len(x) > 3 and x in plain(n.lower()) for x in names)]
-    like = f", perhaps {' or '.join(map(repr, close[:5]))}" if close else ""
+def nothing(columns: Columns, roles: Sequence[str]) -> str:
+    """That no column plays these roles, and what to do."""
+    heads, flags, close = [], [], []
+    usable = [n for n, v in columns.items() if has_numbers(v, roles[0])] if roles != ["run"] else list(columns)
+    for role in roles:
+        hint = ""
+        if role == "loss":
+            wrong = [n for n in columns if re.search(r"perplexity|(?<![a-z])ppl(?![a-z])", n.lower())]
+            hint = f"; {wrong[0]!r} is a perplexity, whose logarithm would be a loss" if wrong else ""
+        if role == "d":
+            hint = "; with a column of FLOPs (--flops COL) it would be C / (6 N)"
+        heads.append(f"{role}, the {MEANINGS[role]}{hint}")
+        flags.append(f"{flag(role)} COL")
+        close += near(columns, role)
+    like = f", perhaps {' or '.join(map(repr, dict.fromkeys(close)))}" if close else ""
     listed = ", ".join(usable) or "there are none"
-    return f"; name one with {flag(role)} COL{like}. Columns of numbers: {listed}"
+    which = "one" if len(roles) == 1 else "them"
+    return (
+        f"no column is named like {', nor like '.join(heads)}; name {which} with {' and '.join(flags)}{like}. Columns "
+        f"of numbers: {listed}"
+    )
+
+
+def near(columns: Columns, role: str) -> list[str]:
+    """Up to five columns whose names hold a name of the role."""
+    usable = [n for n, v in columns.items() if role == "run" or has_numbers(v, role)]
+    names = " ".join(CONVENTIONS["total"] if role == "n" else NAMES[role]).split()
+    return [n for n in usable if any(len(x) > 3 and x in plain(n.lower()) for x in names)][:5]
 
 
 # What a column says.

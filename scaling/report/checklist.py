@@ -61,6 +61,6 @@ def checklist(analysis: "Analysis") -> dict[str, list[tuple[str, str]]]:
                                             f"{best.best.relative_error:+.2%}" if best else "none"),
             ("Intervals", f"{analysis.draws.size} resamples, {analysis.draws.how}, at "
                           f"{analysis.level:.0%}"),
-            ("Goodness of fit", f"root mean square residual {np.sqrt(np.mean(fit.residuals**2)):.3%}"),
+            ("Goodness of fit", f"root mean square residual {np.sqrt(np.mean(fit.relative**2)):.3%}"),
         ],
     }  # fmt: skip

@@ -12,7 +12,8 @@ import numpy as np
 from scaling.approaches.lines import Line
 from scaling.fit.backtest import known_errors
 from scaling.fit.discrepancy import Past
-from scaling.laws import LAWS, Law
+from scaling.laws import own
+from scaling.laws.api import Law
 from train.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
         "equation": fit.law.equation,
         "source": fit.law.source,
         "groups": list(fit.law.groups),
+        "formula": fit.law.formula,
+        "law_file": fit.law.file,
         "counting": {**analysis.runs.mapping, "c": "6 n d" if fit.law.trades else analysis.runs.mapping.get("c")},
         "space": "log " + fit.law.output if fit.law.space == "log" else fit.law.output,
         "delta": fit.question.delta,
@@ -134,24 +137,27 @@ class Fitted(NamedTuple):
     level: float
 
 
-def load(path: str | pathlib.Path) -> Fitted:
-    """Reads fit.json."""
+def load(path: str | pathlib.Path, law_file: str | pathlib.Path | None = None) -> Fitted:
+    """Reads fit.json; `law_file` is the reader's own law again, where the fit is of one."""
     path = pathlib.Path(path)
     path = path / "fit.json" if path.is_dir() else path
     if not path.exists():
         raise UserError(f"{path} does not exist; `python -m scaling fit RUNS --out DIR` writes DIR/fit.json")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        law = LAWS[found["law"]]
+        law = own.again(found, law_file)
         params = {name: math.inf if v is None else v for name, v in found["params"].items()}
         resamples = found["resamples"]
         return Fitted(
             law=law, params=params, theta=law.free(params),
             draws=np.array(resamples["theta"], np.float64).reshape(-1, len(law.names)),
             scale=np.array(resamples["scale"], np.float64), residuals=np.array(resamples["residuals"], np.float64),
-            past=[[(e, r) for e, r in window] for window in found["past"]], largest=largest(found),
-            counting=found["counting"], level=found["interval"]["level"],
+            past=[[(error, reach) for error, reach in window] for window in found["past"]],
+            largest=largest(found), counting=found["counting"],
+            level=found["interval"]["level"],
         )  # fmt: skip
+    except UserError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} is not the fit.json of `python -m scaling fit` ({error!r}); fit the runs again"

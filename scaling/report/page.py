@@ -103,7 +103,7 @@ def html(analysis: Analysis, figures: dict[str, tuple[str, str]]) -> str:
 
 def run_table(analysis: Analysis, most: int = 500) -> list[dict[str, Any]]:
     """One entry per row, cheapest first: its record, its columns, and what the law leaves of it; at most `most`."""
-    columns, residuals, held = analysis.columns, analysis.fit.residuals, analysis.heldout
+    columns, residuals, held = analysis.columns, analysis.fit.relative, analysis.heldout
     left_out = {run.row for run in held.runs} if held else set()
     called = names(analysis.runs.table, analysis.runs.where)
     order = np.argsort(axis(analysis.fit.law, columns), kind="stable")[:most]

@@ -157,7 +157,8 @@ def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: floa
     law, c = draws.fit.law, c_6nd(columns["n"], columns["d"])
     grid = np.geomspace(c.min() / 1.5, c.max() * 4, 80)
     losses = optimum_of(law, draws.theta[:, None], grid)["loss"]
-    losses = losses * np.exp(scatter(draws.fit, np.random.default_rng(1), draws.scale, np.log(losses)))
+    losses = law.response(losses)
+    losses = law.natural(losses + scatter(draws.fit, np.random.default_rng(1), draws.scale, losses))
     low, high = np.transpose([interval(column, level) for column in losses.T])
     axes.fill_between(grid, _smooth(low), _smooth(high), color=LAW, alpha=0.16, lw=0, label=f"{level:.0%} for one run")
     label = "law of the smaller runs" if heldout else "law"
@@ -210,9 +211,8 @@ def optimum(
 
 
 def residuals(columns: Columns, fit: Fit, heldout: Heldout | None) -> Drawn:
-    """100 log(measured / fitted) against what was fitted: a law that fits leaves no shape here."""
-    scale, unit = (100, " (%)") if fit.law.space == "log" else (1, "")
-    figure, axes = canvas(f"{fit.law.output} fitted to all runs", f"measured above fitted{unit}", log=False)
+    """Measured above fitted in percent against what was fitted: a law that fits leaves no shape here."""
+    figure, axes = canvas(f"{fit.law.output} fitted to all runs", "measured above fitted (%)", log=False)
     fitted = fit.law.natural(predict(fit.law, fit.theta, columns))
     held = _left_out(columns, heldout)
     sweep = fit.law.trades and budgets.is_sweep(columns)
@@ -221,13 +221,13 @@ def residuals(columns: Columns, fit: Fit, heldout: Heldout | None) -> Drawn:
         for budget in known:
             rows = budget.rows
             axes.plot(
-                fitted[rows], scale * fit.residuals[rows], "D" if budget.held else "o", ms=5, color=budget.colour,
+                fitted[rows], 100 * fit.relative[rows], "D" if budget.held else "o", ms=5, color=budget.colour,
                 label=budget.label, rasterized=rows.size > MANY,
             )  # fmt: skip
         _key(figure, axes, known, "budget (FLOPs)")
     else:
         label = "compute C = 6 N D (FLOPs)" if fit.law.trades else fit.law.inputs[0].upper()
-        _shaded(figure, axes, fitted, scale * fit.residuals, axis(fit.law, columns), label, held)
+        _shaded(figure, axes, fitted, 100 * fit.relative, axis(fit.law, columns), label, held)
     axes.axhline(0, color=INK, lw=1)
     pattern = "A pattern, or one budget on one side," if sweep else "A pattern"
     caption = f"What the law of all runs leaves. {pattern} means the law is wrong here."
