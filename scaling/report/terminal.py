@@ -41,7 +41,7 @@ def _forecast(analysis: Analysis) -> list[str]:
     judged = verdict.headline(held, analysis.columns[held.fit.law.output])
     lines = [
         f"held out   {si(held.budget)}, {many} run{'s' * (many > 1)}; forecast from the {held.fit.residuals.size} "
-        f"below, {held.reach:.2g} times beyond them",
+        f"smaller ones, {held.reach:.2g} times beyond the largest of them",
     ]
     if held.isoflop:
         low, high = best.interval
@@ -57,8 +57,8 @@ def _forecast(analysis: Analysis) -> list[str]:
     else:
         lines.append(f"error      {percent(held.relative_error)}  mean of the held-out runs; {judged.words}")
     lines.append(
-        f"           root mean square {_size(held.rms_error)} over the {many}, {held.coverage:.0%} inside "
-        f"{held.level:.0%}"
+        f"           root mean square {_size(held.rms_error)} over the {many}; {held.coverage:.0%} inside their "
+        f"{held.level:.0%} intervals"
     )
     for row in analysis.horizons:
         lines.append(

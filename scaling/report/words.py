@@ -29,8 +29,8 @@ def meanings(fitted: Fit) -> dict[str, str]:
 
 def certificate(fitted: Fit) -> str:
     """Whether the optimum is one: another question than how far noise moves it."""
-    found = fitted.certificate
-    above = min((other["above"] for other in found.other_minima), default=None)
+    shown = fitted.certificate
+    above = min((other["above"] for other in shown.other_minima), default=None)
     if above is None:
         other = ""
     elif above < FAR:
@@ -39,8 +39,8 @@ def certificate(fitted: Fit) -> str:
     else:
         other = f"; every other minimum over {FAR:g} times as high"
     return (
-        f"optimum: {found.starts_at_optimum:.0%} of {found.starts} starts end in it{other}; "
-        f"gradient {found.gradient_norm:.0e}, Hessian condition {found.hessian_condition:.0e}"
+        f"optimum: {shown.starts_at_optimum:.0%} of {shown.starts} starts end in it{other}; "
+        f"gradient {shown.gradient_norm:.0e}, Hessian condition {shown.hessian_condition:.0e}"
     )
 
 
