@@ -15,7 +15,7 @@ from scaling.fit.backtest import Run
 from scaling.fit.estimate import fit
 from scaling.fit.question import Question
 from scaling.laws import LAWS, chinchilla, hoffmann, n_opt
-from scaling.logs import readers
+from scaling.logs import readers, records
 from scaling.logs.names import called, names
 from scaling.report import canvas, page, plot, verdict
 from scaling.report.terminal import summary
@@ -55,7 +55,7 @@ def written(rows, folder, header="params,tokens,loss", **options):
     (folder / "data").mkdir(exist_ok=True)
     path = folder / "data" / "runs.csv"
     path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n")
-    analysis = analyse(readers.read([path]), **{"draws": 40, "thorough": False, **options})
+    analysis = analyse(records.assign(readers.read([path])), **{"draws": 40, "thorough": False, **options})
     page.write(folder / "out", analysis)
     return analysis
 
