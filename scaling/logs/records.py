@@ -131,7 +131,7 @@ def reason(i: int, roles: Iterable[str], choices: Mapping[str, Choice], columns:
 
 
 def listed(dropped: list[dict[str, str]], where: np.ndarray, rows: np.ndarray, why: Callable[[int], str]) -> None:
-    """Lists `rows`: so many one by one, then how many more there are."""
+    """Lists the first MOST of `rows` with their reason, then a count of the rest."""
     dropped += [{"row": str(where[i]), "reason": why(i)} for i in rows[:MOST].tolist()]
     if rows.size > MOST:
         dropped.append({"row": "…", "reason": f"and {rows.size - MOST} more"})
