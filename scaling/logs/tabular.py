@@ -3,6 +3,7 @@
 import ast
 import csv
 import json
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -128,9 +129,14 @@ def from_arrow(column: Any) -> np.ndarray:
     )  # fmt: skip
     if any(test(kind) for test in plain):
         try:
-            return column.cast(pyarrow.float64(), safe=False).to_numpy()
+            numbers = column.cast(pyarrow.float64(), safe=False).fill_null(math.nan)
         except pyarrow.ArrowInvalid:  # some of it is text
-            return column.to_numpy(zero_copy_only=False)
+            found = np.empty(len(column), object)
+            found[:] = column.to_pylist()
+            return found
+        # Arrow's own to_numpy would load pandas first, which takes a second or two.
+        parts = [np.from_dlpack(chunk) for chunk in numbers.chunks if len(chunk)]
+        return np.concatenate(parts) if parts else np.empty(0)
     as_text = lambda v: json.dumps(v, default=str) if isinstance(v, list | dict) else str(v)
     return pack([None if value is None else as_text(value) for value in column.to_pylist()])
 
