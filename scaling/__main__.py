@@ -112,7 +112,7 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
         columns.add_argument("--flops" if role == "c" else f"--{role}", dest=f"role_{role}", metavar="COL", help=text)
     rows = flags.add_argument_group("rows")
     rows.add_argument("--filter", metavar="COND", action="append", default=[], help="COL=VALUE, !=, <, <=, >, >=")
-    rows.add_argument("--best", action="store_true", help="keep the least loss among rows of the same N and D")
+    rows.add_argument("--best", action="store_true", help="of rows of the same inputs keep that of least loss; seeds are averaged first")
     rows.add_argument("--last", action="store_true", help="keep the last row of each run")
     rows.add_argument(
         "--drop-outliers", metavar="N", default="none", help="leave out the N rows of largest loss; default: none"
@@ -122,8 +122,7 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
         "--delta",
         metavar="X",
         type=float,
-        default=1e-3,
-        help="where the Huber loss on log loss turns linear; inf for least squares; default: 1e-3",
+        help="where the Huber loss on log loss turns linear; inf for least squares; default: 1e-3, inf for step laws",
     )
     how.add_argument(
         "--space",
@@ -220,17 +219,19 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def fit(options: argparse.Namespace) -> None:
+    analysis = _analysis(options)  # judges columns before the figures' libraries load
+
     from scaling.report import fitfile, page, terminal
 
-    analysis = _analysis(options)
     page.write(options.out, analysis)
     print(_json(fitfile.as_json(analysis)) if options.json else terminal.summary(analysis, pathlib.Path(options.out)))
 
 
 def report(options: argparse.Namespace) -> None:
+    analysis = _analysis(options)
+
     from scaling.report import page
 
-    analysis = _analysis(options)
     page.write(options.out, analysis)
     path = pathlib.Path(options.out) / "report.html"
     print(_json({"report": str(path)}) if options.json else path)
@@ -250,12 +251,17 @@ def _analysis(options: argparse.Namespace) -> Any:
     from scaling.fit.question import Question
     from scaling.logs import readers, records
 
-    asked = Question(_law(options), options.delta, pin, dict(map(_pair, options.tie)), options.space)
+    law = _law(options)
+    delta = law.delta if options.delta is None else options.delta
+    given = {role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None}
+    asked = Question(law, delta, pin, dict(map(_pair, options.tie)), options.space)
     runs = records.assign(  # before anything that loads JAX: a wrong column is said at once
-        readers.read(options.runs), inputs=asked.law.inputs, output=asked.law.output, count=options.count,
-        given={role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None},
+        readers.read(options.runs), inputs=law.inputs, output=law.output, count=options.count, given=given,
         filters=options.filter, last=options.last, best=options.best, drop_outliers=0 if most == "none" else int(most),
     )  # fmt: skip
+
+    judge = [records.judge(law.inputs, law.output)] if options.best else []
+    records.unread(runs, given, options.count, [*law.inputs, law.output, *judge])
 
     from scaling.analyse import analyse
     from train import mesh

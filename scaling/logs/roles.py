@@ -69,6 +69,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "accuracy": ("accuracy acc", "valaccuracy valacc validationaccuracy evalaccuracy evalacc testaccuracy top1"),
     "bpb": ("bpb bitsperbyte", "valbpb evalbpb validbpb validationbpb"),
     "t": ("t date day days releasedate publicationdate",),
+    "seed": ("seed randomseed rngseed trainseed initseed modelseed dataseed shuffleseed",),
     "group": (),  # a label of whatever kind: only `given` says which
     "run": ("runid", "run", "runname", "experimentname expname experiment", "name displayname"),
 }  # fmt: skip
@@ -84,6 +85,7 @@ MEANINGS = {
     "u": "unique tokens", "p": "bits of precision",
     "batch": "batch", "lr": "learning rate", "error": "error", "accuracy": "accuracy", "bpb": "bits per byte",
     "t": "date, or days", "run": "run that a row belongs to", "group": "group that a run is compared as",
+    "seed": "random seed",
 }  # fmt: skip
 LABELS = ("run", "group")  # roles whose columns may be text
 COUNTED = {"n", "d", "c", "c_min", "u", "budget", "s", "s_min"}  # whose columns are in millions and billions

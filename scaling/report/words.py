@@ -31,7 +31,8 @@ def unit(law: Law) -> str:
 
 def meanings(fitted: Fit) -> dict[str, str]:
     """constant -> what it means."""
-    return {**{p.name: p.meaning for p in fitted.law.params}, **DERIVED}
+    derived = {name: text for name, text in DERIVED.items() if name in fitted.derived}
+    return derived | {p.name: p.meaning for p in fitted.law.params}
 
 
 def certificate(fitted: Fit) -> str:
