@@ -9,12 +9,13 @@ import numpy as np
 from scaling import advice, budgets, influence
 from scaling.approaches import envelope as approach1
 from scaling.approaches import isoflop
-from scaling.fit.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, select
+from scaling.fit.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, training
 from scaling.fit.estimate import Fit, fit
 from scaling.fit.flags import design_flags, flags, frontier
 from scaling.fit.intervals import LEVEL, METHODS, Draws, Interval, bootstrap, constants, undefined
 from scaling.fit.profile import profile
-from scaling.fit.question import Question
+from scaling.fit.question import Below, Question
+from scaling.fit.select import Selection, candidates, select
 from scaling.laws import LAWS
 from scaling.laws.kaplan import kaplan_d, kaplan_n
 from scaling.logs import records, roles
@@ -36,7 +37,7 @@ class Analysis(NamedTuple):
     heldout: Heldout | None
     windows: list[Window]
     horizons: list[dict[str, Any]]
-    selection: list[dict[str, Any]]  # laws by what they forecast
+    selection: Selection | None  # laws of the same inputs by what they forecast, and the better one, if there is one
     influence: list[influence.Row]
     conventions: list[dict[str, Any]]  # exponents under every way of counting
     profiles: isoflop.Profiles | None  # approach 2, where runs were made budget by budget
@@ -49,7 +50,8 @@ def analyse(
     runs: records.Runs,
     question: Question = Question(LAWS["chinchilla"]),  # noqa: B008  (frozen)
     *,
-    heldout_budget: float | str = "largest",
+    heldout_budget: float | str | Below = "largest",
+    auto: bool = False,
     draws: int = 1000,
     method: str | None = None,
     seed: int = 0,
@@ -58,7 +60,9 @@ def analyse(
 ) -> Analysis:
     """Asks `question` of `runs` and forecasts `heldout_budget` from the smaller ones.
 
-    Without `thorough` the tables that refit again and again (law selection, influence, conventions) stay empty.
+    With `auto` it is asked of another law where that is clearly the better one to forecast with; the runs below the
+    held-out ones alone decide, so that the forecast stays one.  Without `thorough` the tables that refit again and
+    again (law selection, influence, conventions) stay empty.
     """
     law = question.law
     if law.of_groups:
@@ -68,6 +72,12 @@ def analyse(
     if "budget" not in columns:
         columns["budget"] = budgets.group(axis(law, columns))
     run = runs.run if np.unique(runs.run).size < runs.run.size else None
+    selection = None
+    if auto:
+        questions = candidates(question, None)
+        selection = select(questions, training(law, columns, heldout_budget))
+        question = questions[selection.chosen]
+        law = question.law
     fitted = fit(question, columns)
     sample = bootstrap(fitted, draws=draws, seed=seed, run=run, method=method)
     forecast, windows = None, []
@@ -85,15 +95,16 @@ def analyse(
     except ValueError as error:
         warnings.append(f"no held-out forecast: {error}")
     few = thorough and fitted.residuals.size <= FEW
+    if few and selection is None:
+        questions = candidates(question)
+        selection = select(questions, columns, made={next(iter(questions)): (fitted, windows)})
     moves = influence.table(fitted, sample, runs) if few else []
     warnings += influence.sentences(moves, influence.quantity(law))
     return Analysis(
         runs=runs, count=runs.mapping.get("n", ""), columns=columns, fit=fitted, draws=sample, level=level,
         intervals=constants(sample, level), other_intervals=other_intervals(fitted, sample, run, level) if few else {},
         heldout=forecast, windows=windows, horizons=by_horizon(windows),
-        selection=select(candidates(question), columns, made={law.name: (fitted, windows)})
-        if few and windows else [],
-        influence=moves, conventions=influence.conventions(fitted, runs) if few else [],
+        selection=selection, influence=moves, conventions=influence.conventions(fitted, runs) if few else [],
         profiles=profiles(columns) if law.trades else None, envelope=envelope(columns, run) if law.trades else None,
         kaplan=kaplan(columns, runs) if law.trades else {}, warnings=advice.once(warnings),
     )  # fmt: skip
@@ -131,25 +142,6 @@ def other_intervals(fitted: Fit, sample: Draws, run: np.ndarray | None, level: f
     others = [m for m in METHODS if m != sample.method and (m != "cluster" or run is not None)]
     drawn = [bootstrap(fitted, draws=min(sample.size, 1000), seed=1, run=run, method=m) for m in others]
     return {draws.how: constants(draws, level) for draws in drawn} | {"profile": profile(fitted, level)}
-
-
-def candidates(question: Question) -> dict[str, Question]:
-    """Laws of the same columns that could have been fitted instead."""
-    law = question.law
-    names: tuple[str, ...] = ()
-    if law.splits:
-        names = ("chinchilla", "overtrained", "kaplan_nd")
-    elif law.inputs == ("x",):
-        names = ("m1", "m2", "m3", "bnsl")
-    elif law.output == "loss" and law.inputs in (("n",), ("d",), ("c",)):
-        names = (f"kaplan_{law.inputs[0]}", f"henighan_{law.inputs[0]}")
-    alone = dataclasses.replace(question, pin={}, tie={})
-    laws = {law.name: question} | {
-        name: dataclasses.replace(alone, law=LAWS[name]) for name in names if name != law.name
-    }
-    if law.splits:
-        laws["chinchilla, α = β"] = dataclasses.replace(alone, law=LAWS["chinchilla"], tie={"beta": "alpha"})
-    return laws
 
 
 def profiles(columns: Mapping[str, np.ndarray]) -> isoflop.Profiles | None:

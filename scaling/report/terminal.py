@@ -1,12 +1,14 @@
 """What the terminal shows of an analysis."""
 
 import pathlib
+from typing import Any
 
 import numpy as np
 
+from scaling import predict
 from scaling.analyse import Analysis
 from scaling.fit.backtest import axis
-from scaling.report import verdict
+from scaling.report import fitfile, verdict
 from scaling.report.fitfile import approaches
 from scaling.report.words import GREEK, certificate, constants, gap_sentence, meanings, unit
 from train.numbers import digits, interval, percent, si
@@ -16,7 +18,11 @@ SHOWN = 5  # rows left out that are listed
 
 def summary(analysis: Analysis, out: str | pathlib.Path | None = None) -> str:
     """The whole text; `out` is the folder that the report was written to."""
-    return "\n".join([*_heading(analysis), "", *_forecast(analysis), "", *_table(analysis), "", *_notes(analysis, out)])
+    parts = [
+        *_heading(analysis), "", *_forecast(analysis), *_ahead(analysis), "", *_table(analysis), "",
+        *_notes(analysis, out),
+    ]  # fmt: skip
+    return "\n".join(parts)
 
 
 def _heading(analysis: Analysis) -> list[str]:
@@ -59,13 +65,27 @@ def _forecast(analysis: Analysis) -> list[str]:
         f"           root mean square {_size(held.rms_error)} over the {many}; {held.coverage:.0%} inside their "
         f"{held.level:.0%} intervals"
     )
+    if held.below:
+        lines += [f"  {_horizon(row)}" for row in held.horizons]
+        lines.append("and of every smaller cutoff:")
     for row in analysis.horizons:
-        lines.append(
-            f"  {row['horizon']:<9} {percent(row['mean_error'])} mean, {_size(row['rms_error'])} rms, "
-            f"{row['coverage']:.0%} inside, {_count(row['forecasts'], 'forecast')} from "
-            f"{_count(row['windows'], 'cutoff')}"
-        )
-    return lines
+        lines.append(f"  {_horizon(row)} from {_count(row['windows'], 'cutoff')}")
+    found = analysis.selection
+    return lines + ([f"laws       {found.sentence}"] if found and not fitfile.better(analysis) else [])
+
+
+def _horizon(row: dict[str, Any]) -> str:
+    return (
+        f"{row['horizon']:<9} {percent(row['mean_error'])} mean, {_size(row['rms_error'])} rms, "
+        f"{row['coverage']:.0%} inside, {_count(row['forecasts'], 'forecast')}"
+    )
+
+
+def _ahead(analysis: Analysis) -> list[str]:
+    """The best runs of the next budgets."""
+    fitted = fitfile.of(analysis)
+    found = predict.ahead(fitted)
+    return ["", "next       by the law of all rows", *predict.table(found, fitted)] if found else []
 
 
 def _count(count: int, what: str) -> str:
@@ -107,7 +127,8 @@ def _notes(analysis: Analysis, out: str | pathlib.Path | None) -> list[str]:
         lines += [f"  {entry['row']}: {entry['reason']}" for entry in dropped[:SHOWN]]
         if len(dropped) > SHOWN:
             lines.append(f"  and {len(dropped) - SHOWN} more, listed in the report")
-    lines += [f"! {sentence}" for sentence in analysis.warnings]
+    better = fitfile.better(analysis)
+    lines += [f"! {sentence}" for sentence in ([better] if better else []) + analysis.warnings]
     if out is not None:
         lines.append(f"report: {pathlib.Path(out) / 'report.html'}; all digits: fit.json; figures: plots/")
     return lines
