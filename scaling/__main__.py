@@ -112,7 +112,11 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
         columns.add_argument("--flops" if role == "c" else f"--{role}", dest=f"role_{role}", metavar="COL", help=text)
     rows = flags.add_argument_group("rows")
     rows.add_argument("--filter", metavar="COND", action="append", default=[], help="COL=VALUE, !=, <, <=, >, >=")
-    rows.add_argument("--best", action="store_true", help="of rows of the same inputs keep that of least loss; seeds are averaged first")
+    rows.add_argument(
+        "--best",
+        action="store_true",
+        help="of rows of the same inputs keep that of least loss; seeds are averaged first",
+    )
     rows.add_argument("--last", action="store_true", help="keep the last row of each run")
     rows.add_argument(
         "--drop-outliers", metavar="N", default="none", help="leave out the N rows of largest loss; default: none"
@@ -153,7 +157,9 @@ def add_plan(flags: argparse.ArgumentParser) -> None:
 
 
 def add_design(flags: argparse.ArgumentParser) -> None:
-    flags.add_argument("--config", metavar="FILE", required=True, help="a config whose sweep() names shapes")
+    flags.add_argument("--config", metavar="FILE", help="a config whose sweep() names shapes")
+    flags.add_argument("--n", metavar="SIZES", help="instead, for runs made elsewhere: 1e7:1e9, or 1e7,3e7,1e8")
+    flags.add_argument("--d", metavar="TOKENS", help="beside --n, in the same way")
     flags.add_argument("--budget", metavar="FLOPS", type=float, required=True, help="of all runs together, 6 N D")
     flags.add_argument("--points", metavar="N", type=int, default=25, help="runs; default: 25")
     flags.add_argument("--fit", metavar="FILE", help="a fit.json to start from; default: Hoffmann et al. 2022")
@@ -312,10 +318,16 @@ def design(options: argparse.Namespace) -> None:
     from scaling.sweep import informative
     from train import configs
 
-    module = configs.load(options.config)
-    config = configs.config_of(module, options.overrides)
+    if not (bool(options.config) ^ bool(options.n or options.d)) or bool(options.n) ^ bool(options.d):
+        raise UserError("a design is of a --config, or of sizes and tokens: --n 1e7:1e9 --d 1e9:1e11")
     params = fitfile.load(options.fit).params if options.fit else None
-    made = informative.informative(module, config, options.budget, options.points, params, options.target)
+    how = (options.budget, options.points, params, options.target)
+    if options.config:
+        module = configs.load(options.config)
+        made = informative.informative(module, configs.config_of(module, options.overrides), *how)
+    else:
+        n, d = (informative.values(getattr(options, name), f"--{name}") for name in ("n", "d"))
+        made = informative.elsewhere(n, d, *how)
     print(_json(made._asdict()) if options.json else informative.text(made))
 
 
