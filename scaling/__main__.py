@@ -146,6 +146,7 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
 def add_plan(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--fit", metavar="FILE", required=True, help="a fit.json, or the folder it is in")
     flags.add_argument("--law-file", metavar="FILE", help="the file of a law of your own, where the fit is of one")
+    flags.add_argument("--group", metavar="LABEL", help="which optimizer, where the fit compares several")
     for name, text in (
         ("flops", "a budget, 6 N D"),
         ("loss", "a loss to reach"),
@@ -308,7 +309,7 @@ def plan(options: argparse.Namespace) -> None:
     fitted = fitfile.load(options.fit, options.law_file)
     made = planner.plan(
         fitted, flops=options.flops, loss=options.loss, tokens=options.tokens, params=options.params,
-        batch=options.batch,
+        batch=options.batch, group=options.group,
     )  # fmt: skip
     print(_json(made._asdict()) if options.json else planner.text(made, fitted))
 

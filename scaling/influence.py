@@ -102,12 +102,12 @@ def table(fitted: Fit, draws: Draws, runs: records.Runs | None = None) -> list[R
 
 def counts(runs: records.Runs) -> dict[str, np.ndarray]:
     """convention -> N [rows], of those that the rows have throughout."""
-    found = {}
+    counted = {}
     for convention, column in roles.counts(runs.table).items():
         n = roles.chosen(runs.table, "n", column).values
         if (np.isfinite(n) & (n > 0)).all():
-            found[convention] = n
-    return found
+            counted[convention] = n
+    return counted
 
 
 def _spread(values: np.ndarray) -> float:
@@ -182,7 +182,7 @@ def conventions(fitted: Fit, runs: records.Runs) -> list[dict[str, Any]]:
         known.append(n)
         columns = {**fitted.columns, "n": n}
         try:
-            found = fit(fitted.question, columns, certify=False)
+            refitted = fit(fitted.question, columns, certify=False)
         except ValueError:
             continue
         for name, column in roles.computes(runs.table).items():
@@ -192,11 +192,11 @@ def conventions(fitted: Fit, runs: records.Runs) -> list[dict[str, Any]]:
                 if not (np.isfinite(c) & (c > 0)).all():
                     continue
                 s = float(np.polyfit(np.log(n), np.log(c) - np.log(6 * n * columns["d"]), 1)[0])
-            alpha, beta = (found.params[name] for name in law.exponents)
+            alpha, beta = (refitted.params[name] for name in law.exponents)
             a = beta / (alpha + beta * (1 + s))
             rows.append(
                 {"n": convention, "n_column": roles.counts(runs.table)[convention], "c": name, "a": a,
-                 "b": 1 - a * (1 + s), "alpha": alpha, "beta": beta, "E": found.params[law.floor],
-                 "objective": found.objective}
+                 "b": 1 - a * (1 + s), "alpha": alpha, "beta": beta, "E": refitted.params[law.floor],
+                 "objective": refitted.objective}
             )  # fmt: skip
     return rows

@@ -55,7 +55,7 @@ def flags(fit: Fit) -> list[str]:
 def design_flags(law: Law, columns: Columns) -> list[str]:
     """What these runs cannot tell, whatever the fit says.  Columns are [runs], budget among them."""
     found = []
-    for name in law.inputs:
+    for name in (name for name in law.inputs if name != "group"):  # a label has no exponent
         values = np.unique(columns[name]).size
         if law.levels.get(name, 3) <= values < 5:
             found.append(

@@ -161,7 +161,7 @@ def reason(i: int, roles: Iterable[str], choices: Mapping[str, Choice], columns:
 
 
 def listed(dropped: list[dict[str, str]], where: np.ndarray, rows: np.ndarray, why: Callable[[int], str]) -> None:
-    """Lists `rows`: so many one by one, then how many more there are."""
+    """Lists the first MOST of `rows` with their reason, then a count of the rest."""
     dropped += [{"row": str(where[i]), "reason": why(i)} for i in rows[:MOST].tolist()]
     if rows.size > MOST:
         dropped.append({"row": "…", "reason": f"and {rows.size - MOST} more"})
@@ -310,7 +310,7 @@ def compute(columns: Columns, given: Mapping[str, str], mapping: dict[str, str],
     """Sets c and budget of `columns` [rows], where something says them."""
     if {"n", "d"} <= columns.keys() and mapping["d"] != "c / (6 n)":
         c = c_6nd(columns["n"], columns["d"])
-        if "c" not in given and "c" not in columns:
+        if "c" not in given and "c" not in mapping:
             columns["c"], mapping["c"] = c, "6 n d"
         elif np.maximum(ratio := columns["c"] / c, 1 / ratio).max() > 1.2:
             said.append(
