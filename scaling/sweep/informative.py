@@ -238,7 +238,7 @@ def _candidates(config: ConfigDict, shapes: Any, most: float) -> list[Candidate]
 
 
 def _grid(module: Any, config: ConfigDict, params: Params, target: float, spent: float) -> tuple[int, float, float]:
-    """Runs, FLOPs and sd of ln N_opt of the config's own isoFLOP sweep; sd as if repeated until it has `spent` FLOPs."""
+    """Runs, FLOPs and sd of ln N_opt of the config's own isoFLOP sweep; sd as if repeated to `spent` FLOPs."""
     law = LAWS["chinchilla"]
     if module.sweep().get("name") != "isoflop":
         return 0, 0.0, math.nan
