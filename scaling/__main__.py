@@ -178,7 +178,9 @@ def add_plan(flags: argparse.ArgumentParser) -> None:
 
 
 def add_design(flags: argparse.ArgumentParser) -> None:
-    flags.add_argument("--config", metavar="FILE", required=True, help="a config whose sweep() names shapes")
+    flags.add_argument("--config", metavar="FILE", help="a config whose sweep() names shapes")
+    flags.add_argument("--n", metavar="SIZES", help="instead, for runs made elsewhere: 1e7:1e9, or 1e7,3e7,1e8")
+    flags.add_argument("--d", metavar="TOKENS", help="beside --n, in the same way")
     flags.add_argument("--budget", metavar="FLOPS", type=float, required=True, help="of all runs together, 6 N D")
     flags.add_argument("--points", metavar="N", type=int, default=25, help="runs; default: 25")
     flags.add_argument("--fit", metavar="FILE", help="a fit.json to start from; default: Hoffmann et al. 2022")
@@ -380,10 +382,16 @@ def design(options: argparse.Namespace) -> None:
     from scaling.sweep import informative
     from train import configs
 
-    module = configs.load(options.config)
-    config = configs.config_of(module, options.overrides)
+    if not (bool(options.config) ^ bool(options.n or options.d)) or bool(options.n) ^ bool(options.d):
+        raise UserError("a design is of a --config, or of sizes and tokens: --n 1e7:1e9 --d 1e9:1e11")
     params = fitfile.load(options.fit).params if options.fit else None
-    made = informative.informative(module, config, options.budget, options.points, params, options.target)
+    how = (options.budget, options.points, params, options.target)
+    if options.config:
+        module = configs.load(options.config)
+        made = informative.informative(module, configs.config_of(module, options.overrides), *how)
+    else:
+        n, d = (informative.values(getattr(options, name), f"--{name}") for name in ("n", "d"))
+        made = informative.elsewhere(n, d, *how)
     print(_json(made._asdict()) if options.json else informative.text(made))
 
 
