@@ -8,6 +8,7 @@ import numpy as np
 from scaling import budgets, influence
 from scaling.approaches import envelope as approach1
 from scaling.approaches import isoflop
+from scaling.fit import outliers
 from scaling.fit.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, select
 from scaling.fit.estimate import Fit, fit
 from scaling.fit.flags import design_flags, flags, frontier
@@ -79,7 +80,14 @@ def analyse(
     found = fit(question, columns)
     sample = bootstrap(found, draws=draws, seed=seed, run=run, method=method)
     forecast, windows = None, []
-    warnings = flags(found) + undefined(sample) + design_flags(law, columns) + mixed(runs)
+    far = outliers.sentences(found, influence.names(runs, found))
+    own = flags(found)
+    warnings = (
+        (far + own if found.certificate.converged else own + far)
+        + undefined(sample)
+        + design_flags(law, columns)
+        + mixed(runs)
+    )
     try:
         windows = backtest(question, columns, seed=seed, level=level, run=run)
         forecast = heldout(

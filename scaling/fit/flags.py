@@ -10,13 +10,19 @@ from scaling.laws.api import Law
 def flags(fit: Fit) -> list[str]:
     """What the optimum says of itself."""
     law, params, certificate, held = fit.law, fit.params, fit.certificate, fit.question.pin
-    found = []
+    found = [] if certificate.converged else [f"not converged: {certificate.reason}; what follows is no optimum"]
     floor = law.floor
     if floor and floor not in held and params[floor] < 1e-2 * np.min(fit.columns[law.output]):
         found.append(
             f"{floor} ran to zero ({params[floor]:.2g}): the floor is below what these losses can show, and a fit "
             f"without it says the same. Larger runs would identify it, or pin it (--pin {floor}=VALUE)."
         )
+    for name in certificate.at_zero:
+        if name != floor:
+            found.append(
+                f"{name} is zero: these rows are explained no worse without its term, and an exponent within it means "
+                f"nothing"
+            )
     for name, (low, high) in law.typical.items():
         if name not in held and not low < params[name] < high:
             found.append(

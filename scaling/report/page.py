@@ -86,7 +86,8 @@ def _heading(analysis: Analysis) -> list[str]:
     c = axis(fit.law, analysis.columns)
     unit = "FLOPs (C = 6 N D)" if fit.law.trades else f"{fit.law.inputs[0].upper()}"
     held = "".join(f"; {text} held" for text in fit.question.held)
-    text = [
+    wrong = [] if fit.certificate.converged else [f"NOT CONVERGED: {fit.certificate.reason}"]
+    text = wrong + [
         f"{fit.law.equation}{held}",
         f"{fit.residuals.size} rows of {np.unique(runs.run).size} runs, {plot.si(c.min())} to {plot.si(c.max())} "
         f"{unit}; "
@@ -131,7 +132,8 @@ def _table(analysis: Analysis) -> list[str]:
     lines = [f"all {analysis.fit.residuals.size} rows   fitted   {analysis.level:.0%} interval"]
     for name, value in constants(analysis).items():
         ends = analysis.intervals.get(name)
-        text = f"{ends[0]:>9.4g} to {ends[1]:<9.4g}" if ends else f"{'held':>9}{'':13}"
+        known = ends is not None and not any(map(math.isnan, ends))
+        text = f"{ends[0]:>9.4g} to {ends[1]:<9.4g}" if known else f"{'no interval' if ends else 'held':>11}{'':11}"
         line = f"  {GREEK.get(name, name):<5}{value:>11.4g}   {text}  {meanings(analysis.fit).get(name, '')}"
         lines.append(line.rstrip())
     return lines
@@ -141,7 +143,8 @@ def _notes(analysis: Analysis, out: str | pathlib.Path | None) -> list[str]:
     lines = [certificate(analysis.fit)]
     for name, lines_of in approaches(analysis).items():
         low, high = lines_of["a"]["interval"]
-        lines.append(f"{name}: a {lines_of['a']['value']:.4g} [{low:.4g}, {high:.4g}]")
+        ends = "no interval" if math.isnan(low) or math.isnan(high) else f"[{low:.4g}, {high:.4g}]"
+        lines.append(f"{name}: a {lines_of['a']['value']:.4g}, {ends}")
     if "train_loss" in analysis.runs.table or "name" in analysis.runs.table:
         lines.append(gap_sentence(analysis))
     dropped = analysis.runs.dropped
@@ -161,8 +164,9 @@ def certificate(fit: Fit) -> str:
     found = fit.certificate
     other = found.other_minima
     text = f"; next minimum {other[0]['above']:.0%} above" if other else ""
+    wrong = "" if found.converged else f"not converged: {found.reason}; "
     return (
-        f"optimum: {found.starts_at_optimum:.0%} of {found.starts} starts end in it{text}; "
+        f"{wrong}optimum: {found.starts_at_optimum:.0%} of {found.starts} starts end in it{text}; "
         f"gradient {found.gradient_norm:.0e}, Hessian condition {found.hessian_condition:.0e}"
     )
 
