@@ -9,6 +9,7 @@ import numpy as np
 from scaling import advice, budgets, influence
 from scaling.approaches import envelope as approach1
 from scaling.approaches import isoflop
+from scaling.fit import outliers
 from scaling.fit.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, training
 from scaling.fit.estimate import Fit, fit
 from scaling.fit.flags import design_flags, flags, frontier
@@ -81,7 +82,14 @@ def analyse(
     fitted = fit(question, columns)
     sample = bootstrap(fitted, draws=draws, seed=seed, run=run, method=method)
     forecast, windows = None, []
-    warnings = flags(fitted) + undefined(sample) + design_flags(law, columns) + mixed(runs)
+    far = outliers.sentences(fitted, influence.names(runs, fitted))
+    own = flags(fitted)
+    warnings = (
+        (far + own if fitted.certificate.converged else own + far)
+        + undefined(sample)
+        + design_flags(law, columns)
+        + mixed(runs)
+    )
     try:
         windows = backtest(question, columns, seed=seed, level=level, run=run)
         forecast = heldout(

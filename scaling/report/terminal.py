@@ -30,7 +30,9 @@ def _heading(analysis: Analysis) -> list[str]:
     law, c = fitted.law, axis(fitted.law, analysis.columns)
     held = "".join(f"; {text} held" for text in fitted.question.held)
     columns = ", ".join(f"{role} = {name}" for role, name in runs.mapping.items() if role in (*law.inputs, law.output))
+    shown = fitted.certificate
     text = [
+        *([] if shown.converged else [f"NOT CONVERGED: {shown.reason}"]),
         f"{law.equation}{held}",
         f"{fitted.residuals.size} rows of {np.unique(runs.run).size} runs, {si(c.min())} to {si(c.max())} {unit(law)}"
         f"{' (C = 6 N D)' * law.trades}; {columns}",

@@ -46,8 +46,9 @@ def certificate(fitted: Fit) -> str:
         other = f"; next minimum {height}"
     else:
         other = f"; every other minimum over {FAR:g} times as high"
+    wrong = "" if shown.converged else f"not converged: {shown.reason}; "
     return (
-        f"optimum: {shown.starts_at_optimum:.0%} of {shown.starts} starts end in it{other}; "
+        f"{wrong}optimum: {shown.starts_at_optimum:.0%} of {shown.starts} starts end in it{other}; "
         f"gradient {shown.gradient_norm:.0e}, Hessian condition {shown.hessian_condition:.0e}"
     )
 
