@@ -120,7 +120,11 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
         columns.add_argument("--flops" if role == "c" else f"--{role}", dest=f"role_{role}", metavar="COL", help=text)
     rows = flags.add_argument_group("rows")
     rows.add_argument("--filter", metavar="COND", action="append", default=[], help="COL=VALUE, !=, <, <=, >, >=")
-    rows.add_argument("--best", action="store_true", help="keep the least loss among rows of the same N and D")
+    rows.add_argument(
+        "--best",
+        action="store_true",
+        help="of rows of the same inputs keep that of least loss; seeds are averaged first",
+    )
     rows.add_argument("--last", action="store_true", help="keep the last row of each run")
     rows.add_argument(
         "--drop-outliers", metavar="N", default="none", help="leave out the N rows of largest loss; default: none"
@@ -130,8 +134,7 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
         "--delta",
         metavar="X",
         type=float,
-        default=1e-3,
-        help="where the Huber loss on log loss turns linear; inf for least squares; default: 1e-3",
+        help="where the Huber loss on log loss turns linear; inf for least squares; default: 1e-3, inf for step laws",
     )
     how.add_argument(
         "--space",
@@ -163,6 +166,7 @@ def add_predict(flags: argparse.ArgumentParser) -> None:
 def add_plan(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--fit", metavar="FILE", required=True, help="a fit.json, or the folder it is in")
     flags.add_argument("--law-file", metavar="FILE", help="the file of a law of your own, where the fit is of one")
+    flags.add_argument("--group", metavar="LABEL", help="which optimizer, where the fit compares several")
     for name, text in (
         ("flops", "a budget, 6 N D"),
         ("loss", "a loss to reach"),
@@ -174,7 +178,9 @@ def add_plan(flags: argparse.ArgumentParser) -> None:
 
 
 def add_design(flags: argparse.ArgumentParser) -> None:
-    flags.add_argument("--config", metavar="FILE", required=True, help="a config whose sweep() names shapes")
+    flags.add_argument("--config", metavar="FILE", help="a config whose sweep() names shapes")
+    flags.add_argument("--n", metavar="SIZES", help="instead, for runs made elsewhere: 1e7:1e9, or 1e7,3e7,1e8")
+    flags.add_argument("--d", metavar="TOKENS", help="beside --n, in the same way")
     flags.add_argument("--budget", metavar="FLOPS", type=float, required=True, help="of all runs together, 6 N D")
     flags.add_argument("--points", metavar="N", type=int, default=25, help="runs; default: 25")
     flags.add_argument("--fit", metavar="FILE", help="a fit.json to start from; default: Hoffmann et al. 2022")
@@ -239,17 +245,19 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def fit(options: argparse.Namespace) -> None:
+    analysis = _analysis(options)  # judges columns before the figures' libraries load
+
     from scaling.report import fitfile, page, terminal
 
-    analysis = _analysis(options)
     page.write(options.out, analysis)
     print(_json(fitfile.as_json(analysis)) if options.json else terminal.summary(analysis, pathlib.Path(options.out)))
 
 
 def report(options: argparse.Namespace) -> None:
+    analysis = _analysis(options)
+
     from scaling.report import page
 
-    analysis = _analysis(options)
     page.write(options.out, analysis)
     path = pathlib.Path(options.out) / "report.html"
     print(_json({"report": str(path)}) if options.json else path)
@@ -274,12 +282,16 @@ def _analysis(options: argparse.Namespace) -> Any:
     from scaling.logs import readers, records
 
     budget = _heldout(options)
-    asked = Question(_law(options), options.delta, pin, dict(map(_pair, options.tie)), options.space)
+    law, given = _law(options), _given(options)
+    delta = law.delta if options.delta is None else options.delta
+    asked = Question(law, delta, pin, dict(map(_pair, options.tie)), options.space)
     runs = records.assign(  # before anything that loads JAX: a wrong column is said at once
-        readers.read(options.runs), inputs=asked.law.inputs, output=asked.law.output, count=options.count,
-        given=_given(options), filters=options.filter, last=options.last, best=options.best,
-        drop_outliers=0 if most == "none" else int(most),
+        readers.read(options.runs), inputs=law.inputs, output=law.output, count=options.count, given=given,
+        filters=options.filter, last=options.last, best=options.best, drop_outliers=0 if most == "none" else int(most),
     )  # fmt: skip
+
+    judge = [records.judge(law.inputs, law.output)] if options.best else []
+    records.unread(runs, given, options.count, [*law.inputs, law.output, *judge])
 
     from scaling.analyse import analyse
     from train import mesh
@@ -360,7 +372,7 @@ def plan(options: argparse.Namespace) -> None:
     fitted = fitfile.load(options.fit, options.law_file)
     made = planner.plan(
         fitted, flops=options.flops, loss=options.loss, tokens=options.tokens, params=options.params,
-        batch=options.batch,
+        batch=options.batch, group=options.group,
     )  # fmt: skip
     print(_json(made._asdict()) if options.json else planner.text(made, fitted))
 
@@ -370,10 +382,16 @@ def design(options: argparse.Namespace) -> None:
     from scaling.sweep import informative
     from train import configs
 
-    module = configs.load(options.config)
-    config = configs.config_of(module, options.overrides)
+    if not (bool(options.config) ^ bool(options.n or options.d)) or bool(options.n) ^ bool(options.d):
+        raise UserError("a design is of a --config, or of sizes and tokens: --n 1e7:1e9 --d 1e9:1e11")
     params = fitfile.load(options.fit).params if options.fit else None
-    made = informative.informative(module, config, options.budget, options.points, params, options.target)
+    how = (options.budget, options.points, params, options.target)
+    if options.config:
+        module = configs.load(options.config)
+        made = informative.informative(module, configs.config_of(module, options.overrides), *how)
+    else:
+        n, d = (informative.values(getattr(options, name), f"--{name}") for name in ("n", "d"))
+        made = informative.elsewhere(n, d, *how)
     print(_json(made._asdict()) if options.json else informative.text(made))
 
 

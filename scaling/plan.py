@@ -7,6 +7,7 @@ import numpy as np
 
 from scaling import predict
 from scaling.fit.intervals import Interval, interval
+from scaling.laws import chinchilla, efficiency
 from scaling.laws.optimum import compute_for_loss, optimum
 from scaling.report.fitfile import Fitted
 from train.errors import UserError
@@ -40,11 +41,14 @@ def plan(
     tokens: float | None = None,
     params: float | None = None,
     batch: float | None = None,
+    group: str | None = None,
 ) -> Plan:
     """One of `flops`, `loss`, `tokens`, `params` fixes the best run; `tokens` with `params` asks about that very run.
 
     `batch` is in tokens.
     """
+    if fitted.law.groups:
+        fitted = of_group(fitted, group)
     law = fitted.law
     if not law.splits:
         raise UserError(f"{law.name} does not trade N against D alone, so it has no plan; fit --law chinchilla")
@@ -73,6 +77,16 @@ def plan(
     )  # fmt: skip
 
 
+def of_group(fitted: Fitted, group: str | None) -> Fitted:
+    """The fit of one group of runs, by the law that it shares with the others."""
+    if group is None:
+        raise UserError(f"this fit is of several groups; choose one with --group: {', '.join(fitted.law.groups)}")
+    theta = efficiency.alone(fitted.law, fitted.theta, group)
+    params = {name: float(v) for name, v in chinchilla.published(theta).items()}
+    draws = efficiency.alone(fitted.law, fitted.draws, group)
+    return fitted._replace(law=chinchilla, params=params, theta=theta, draws=draws)
+
+
 def _run(fitted: Fitted, flops, loss, tokens, params) -> tuple[float, float]:
     law, theta = fitted.law, fitted.theta
     if tokens is not None and params is not None:
@@ -92,8 +106,8 @@ def _run(fitted: Fitted, flops, loss, tokens, params) -> tuple[float, float]:
             below = float(optimum(law, theta, math.exp(middle))[name]) < wanted
             low, high = (middle, high) if below else (low, middle)
         flops = math.exp(0.5 * (low + high))
-    found = optimum(law, theta, flops)
-    n, d = float(found["n"]), float(found["d"])
+    best = optimum(law, theta, flops)
+    n, d = float(best["n"]), float(best["d"])
     if not (math.isfinite(n) and math.isfinite(d)):
         raise UserError(
             f"{law.name} with {fitted.params} has no best run at {flops:.3g} FLOPs: an exponent is not positive"
@@ -102,20 +116,20 @@ def _run(fitted: Fitted, flops, loss, tokens, params) -> tuple[float, float]:
 
 
 def _warnings(fitted: Fitted, reach: float) -> list[str]:
-    found = []
+    sentences = []
     tested = max((reach for window in fitted.past for _, reach in window), default=1.0)
     if reach > 1.0 and reach > tested * 1.5:
-        found.append(
+        sentences.append(
             f"this is {reach:.2g} times beyond the largest run fitted, and the law was tested {tested:.2g} times "
             f"beyond its runs; out there the interval rests on forecasts of public runs"
         )
     if fitted.better:
-        found.append(fitted.better)
+        sentences.append(fitted.better)
     if not fitted.past:
-        found.append(
+        sentences.append(
             "no run was held out when this law was fitted: how far it may bend away is taken from public runs alone"
         )
-    return found
+    return sentences
 
 
 def text(plan: Plan, fitted: Fitted) -> str:
@@ -125,7 +139,7 @@ def text(plan: Plan, fitted: Fitted) -> str:
     lines = [
         f"N       {si(plan.n):>8}  parameters ({fitted.counting.get('n', '')}); the best N has {span(plan.n_interval)}",
         f"D       {si(plan.d):>8}  tokens; the best D has {span(plan.d_interval)}",
-        f"D / N   {plan.tokens_per_parameter:>8.3g}  tokens a parameter",
+        f"D / N   {plan.tokens_per_parameter:>8.3g}  tokens per parameter",
         f"C       {si(plan.c):>8}  FLOPs (6 N D), {plan.reach:.2g} times the largest run fitted",
     ]
     if plan.steps is not None:

@@ -4,10 +4,9 @@ L loss in nats per token, N parameters, D tokens, C FLOPs.  Which parameters N c
 the exponents (Porian et al. 2024, Pearce & Song 2024), so every report states it.
 """
 
-from scaling.laws import curves, downstream, kaplan, regimes
+from scaling.laws import curves, downstream, efficiency, kaplan, regimes
 from scaling.laws.api import Law, Param, Params
 from scaling.laws.bounded import bounded
-from scaling.laws.efficiency import efficiency
 from scaling.laws.hoffmann import G, a, b, chinchilla, compute_for_loss, d_opt, l_opt, n_opt
 from scaling.laws.means import power_mean
 
@@ -43,7 +42,7 @@ LAWS: dict[str, Law] = {
         downstream.accuracy,
         power_mean,
         bounded,
-        efficiency,
+        efficiency.efficiency,
     )
 }
 

@@ -9,10 +9,12 @@ import dataclasses
 import functools
 from typing import Any
 
+import numpy as np
+
 from scaling.laws.api import Law, positive
 from scaling.laws.hoffmann import chinchilla
 from scaling.laws.lazy import jnp
-from train.errors import UserError
+from train.errors import UserError, suggest
 
 
 @functools.cache
@@ -55,6 +57,18 @@ def efficiency_of(groups: tuple[str, ...]) -> Law:
         optimum=None,
         typical=chinchilla.typical | {param.name: (0.05, 20.0) for param in worth},
     )
+
+
+def alone(law: Law, theta: Any, group: str) -> np.ndarray:
+    """theta [..., 5] of Chinchilla's law, of the runs of one group of `law` with theta [..., P]."""
+    if group not in law.groups:
+        raise UserError(f"no run fitted is of group {group!r}{suggest(group, law.groups)}")
+    theta = np.asarray(theta, np.float64)
+    shared = theta[..., :5].copy()
+    if group != law.groups[0]:
+        shared[..., 1] -= shared[..., 3] * theta[..., law.index(f"rho_N[{group}]")]  # A / (rho_N N)^alpha
+        shared[..., 2] -= shared[..., 4] * theta[..., law.index(f"rho_D[{group}]")]
+    return shared
 
 
 efficiency = efficiency_of(("first", "second"))

@@ -100,12 +100,12 @@ def selection(analysis: "Analysis") -> dict[str, Any] | None:
 
 def approaches(analysis: "Analysis") -> dict[str, dict[str, dict[str, Any]]]:
     """name -> {"a": value and interval, "b": …} of approaches 1 and 2, where the runs allow them."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    known: dict[str, dict[str, dict[str, Any]]] = {}
     if analysis.profiles:
-        found["isoFLOP profiles (approach 2)"] = _lines(analysis.profiles.n, analysis.profiles.d)
+        known["isoFLOP profiles (approach 2)"] = _lines(analysis.profiles.n, analysis.profiles.d)
     if analysis.envelope:
-        found["envelope of curves (approach 1)"] = _lines(analysis.envelope.n_line, analysis.envelope.d_line)
-    return found
+        known["envelope of curves (approach 1)"] = _lines(analysis.envelope.n_line, analysis.envelope.d_line)
+    return known
 
 
 def _lines(n: Line, d: Line) -> dict[str, dict[str, Any]]:
@@ -121,7 +121,7 @@ def gaps(analysis: "Analysis") -> dict[str, float] | None:
     return {"mean": float(both.mean()), "worst": float(both.max()), "runs": both.size} if both.size else None
 
 
-def _finite(tree: Any) -> Any:
+def _finite(tree: object) -> Any:
     """Arrays as lists, and null for what JSON has no number for."""
     if isinstance(tree, np.ndarray | np.generic):
         tree = tree.tolist()

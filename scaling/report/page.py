@@ -17,7 +17,7 @@ from scaling.logs.names import names
 from scaling.report import canvas, plot, verdict
 from scaling.report.checklist import checklist
 from scaling.report.fitfile import approaches, as_json, of
-from scaling.report.words import GREEK, certificate, constants, formula, gap_sentence, meanings
+from scaling.report.words import GREEK, certificate, constants, formula, gap_sentence, meanings, unit
 from train import numbers
 from train.files import write_whole
 
@@ -97,6 +97,7 @@ def html(analysis: Analysis, figures: dict[str, tuple[str, str]]) -> str:
         run_table=run_table(analysis),
         executed=executed(analysis),
         span=axis(analysis.fit.law, analysis.columns),
+        unit=unit(analysis.fit.law),
         versions=as_json(analysis)["versions"],
         width=verdict.shown(judged.width) if judged else "",
     )
