@@ -4,6 +4,7 @@
     python -m scaling sweep --config configs/scaling_demo.py --workdir runs/sweep
     python -m scaling fit runs/sweep --out runs/sweep               law, intervals, held-out error, report.html
     python -m scaling fit runs.csv --n "Model Size" --flops "Training FLOP" --loss loss --out fitted
+    python -m scaling predict --fit fitted to_come.csv              losses of runs that are not made yet
     python -m scaling plan --fit fitted --flops 1e21                which N and D, and the loss they should reach
     python -m scaling design --config configs/scaling_demo.py --budget 5e12
     python -m scaling selftest                                      laws with a known answer, on this machine
@@ -37,6 +38,7 @@ ROLES = {
     "step": "place within a run", "budget": "FLOPs that a run was planned for",
     "group": "optimizer, or whatever else law efficiency compares; the first row's is the reference",
 }  # fmt: skip
+AUTO = "auto"  # chinchilla, or the law of the same inputs that is clearly the better one to forecast with
 SPACES = ("log", "loss")
 METHODS = ("residual", "pairs", "cluster")
 
@@ -49,6 +51,7 @@ def main(argv: list[str]) -> int | None:
         ("sweep", add_sweep, "make the runs of a config's sweep()"),
         ("fit", add_fit, "fit a law to runs: the terminal's summary, fit.json, and the report"),
         ("report", add_fit, "the same, for the page: prints where it is"),
+        ("predict", add_predict, "what runs that are not made yet will measure, by a fitted law"),
         ("plan", add_plan, "the best run for a budget, a loss, a token count or a size"),
         ("design", add_design, "which runs tell most about the optimum, for a total budget"),
         ("selftest", add_selftest, "fit laws whose answer is known, in under two minutes"),
@@ -58,7 +61,8 @@ def main(argv: list[str]) -> int | None:
         add(made)
     options = flags.parse(argv)
     chosen = {
-        "demo": demo, "sweep": sweep, "fit": fit, "report": report, "plan": plan, "design": design, "selftest": selftest
+        "demo": demo, "sweep": sweep, "fit": fit, "report": report, "predict": predict, "plan": plan, "design": design,
+        "selftest": selftest,
     }  # fmt: skip
     return chosen[options.command](options)
 
@@ -97,7 +101,11 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
     )
     flags.add_argument("--out", metavar="DIR", required=True, help="where report.html, fit.json and plots go")
     flags.add_argument(
-        "--law", choices=LAWS, default=LAWS[0], metavar="LAW", help=f"default: {LAWS[0]}; {', '.join(LAWS)}"
+        "--law",
+        choices=(*LAWS, AUTO),
+        default=LAWS[0],
+        metavar="LAW",
+        help=f"default: {LAWS[0]}; {', '.join(LAWS)}; {AUTO}: {LAWS[0]}, or the law that clearly forecasts better",
     )
     flags.add_argument("--formula", metavar="TEXT", help='a law of your own, as "L = E + A / N^alpha + B / D^beta"')
     flags.add_argument("--law-file", metavar="FILE", help="a Python file with a Law of your own; it is executed")
@@ -112,7 +120,11 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
         columns.add_argument("--flops" if role == "c" else f"--{role}", dest=f"role_{role}", metavar="COL", help=text)
     rows = flags.add_argument_group("rows")
     rows.add_argument("--filter", metavar="COND", action="append", default=[], help="COL=VALUE, !=, <, <=, >, >=")
-    rows.add_argument("--best", action="store_true", help="keep the least loss among rows of the same N and D")
+    rows.add_argument(
+        "--best",
+        action="store_true",
+        help="of rows of the same inputs keep that of least loss; seeds are averaged first",
+    )
     rows.add_argument("--last", action="store_true", help="keep the last row of each run")
     rows.add_argument(
         "--drop-outliers", metavar="N", default="none", help="leave out the N rows of largest loss; default: none"
@@ -122,8 +134,7 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
         "--delta",
         metavar="X",
         type=float,
-        default=1e-3,
-        help="where the Huber loss on log loss turns linear; inf for least squares; default: 1e-3",
+        help="where the Huber loss on log loss turns linear; inf for least squares; default: 1e-3, inf for step laws",
     )
     how.add_argument(
         "--space",
@@ -138,6 +149,18 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
     how.add_argument("--draws", metavar="N", type=int, default=1000, help="resamples; default: 1000")
     how.add_argument("--level", metavar="P", type=float, default=0.9, help="of intervals; default: 0.9")
     how.add_argument("--heldout", metavar="FLOPS", default="largest", help="budget to forecast; default: the largest")
+    how.add_argument(
+        "--train-below", metavar="X", help="forecast every run from X FLOPs on by those below; or n=X, d=X"
+    )
+
+
+def add_predict(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument("--fit", metavar="FILE", required=True, help="a fit.json, or the folder it is in")
+    flags.add_argument("--law-file", metavar="FILE", help="the file of a law of your own, where the fit is of one")
+    flags.add_argument("runs", metavar="ROWS", nargs="+", help="tables of the law's inputs, as `fit` reads them")
+    columns = flags.add_argument_group("columns (guessed from their names where no flag names one)")
+    for role, text in ROLES.items():
+        columns.add_argument("--flops" if role == "c" else f"--{role}", dest=f"role_{role}", metavar="COL", help=text)
 
 
 def add_plan(flags: argparse.ArgumentParser) -> None:
@@ -155,7 +178,9 @@ def add_plan(flags: argparse.ArgumentParser) -> None:
 
 
 def add_design(flags: argparse.ArgumentParser) -> None:
-    flags.add_argument("--config", metavar="FILE", required=True, help="a config whose sweep() names shapes")
+    flags.add_argument("--config", metavar="FILE", help="a config whose sweep() names shapes")
+    flags.add_argument("--n", metavar="SIZES", help="instead, for runs made elsewhere: 1e7:1e9, or 1e7,3e7,1e8")
+    flags.add_argument("--d", metavar="TOKENS", help="beside --n, in the same way")
     flags.add_argument("--budget", metavar="FLOPS", type=float, required=True, help="of all runs together, 6 N D")
     flags.add_argument("--points", metavar="N", type=int, default=25, help="runs; default: 25")
     flags.add_argument("--fit", metavar="FILE", help="a fit.json to start from; default: Hoffmann et al. 2022")
@@ -220,17 +245,19 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def fit(options: argparse.Namespace) -> None:
+    analysis = _analysis(options)  # judges columns before the figures' libraries load
+
     from scaling.report import fitfile, page, terminal
 
-    analysis = _analysis(options)
     page.write(options.out, analysis)
     print(_json(fitfile.as_json(analysis)) if options.json else terminal.summary(analysis, pathlib.Path(options.out)))
 
 
 def report(options: argparse.Namespace) -> None:
+    analysis = _analysis(options)
+
     from scaling.report import page
 
-    analysis = _analysis(options)
     page.write(options.out, analysis)
     path = pathlib.Path(options.out) / "report.html"
     print(_json({"report": str(path)}) if options.json else path)
@@ -245,23 +272,50 @@ def _analysis(options: argparse.Namespace) -> Any:
     if most != "none" and not most.isdigit():
         raise UserError(f"--drop-outliers is {most!r}; it takes a number of rows, or none")
     pin = {name: _number("--pin", value) for name, value in map(_pair, options.pin)}
-    budget = options.heldout if options.heldout == "largest" else _number("--heldout", options.heldout)
+    auto = options.law == AUTO
+    if auto and (options.pin or options.tie or options.formula or options.law_file):
+        raise UserError(f"--law {AUTO} chooses among laws; name one of them to hold its parameters or to give your own")
+    if options.train_below and options.heldout != "largest":
+        raise UserError("--train-below and --heldout each say what is forecast; leave one of them out")
 
     from scaling.fit.question import Question
     from scaling.logs import readers, records
 
-    asked = Question(_law(options), options.delta, pin, dict(map(_pair, options.tie)), options.space)
+    budget = _heldout(options)
+    law, given = _law(options), _given(options)
+    delta = law.delta if options.delta is None else options.delta
+    asked = Question(law, delta, pin, dict(map(_pair, options.tie)), options.space)
     runs = records.assign(  # before anything that loads JAX: a wrong column is said at once
-        readers.read(options.runs), inputs=asked.law.inputs, output=asked.law.output, count=options.count,
-        given={role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None},
+        readers.read(options.runs), inputs=law.inputs, output=law.output, count=options.count, given=given,
         filters=options.filter, last=options.last, best=options.best, drop_outliers=0 if most == "none" else int(most),
     )  # fmt: skip
+
+    judge = [records.judge(law.inputs, law.output)] if options.best else []
+    records.unread(runs, given, options.count, [*law.inputs, law.output, *judge])
 
     from scaling.analyse import analyse
     from train import mesh
 
     mesh.set_up()
-    return analyse(runs, asked, heldout_budget=budget, draws=options.draws, method=options.method, level=options.level)
+    return analyse(
+        runs, asked, heldout_budget=budget, auto=auto, draws=options.draws, method=options.method, level=options.level
+    )
+
+
+def _given(options: argparse.Namespace) -> dict[str, str]:
+    """role -> column, of the flags that name columns."""
+    return {role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None}
+
+
+def _heldout(options: argparse.Namespace) -> Any:
+    """What is forecast: a budget, or every run that training does not stop below."""
+    if options.train_below is None:
+        return options.heldout if options.heldout == "largest" else _number("--heldout", options.heldout)
+
+    from scaling.fit.question import Below
+
+    role, _, value = options.train_below.rpartition("=")
+    return Below(role or "c", _number("--train-below", value))
 
 
 def _law(options: argparse.Namespace) -> Any:
@@ -273,7 +327,9 @@ def _law(options: argparse.Namespace) -> Any:
         raise UserError("--formula and --law-file each give a law; leave one of them out")
     if options.formula:
         return own.from_formula(options.formula)
-    return own.from_file(options.law_file) if options.law_file else laws[options.law]
+    return (
+        own.from_file(options.law_file) if options.law_file else laws[LAWS[0] if options.law == AUTO else options.law]
+    )
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -288,6 +344,25 @@ def _number(flag: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise UserError(f"{flag} takes a number, not {text!r}") from None
+
+
+def predict(options: argparse.Namespace) -> None:
+    from scaling import predict as forecast
+    from scaling.logs import readers, records
+    from scaling.report import fitfile
+
+    fitted = fitfile.load(options.fit, options.law_file)
+    law = fitted.law
+    runs = records.assign(  # the runs have measured nothing yet: an input stands for the output
+        readers.read(options.runs), inputs=law.inputs, output=law.inputs[0], given=_given(options)
+    )
+    found = forecast.predict(fitted, runs.columns)
+    if options.json:
+        print(_json([one._asdict() for one in found]))
+        return
+    print("\n".join([law.equation, *forecast.table(found, fitted)]))
+    for sentence in [f"left out {entry['row']}: {entry['reason']}" for entry in runs.dropped]:
+        print(f"! {sentence}")
 
 
 def plan(options: argparse.Namespace) -> None:
@@ -307,10 +382,16 @@ def design(options: argparse.Namespace) -> None:
     from scaling.sweep import informative
     from train import configs
 
-    module = configs.load(options.config)
-    config = configs.config_of(module, options.overrides)
+    if not (bool(options.config) ^ bool(options.n or options.d)) or bool(options.n) ^ bool(options.d):
+        raise UserError("a design is of a --config, or of sizes and tokens: --n 1e7:1e9 --d 1e9:1e11")
     params = fitfile.load(options.fit).params if options.fit else None
-    made = informative.informative(module, config, options.budget, options.points, params, options.target)
+    how = (options.budget, options.points, params, options.target)
+    if options.config:
+        module = configs.load(options.config)
+        made = informative.informative(module, configs.config_of(module, options.overrides), *how)
+    else:
+        n, d = (informative.values(getattr(options, name), f"--{name}") for name in ("n", "d"))
+        made = informative.elsewhere(n, d, *how)
     print(_json(made._asdict()) if options.json else informative.text(made))
 
 

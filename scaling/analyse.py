@@ -9,12 +9,14 @@ import numpy as np
 from scaling import advice, budgets, influence
 from scaling.approaches import envelope as approach1
 from scaling.approaches import isoflop
-from scaling.fit.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, select
+from scaling.fit import outliers
+from scaling.fit.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, training
 from scaling.fit.estimate import Fit, fit
 from scaling.fit.flags import design_flags, flags, frontier
 from scaling.fit.intervals import LEVEL, METHODS, Draws, Interval, bootstrap, constants, undefined
 from scaling.fit.profile import profile
-from scaling.fit.question import Question
+from scaling.fit.question import Below, Question
+from scaling.fit.select import Selection, candidates, select
 from scaling.laws import LAWS
 from scaling.laws.kaplan import kaplan_d, kaplan_n
 from scaling.logs import records, roles
@@ -36,11 +38,11 @@ class Analysis(NamedTuple):
     heldout: Heldout | None
     windows: list[Window]
     horizons: list[dict[str, Any]]
-    selection: list[dict[str, Any]]  # laws by what they forecast
+    selection: Selection | None  # laws of the same inputs by what they forecast, and the better one, if there is one
     influence: list[influence.Row]
     conventions: list[dict[str, Any]]  # exponents under every way of counting
-    profiles: Any  # approach 2, where runs were made budget by budget
-    envelope: Any  # approach 1, where runs left several checkpoints
+    profiles: isoflop.Profiles | None  # approach 2, where runs were made budget by budget
+    envelope: approach1.Envelope | None  # approach 1, where runs left several checkpoints
     kaplan: dict[str, Fit]  # one-dimensional laws, name -> fit; those the rows allow
     warnings: list[str]
 
@@ -49,7 +51,8 @@ def analyse(
     runs: records.Runs,
     question: Question = Question(LAWS["chinchilla"]),  # noqa: B008  (frozen)
     *,
-    heldout_budget: float | str = "largest",
+    heldout_budget: float | str | Below = "largest",
+    auto: bool = False,
     draws: int = 1000,
     method: str | None = None,
     seed: int = 0,
@@ -58,7 +61,9 @@ def analyse(
 ) -> Analysis:
     """Asks `question` of `runs` and forecasts `heldout_budget` from the smaller ones.
 
-    Without `thorough` the tables that refit again and again (law selection, influence, conventions) stay empty.
+    With `auto` it is asked of another law where that is clearly the better one to forecast with; the runs below the
+    held-out ones alone decide, so that the forecast stays one.  Without `thorough` the tables that refit again and
+    again (law selection, influence, conventions) stay empty.
     """
     law = question.law
     if law.of_groups:
@@ -68,32 +73,46 @@ def analyse(
     if "budget" not in columns:
         columns["budget"] = budgets.group(axis(law, columns))
     run = runs.run if np.unique(runs.run).size < runs.run.size else None
-    found = fit(question, columns)
-    sample = bootstrap(found, draws=draws, seed=seed, run=run, method=method)
+    selection = None
+    if auto:
+        questions = candidates(question, None)
+        selection = select(questions, training(law, columns, heldout_budget))
+        question = questions[selection.chosen]
+        law = question.law
+    fitted = fit(question, columns)
+    sample = bootstrap(fitted, draws=draws, seed=seed, run=run, method=method)
     forecast, windows = None, []
-    warnings = flags(found) + undefined(sample) + design_flags(law, columns) + mixed(runs)
+    far = outliers.sentences(fitted, influence.names(runs, fitted))
+    own = flags(fitted)
+    warnings = (
+        (far + own if fitted.certificate.converged else own + far)
+        + undefined(sample)
+        + design_flags(law, columns)
+        + mixed(runs)
+    )
     try:
         windows = backtest(question, columns, seed=seed, level=level, run=run)
         forecast = heldout(
             question, columns, heldout_budget, draws=draws, seed=seed, level=level, run=run, windows=windows
         )
-        warnings += sampled(found.residuals.size)
+        warnings += sampled(fitted.residuals.size)
         warnings += [
             f"without the held-out budget: {sentence}"
             for sentence in advice.further(flags(forecast.fit) + undefined(forecast.draws), warnings)
         ]
     except ValueError as error:
         warnings.append(f"no held-out forecast: {error}")
-    few = thorough and found.residuals.size <= FEW
-    moves = influence.table(found, sample, runs) if few else []
+    few = thorough and fitted.residuals.size <= FEW
+    if few and selection is None:
+        questions = candidates(question)
+        selection = select(questions, columns, made={next(iter(questions)): (fitted, windows)})
+    moves = influence.table(fitted, sample, runs) if few else []
     warnings += influence.sentences(moves, influence.quantity(law))
     return Analysis(
-        runs=runs, count=runs.mapping.get("n", ""), columns=columns, fit=found, draws=sample, level=level,
-        intervals=constants(sample, level), other_intervals=other_intervals(found, sample, run, level) if few else {},
+        runs=runs, count=runs.mapping.get("n", ""), columns=columns, fit=fitted, draws=sample, level=level,
+        intervals=constants(sample, level), other_intervals=other_intervals(fitted, sample, run, level) if few else {},
         heldout=forecast, windows=windows, horizons=by_horizon(windows),
-        selection=select(candidates(question), columns, made={law.name: (found, windows)})
-        if few and windows else [],
-        influence=moves, conventions=influence.conventions(found, runs) if few else [],
+        selection=selection, influence=moves, conventions=influence.conventions(fitted, runs) if few else [],
         profiles=profiles(columns) if law.trades else None, envelope=envelope(columns, run) if law.trades else None,
         kaplan=kaplan(columns, runs) if law.trades else {}, warnings=advice.once(warnings),
     )  # fmt: skip
@@ -114,45 +133,26 @@ def of_labels(question: Question, runs: records.Runs) -> tuple[Question, records
 
 def mixed(runs: records.Runs) -> list[str]:
     """A sentence where losses are of different texts or different tokens."""
-    found = []
+    sentences = []
     for name in ("tokenizer", "dataset", "data", "vocab"):
         columns = [c for c in runs.table if c.lower().split(".")[-1] == name]
         values = sorted({str(v) for c in columns for v in runs.table[c]})
         if len(values) > 1:
-            found.append(
+            sentences.append(
                 f"rows differ in {name} ({', '.join(values[:4])}): losses per token are not comparable across it; keep "
                 f"one with --filter, or fit bits per byte on one validation text (--loss COL)"
             )
-    return found
+    return sentences
 
 
-def other_intervals(found: Fit, sample: Draws, run: Any, level: float) -> dict[str, dict[str, Interval]]:
+def other_intervals(fitted: Fit, sample: Draws, run: np.ndarray | None, level: float) -> dict[str, dict[str, Interval]]:
     """The same constants by every other method, so that a reader sees how much the method decides."""
     others = [m for m in METHODS if m != sample.method and (m != "cluster" or run is not None)]
-    drawn = [bootstrap(found, draws=min(sample.size, 1000), seed=1, run=run, method=m) for m in others]
-    return {draws.how: constants(draws, level) for draws in drawn} | {"profile": profile(found, level)}
+    drawn = [bootstrap(fitted, draws=min(sample.size, 1000), seed=1, run=run, method=m) for m in others]
+    return {draws.how: constants(draws, level) for draws in drawn} | {"profile": profile(fitted, level)}
 
 
-def candidates(question: Question) -> dict[str, Question]:
-    """Laws of the same columns that could have been fitted instead."""
-    law = question.law
-    names: tuple[str, ...] = ()
-    if law.splits:
-        names = ("chinchilla", "overtrained", "kaplan_nd")
-    elif law.inputs == ("x",):
-        names = ("m1", "m2", "m3", "bnsl")
-    elif law.output == "loss" and law.inputs in (("n",), ("d",), ("c",)):
-        names = (f"kaplan_{law.inputs[0]}", f"henighan_{law.inputs[0]}")
-    alone = dataclasses.replace(question, pin={}, tie={})
-    found = {law.name: question} | {
-        name: dataclasses.replace(alone, law=LAWS[name]) for name in names if name != law.name
-    }
-    if law.splits:
-        found["chinchilla, α = β"] = dataclasses.replace(alone, law=LAWS["chinchilla"], tie={"beta": "alpha"})
-    return found
-
-
-def profiles(columns: Mapping[str, np.ndarray]) -> Any:
+def profiles(columns: Mapping[str, np.ndarray]) -> isoflop.Profiles | None:
     """Approach 2, where at least two budgets have three sizes each."""
     rows = list(budgets.profile_rows(columns))
     if len(rows) < 2:
@@ -164,7 +164,7 @@ def profiles(columns: Mapping[str, np.ndarray]) -> Any:
         return None
 
 
-def envelope(columns: Mapping[str, np.ndarray], run: np.ndarray | None) -> Any:
+def envelope(columns: Mapping[str, np.ndarray], run: np.ndarray | None) -> approach1.Envelope | None:
     """Approach 1, where runs left several checkpoints."""
     if run is None:
         return None

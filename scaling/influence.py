@@ -1,6 +1,7 @@
 """What moves an exponent: runs, outliers, delta, counting, the floor, and the law itself, in one table."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from scaling.laws.optimum import optimum
 from scaling.logs import records, roles
 
 OUTLIERS = 5  # largest losses left out by the rule of Besiroglu et al. 2024
+ROUNDING = 1e-9  # residuals below are the rounding of a table's digits, and no outliers
 ALONE = 300  # runs that are left out one by one; more go in groups
 
 
@@ -59,10 +61,10 @@ def table(fitted: Fit, draws: Draws, runs: records.Runs | None = None) -> list[R
             return
         rows.append(Row(what, choice, value, value - base, (value - base) / spread))
 
-    for what, choice, keep in _outliers(fitted):
+    for what, choice, keep in _outliers(fitted, names(runs, fitted)):
         if keep.sum() < keep.size:
             add(what, choice, columns={k: v[keep] for k, v in columns.items()})
-    rows += _one_out(fitted, draws, at, base, spread)
+    rows += _one_out(fitted, draws, at, base, spread, names(runs, fitted))
     for other in (1e-4, 1e-3, 1e-2, 1e-1, LOG_MSE):
         if other != delta:
             choice = (
@@ -75,7 +77,7 @@ def table(fitted: Fit, draws: Draws, runs: records.Runs | None = None) -> list[R
         first, second = law.exponents
         add("exponents", "α = β", dataclasses.replace(asked, tie={second: first}))
     floor = law.floor
-    if floor and floor not in pin:
+    if floor and floor not in pin and fitted.params[floor] > 0:
         for part in (0.9, 1.1):
             value = fitted.params[floor] * part
             if value < columns[law.output].min():
@@ -102,49 +104,64 @@ def table(fitted: Fit, draws: Draws, runs: records.Runs | None = None) -> list[R
 
 def counts(runs: records.Runs) -> dict[str, np.ndarray]:
     """convention -> N [rows], of those that the rows have throughout."""
-    found = {}
+    counted = {}
     for convention, column in roles.counts(runs.table).items():
         n = roles.chosen(runs.table, "n", column).values
         if (np.isfinite(n) & (n > 0)).all():
-            found[convention] = n
-    return found
+            counted[convention] = n
+    return counted
 
 
 def _spread(values: np.ndarray) -> float:
     """The standard error that draws [draws] of the quantity show; nan where they do not vary."""
-    low, high = np.nanquantile(values, [0.1587, 0.8413])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return np.nan
+    low, high = np.quantile(values, [0.1587, 0.8413])
     return float(high - low) / 2 or np.nan
 
 
-def _outliers(fitted: Fit) -> list[tuple[str, str, np.ndarray]]:
+def names(runs: records.Runs | None, fitted: Fit) -> Sequence[str]:
+    """What each row is called: its own name, or its place in the file."""
+    if runs is None:
+        return [f"row {i + 1}" for i in range(fitted.residuals.size)]
+    own = runs.table.get("name")
+    return [str(v) for v in own] if own is not None else runs.where
+
+
+def _outliers(fitted: Fit, where: Sequence[str]) -> list[tuple[str, str, np.ndarray]]:
     loss, size = fitted.columns[fitted.law.output], np.abs(fitted.residuals)
     scale = np.median(size) / 0.6745
-    wide = size <= 4.0 * scale
+    wide = (size <= 4.0 * scale) | (size < ROUNDING)
+    far = np.flatnonzero(~wide)
+    named = ", ".join(where[i] for i in far[:5]) + (f" and {far.size - 5} more" if far.size > 5 else "")
     rules = []
     best = np.zeros(loss.size, bool)
     best[records.best_of(np.stack([fitted.columns[k] for k in fitted.law.inputs]), loss)] = True
     if best.mean() < 0.95:
         rules.append(("same inputs", f"the best row of each {', '.join(fitted.law.inputs)} (--best)", best))
-    rules += [("outliers", f"without the {(~wide).sum()} rows beyond 4 robust deviations", wide)]
+    rules += [("outliers", f"without the {far.size} rows beyond 4 robust deviations ({named})", wide)]
     if loss.size >= 5 * OUTLIERS:
         choice = f"without the {OUTLIERS} largest values of {fitted.law.output}"
         rules.append(("outliers", choice, loss < np.sort(loss)[-OUTLIERS]))
     return rules
 
 
-def _one_out(fitted: Fit, draws: Draws, at: float, base: float, spread: float) -> list[Row]:
+def _one_out(fitted: Fit, draws: Draws, at: float, base: float, spread: float, where: Sequence[str]) -> list[Row]:
     """The two runs (or groups) whose absence moves the quantity furthest down and up."""
     law = fitted.law
     run = draws.run if draws.run is not None else np.arange(fitted.residuals.size)
     values = read(law, jackknife(fitted, run, ALONE), at)
     groups = np.unique(run).size
+    if not np.isfinite(values).any():
+        return []
     what = "one run out" if groups <= ALONE else f"one of {ALONE} groups of runs out"
     inputs = fitted.columns
     rows = []
     for i in (int(np.nanargmin(values)), int(np.nanargmax(values))):
         first = int(np.flatnonzero(np.unique(run, return_inverse=True)[1] == i)[0])
         text = ", ".join(f"{k.upper()} {inputs[k][first]:.3g}" for k in law.inputs)
-        rows.append(Row(what, f"run {i + 1} of {groups} ({text})", float(values[i]), float(values[i] - base),
+        rows.append(Row(what, f"{where[first] if groups <= ALONE else f'group {i + 1} of {ALONE}'} ({text})", float(values[i]), float(values[i] - base),
                         float((values[i] - base) / spread)))  # fmt: skip
     return rows
 
@@ -157,9 +174,11 @@ def sentences(rows: list[Row], name: str) -> list[str]:
         "same inputs": "rows of the same inputs differ by more than noise: with only ",
     }  # fmt: skip
     for row in rows:
-        if row.what in lead and abs(row.shift_in_errors) > (2.0 if row.what == "one run out" else 1.0):
+        shown = f"{row.value:.4g}", f"{row.value - row.shift:.4g}"
+        many = abs(row.shift_in_errors) > (2.0 if row.what == "one run out" else 1.0)
+        if row.what in lead and many and shown[0] != shown[1]:  # of noise-free runs the error is rounding too
             found.append(
-                f"{lead[row.what]}{row.choice}, {name} is {row.value:.4g} instead of {row.value - row.shift:.4g}, "
+                f"{lead[row.what]}{row.choice}, {name} is {shown[0]} instead of {shown[1]}, "
                 f"{abs(row.shift_in_errors):.1f} standard errors away"
             )
     return found
@@ -182,7 +201,7 @@ def conventions(fitted: Fit, runs: records.Runs) -> list[dict[str, Any]]:
         known.append(n)
         columns = {**fitted.columns, "n": n}
         try:
-            found = fit(fitted.question, columns, certify=False)
+            refitted = fit(fitted.question, columns, certify=False)
         except ValueError:
             continue
         for name, column in roles.computes(runs.table).items():
@@ -192,11 +211,11 @@ def conventions(fitted: Fit, runs: records.Runs) -> list[dict[str, Any]]:
                 if not (np.isfinite(c) & (c > 0)).all():
                     continue
                 s = float(np.polyfit(np.log(n), np.log(c) - np.log(6 * n * columns["d"]), 1)[0])
-            alpha, beta = (found.params[name] for name in law.exponents)
+            alpha, beta = (refitted.params[name] for name in law.exponents)
             a = beta / (alpha + beta * (1 + s))
             rows.append(
                 {"n": convention, "n_column": roles.counts(runs.table)[convention], "c": name, "a": a,
-                 "b": 1 - a * (1 + s), "alpha": alpha, "beta": beta, "E": found.params[law.floor],
-                 "objective": found.objective}
+                 "b": 1 - a * (1 + s), "alpha": alpha, "beta": beta, "E": refitted.params[law.floor],
+                 "objective": refitted.objective}
             )  # fmt: skip
     return rows

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scaling.fit.discrepancy import bounded, learn
+from scaling import predict
 from scaling.fit.intervals import Interval, interval
 from scaling.laws import chinchilla, efficiency
 from scaling.laws.optimum import compute_for_loss, optimum
@@ -66,7 +66,7 @@ def plan(
     at = lambda n, d: float(law.natural(law.at(fitted.theta, np.log(n), np.log(d))))
     best = optimum(law, fitted.draws, c)
     reach = c / fitted.largest
-    drawn = _drawn(fitted, n, d, reach)
+    drawn = predict.drawn(fitted, {"n": np.array([n]), "d": np.array([d])}, np.array([reach]))[:, 0]
     here, twice = at(n, d), float(optimum(law, fitted.theta, 2 * c)["loss"])
     return Plan(
         n=n, d=d, c=c, tokens_per_parameter=d / n, steps=None if batch is None else math.ceil(d / batch), loss=here,
@@ -85,18 +85,6 @@ def of_group(fitted: Fitted, group: str | None) -> Fitted:
     params = {name: float(v) for name, v in chinchilla.published(theta).items()}
     draws = efficiency.alone(fitted.law, fitted.draws, group)
     return fitted._replace(law=chinchilla, params=params, theta=theta, draws=draws)
-
-
-def _drawn(fitted: Fitted, n: float, d: float, reach: float) -> np.ndarray:
-    """What a run may measure [draws], in the space of the fit: constants, scatter, discrepancy beyond the runs."""
-    law, typical = fitted.law, float(np.sqrt(np.mean(fitted.residuals**2)))
-    scatter = np.random.default_rng(0).choice(fitted.residuals, len(fitted.draws)) * fitted.scale
-    drawn = law.at(fitted.draws, math.log(n), math.log(d)) + scatter
-    expected = law.at(fitted.theta, math.log(n), math.log(d))[None]
-    off = learn(fitted.past, typical)
-    at = np.array([reach])
-    drawn = bounded(drawn[:, None], expected, at, typical, off.prior)
-    return (drawn + off.draw(at, len(drawn)) * (reach > 1.0))[:, 0]
 
 
 def _run(fitted: Fitted, flops, loss, tokens, params) -> tuple[float, float]:
@@ -118,8 +106,8 @@ def _run(fitted: Fitted, flops, loss, tokens, params) -> tuple[float, float]:
             below = float(optimum(law, theta, math.exp(middle))[name]) < wanted
             low, high = (middle, high) if below else (low, middle)
         flops = math.exp(0.5 * (low + high))
-    found = optimum(law, theta, flops)
-    n, d = float(found["n"]), float(found["d"])
+    best = optimum(law, theta, flops)
+    n, d = float(best["n"]), float(best["d"])
     if not (math.isfinite(n) and math.isfinite(d)):
         raise UserError(
             f"{law.name} with {fitted.params} has no best run at {flops:.3g} FLOPs: an exponent is not positive"
@@ -128,18 +116,20 @@ def _run(fitted: Fitted, flops, loss, tokens, params) -> tuple[float, float]:
 
 
 def _warnings(fitted: Fitted, reach: float) -> list[str]:
-    found = []
+    sentences = []
     tested = max((reach for window in fitted.past for _, reach in window), default=1.0)
     if reach > 1.0 and reach > tested * 1.5:
-        found.append(
+        sentences.append(
             f"this is {reach:.2g} times beyond the largest run fitted, and the law was tested {tested:.2g} times "
             f"beyond its runs; out there the interval rests on forecasts of public runs"
         )
+    if fitted.better:
+        sentences.append(fitted.better)
     if not fitted.past:
-        found.append(
+        sentences.append(
             "no run was held out when this law was fitted: how far it may bend away is taken from public runs alone"
         )
-    return found
+    return sentences
 
 
 def text(plan: Plan, fitted: Fitted) -> str:
@@ -149,7 +139,7 @@ def text(plan: Plan, fitted: Fitted) -> str:
     lines = [
         f"N       {si(plan.n):>8}  parameters ({fitted.counting.get('n', '')}); the best N has {span(plan.n_interval)}",
         f"D       {si(plan.d):>8}  tokens; the best D has {span(plan.d_interval)}",
-        f"D / N   {plan.tokens_per_parameter:>8.3g}  tokens a parameter",
+        f"D / N   {plan.tokens_per_parameter:>8.3g}  tokens per parameter",
         f"C       {si(plan.c):>8}  FLOPs (6 N D), {plan.reach:.2g} times the largest run fitted",
     ]
     if plan.steps is not None:

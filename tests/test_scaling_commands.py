@@ -113,6 +113,35 @@ def test_a_design_tells_more_than_the_configs_own_grid(capsys):
     assert made["sd_log_n"] < 0.8 * made["grid_sd_log_n"]
 
 
+def test_a_design_repeats_the_grid_to_what_it_spends_itself(capsys):
+    """Twelve small shapes cannot spend 1e15 FLOPs: that is said, and a larger budget makes the grid no better."""
+    grids = []
+    for budget in ("1e15", "1e17"):
+        main(["design", "--config", "configs/scaling_demo.py", "--budget", budget, "--points", "12", "--target", "1e14",
+              "--json"])  # fmt: skip
+        made = json.loads(capsys.readouterr().out)
+        assert "cannot spend the budget" in made["said"][0]
+        grids.append(made["grid_sd_log_n"])
+    assert grids[0] == pytest.approx(grids[1], rel=1e-9)
+
+
+def test_a_design_of_runs_made_elsewhere_needs_no_config(capsys, fitted):
+    main(["design", "--n", "1e7:1e9", "--d", "1e9:1e11", "--budget", "1e20", "--points", "8", "--fit", str(fitted)])
+    shown = capsys.readouterr().out
+    assert "8 runs" in shown
+    assert "--fit FILE" not in shown
+
+
+def test_columns_are_judged_before_slow_libraries_load(tmp_path):
+    code = (
+        "import sys; from scaling.__main__ import main\n"
+        f"try: main(['fit', {str(write(tmp_path / 'runs.csv'))!r}, '--loss', 'nosuch', '--out', 'o'])\n"
+        "except ValueError: print([m for m in ('jax', 'scipy', 'pandas', 'matplotlib') if m in sys.modules])"
+    )
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert made.stdout == "[]\n"
+
+
 def drop(name):
     return lambda rows: [row.pop(name) for row in rows]
 
@@ -149,8 +178,20 @@ BAD = {
     "bad level": (None, ["fit", "runs.csv", "--level", "95", "--out", "out"], "--level is 95"),
     "few draws": (None, ["fit", "runs.csv", "--draws", "3", "--out", "out"], "--draws is 3"),
     "no input": (None, ["fit", "runs.csv", "--law", "m1", "--out", "out"], "--x"),
+    "unread column": (None, ["fit", "runs.csv", "--x", "val loss", "--out", "out"], "nothing would read --x: this law"),
+    "two wrong columns": (
+        None,
+        ["fit", "runs.csv", "--n", "a", "--loss", "b", "--out", "out"],
+        "no column 'a' (--n) nor 'b' (--loss)",
+    ),
     "no fit": (None, ["plan", "--fit", "nowhere", "--flops", "1e21"], "nowhere does not exist; `python -m scaling fit"),
     "not a fit": (None, ["plan", "--fit", "runs.csv", "--flops", "1e21"], "is not the fit.json"),
+    "design of what": (None, ["design", "--budget", "1e12"], "a design is of a --config, or of sizes and tokens"),
+    "design of text": (
+        None,
+        ["design", "--n", "small", "--d", "1e9:1e11", "--budget", "1e20"],
+        "--n is 'small'; give a range such as",
+    ),
     "design of nothing": (None, ["design", "--config", "configs/nothing.py", "--budget", "1e12"], "nothing"),
 }
 

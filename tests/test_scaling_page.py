@@ -8,35 +8,38 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from scaling import advice
+from scaling import advice, budgets
 from scaling.analyse import analyse
-from scaling.fit import backtest
+from scaling.fit import backtest, intervals
 from scaling.fit.backtest import Run
-from scaling.laws import chinchilla, hoffmann, n_opt
-from scaling.logs import readers
+from scaling.fit.estimate import fit
+from scaling.fit.question import Question
+from scaling.laws import LAWS, chinchilla, hoffmann, n_opt
+from scaling.logs import readers, records
 from scaling.logs.names import called, names
-from scaling.report import canvas, page, verdict
+from scaling.report import canvas, page, plot, verdict
 from scaling.report.terminal import summary
 
 
 @pytest.fixture(scope="module", autouse=True)
-def two_cutoffs():
-    """Forecasts from two cutoffs show as much as from eight."""
+def few_refits():
+    """Pages look the same with rough intervals."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backtest, "CUTOFFS", 2)
+        patch.setattr(intervals, "PILOTS", 20)
         yield
 
 
-def sweep(budgets, sizes=5, span=4.0, noise=0.002):
-    """Rows of a sweep as a CSV of strangers holds them."""
-    c = np.repeat(budgets, sizes)
-    n = np.round(n_opt(hoffmann.ROUNDED, c) * np.tile(np.geomspace(1 / span, span, sizes), len(budgets)))
+def sweep(known, sizes=5, span=4.0, noise=0.002):
+    """N, D and loss of runs made budget by budget."""
+    c = np.repeat(known, sizes)
+    n = np.round(n_opt(hoffmann.ROUNDED, c) * np.tile(np.geomspace(1 / span, span, sizes), len(known)))
     d = c / (6 * n)
     return np.stack([n, d, chinchilla(hoffmann.ROUNDED, n, d) * np.exp(noise * normal(c.size))], 1)
 
 
 def scattered(count=40, noise=0.002):
-    """Rows of runs that were made for no budget."""
+    """N, D and loss of runs that were made for no budget."""
     rng = np.random.default_rng(1)
     n = 10 ** rng.uniform(7, 9.5, count)
     d = n * 10 ** rng.uniform(0.5, 2.5, count)
@@ -52,26 +55,30 @@ def written(rows, folder, header="params,tokens,loss", **options):
     (folder / "data").mkdir(exist_ok=True)
     path = folder / "data" / "runs.csv"
     path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n")
-    analysis = analyse(readers.read([path]), **{"draws": 40, "thorough": False, **options})
+    analysis = analyse(records.assign(readers.read([path])), **{"draws": 40, "thorough": False, **options})
     page.write(folder / "out", analysis)
     return analysis
 
 
-@pytest.fixture(scope="module")
-def twelve(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("twelve")
-    return written(sweep(np.geomspace(1e17, 3e21, 12)), folder), folder / "out"
+def pictures(rows, budget="largest"):
+    """Name of a figure -> (SVG, caption), of a fit that forecasts `budget`."""
+    columns = dict(zip(("n", "d", "loss"), rows.T, strict=True))
+    columns["budget"] = budgets.group(6 * columns["n"] * columns["d"])
+    fitted = fit(Question(LAWS["chinchilla"]), columns, certify=False)
+    forecast = backtest.heldout(fitted.question, columns, budget, draws=20, windows=[])
+    minima = [(6e18, 1e9, 1e9)] if budgets.is_sweep(columns) else []
+    drawn = plot.figures(columns, fitted, forecast.draws._replace(fit=fitted), forecast, minima=minima)
+    return {name: (canvas.svg(one.figure, name), one.caption) for name, one in drawn.items()}
 
 
 @pytest.fixture(scope="module")
-def chaos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("chaos")
-    return written(scattered(), folder), folder / "out"
+def twelve():
+    return pictures(sweep(np.geomspace(1e17, 3e21, 12)))
 
 
-def legend(path):
-    """(colour, label) of the entries of an SVG's legend, in order; a title has no colour."""
-    groups = ElementTree.parse(path).getroot().iter("{http://www.w3.org/2000/svg}g")
+def legend(svg):
+    """(colour, label) of the entries of a legend, in order; a title has no colour."""
+    groups = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}g")
     (group,) = [group for group in groups if "legend" in group.get("id", "")]
     entries, colour = [], None
     for element in group.iter():
@@ -91,7 +98,7 @@ def luminance(colour):
 
 @pytest.mark.parametrize("figure", ["isoflop", "residuals"])
 def test_twelve_budgets_have_twelve_colours_in_order(twelve, figure):
-    entries = legend(twelve[1] / "plots" / f"{figure}.svg")
+    entries = legend(twelve[figure][0])
     labels = [label for _, label in entries]
     assert [float(label.split(",")[0]) for label in labels] == sorted(float(label.split(",")[0]) for label in labels)
     assert labels[-1] == "3e21, held out"
@@ -112,64 +119,64 @@ def test_colours_are_apart_and_seen_on_white_and_on_black(colours, count):
     assert min((v + 0.05) / (luminance("#1c2127") + 0.05) for v in light) > 1.8
 
 
-def test_several_held_out_budgets_have_colours_of_their_own(tmp_path):
-    budgets = np.geomspace(1e18, 1e21, 6)
-    analysis = written(sweep(budgets), tmp_path, heldout_budget=budgets[3])
-    entries = legend(tmp_path / "out/plots/isoflop.svg")
+def test_several_held_out_budgets_have_colours_of_their_own():
+    known = np.geomspace(1e18, 1e21, 6)
+    entries = legend(pictures(sweep(known), float(known[3]))["isoflop"][0])
     assert [label.endswith("held out") for _, label in entries] == [False] * 3 + [True] * 3
     assert len({colour for colour, _ in entries}) == 6
-    assert analysis.heldout.fit.residuals.size == 15
-
-
-def captions(folder):
-    return re.findall(r"<figcaption>(.*?)</figcaption>", (folder / "report.html").read_text(), re.DOTALL)
 
 
 def test_captions_of_a_sweep_name_its_marks(twelve):
-    text = " ".join(captions(twelve[1]))
-    assert "Rings mark the best run of a budget" in text
-    assert "Squares are the minima of the budgets&#39; profiles" in text
-    assert "Diamonds are the best runs" not in text  # squares took their place
+    assert "Rings mark the best run of a budget" in twelve["isoflop"][1]
+    assert "Dashed lines and diamonds are held out" in twelve["isoflop"][1]
+    assert "Squares are the minima of the budgets' profiles" in twelve["optimum"][1]
+    assert "Diamonds" not in twelve["optimum"][1]  # squares take the place of the best runs
 
 
-def test_runs_that_are_no_sweep_are_not_drawn_as_one(chaos):
-    analysis, out = chaos
-    assert {path.stem for path in (out / "plots").iterdir()} == {"runs", "compute", "optimum", "forecasts", "residuals"}
-    text = " ".join(captions(out))
-    for mark in ("Rings", "Squares", "best run", "one budget", "isoFLOP curve per"):
-        assert mark not in text
-    assert "coloured" not in text
-    assert "tokens a parameter was trained on" in text
-    assert "best run" not in (out / "plots/compute.svg").read_text()
-    assert not analysis.heldout.isoflop
+def test_runs_that_are_no_sweep_are_not_drawn_as_one():
+    drawn = pictures(scattered())
+    assert drawn.keys() == {"runs", "compute", "optimum", "residuals"}
+    for svg, caption in drawn.values():
+        for mark in ("Rings", "Squares", "best run", "one budget"):
+            assert mark not in svg + caption
+    assert "tokens per parameter D/N" in drawn["runs"][0]
+    assert "how many tokens a parameter was trained on" in drawn["runs"][1]
 
 
-def test_runs_of_one_shape_are_coloured_by_size(tmp_path):
-    n = np.geomspace(1e7, 1e10, 24)
-    d = 20 * n * (1 + 0.02 * normal(24))
-    loss = chinchilla(hoffmann.ROUNDED, n, d)
-    analysis = written(np.stack([n, d, loss], 1), tmp_path, heldout_budget=1e20)
-    assert "parameters N" in (tmp_path / "out/plots/runs.svg").read_text()
-    assert "the number of parameters" in " ".join(captions(tmp_path / "out"))
-    assert analysis.heldout is not None
+def test_runs_of_one_shape_are_coloured_by_size():
+    rows = scattered()
+    columns = dict(zip(("n", "d", "loss"), rows.T, strict=True)) | {"budget": np.ones(len(rows))}
+    columns["d"] = 20 * columns["n"]
+    drawn = plot.runs(columns, None)
+    assert "parameters N" in canvas.svg(drawn.figure, "runs")
+    assert "the number of parameters" in drawn.caption
+    assert "held out" not in drawn.caption
 
 
-def test_a_figure_of_an_earlier_fit_does_not_stay(tmp_path):
-    written(sweep(np.geomspace(1e18, 1e20, 4)), tmp_path)
-    assert (tmp_path / "out/plots/isoflop.png").exists()
-    written(scattered(), tmp_path)
-    assert not (tmp_path / "out/plots/isoflop.png").exists()
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("named")
+    stale = folder / "out/plots/runs.png"  # of an earlier fit
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    rows = [[f"gem-{i}", *row] for i, row in enumerate(sweep(np.geomspace(1e18, 1e20, 3)))]
+    return written([*rows, ["lost", 1e8, 1e9, "nan"]], folder, header="run name,params,tokens,loss"), folder
 
 
-def test_rows_are_named_as_in_their_file_and_no_path_is_shown(tmp_path):
-    rows = [[f"gem-{i}", *row] for i, row in enumerate(sweep(np.geomspace(1e18, 1e20, 4)))]
-    analysis = written([*rows, ["lost", 1e8, 1e9, "nan"]], tmp_path, header="run name,params,tokens,loss")
-    text = (tmp_path / "out/report.html").read_text()
-    saved = json.loads((tmp_path / "out/fit.json").read_text())
+def test_rows_are_named_as_in_their_file_and_no_path_is_shown(named):
+    analysis, folder = named
+    text = (folder / "out/report.html").read_text()
+    saved = json.loads((folder / "out/fit.json").read_text())
     assert "<td>gem-7</td>" in text
-    assert saved["dropped"] == [{"row": "runs.csv:22", "reason": "loss is nan"}]
-    for place in (text, json.dumps(saved), summary(analysis), (tmp_path / "out/rows.jsonl").read_text()):
-        assert str(tmp_path) not in place
+    assert saved["dropped"] == [{"row": "runs.csv:17", "reason": "loss is nan"}]
+    for place in (text, json.dumps(saved), summary(analysis), (folder / "out/rows.jsonl").read_text()):
+        assert str(folder) not in place
+
+
+def test_a_figure_of_an_earlier_fit_does_not_stay(named):
+    plots = {path.name for path in (named[1] / "out/plots").iterdir()}
+    assert "isoflop.png" in plots
+    assert "runs.png" not in plots
 
 
 def test_names_of_rows():
@@ -215,14 +222,17 @@ def test_an_interval_that_says_little_earns_no_praise(low, high, measured, kind,
     assert words in found.words
 
 
-def test_a_wide_band_is_neutral_on_page_and_terminal(tmp_path):
-    rows = sweep(np.geomspace(1e18, 8e18, 4), sizes=5, span=3.0, noise=0.2)
-    analysis = written(rows, tmp_path)
-    assert analysis.heldout.coverage == 1.0
-    text = (tmp_path / "out/report.html").read_text()
-    assert '<div class="error little">' in text
-    assert '<div class="error inside">' not in text
-    assert re.search(r"intervals? says? little", summary(analysis))
+def test_a_wide_band_is_neutral_on_page_and_terminal(named):
+    analysis, _ = named
+    held = analysis.heldout
+    wide = held.best._replace(
+        predicted=1.09 * held.best.measured, relative_error=0.09, interval=(1.0, 9.0), inside=True
+    )
+    wide = analysis._replace(heldout=held._replace(best=wide, isoflop=True))
+    text = page.html(wide, {})
+    assert '<div class="error little">+9.00%</div>' in text
+    assert "inside, but the interval says little" in text
+    assert "inside, but the interval says little" in summary(wide)
 
 
 def test_what_is_no_number_is_not_printed(tmp_path):

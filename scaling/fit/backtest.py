@@ -6,8 +6,7 @@ must be.  Where a law has no compute, its first input takes the place of compute
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from scaling.counting import c_6nd
 from scaling.fit.discrepancy import Discrepancy, Past, bounded, learn
 from scaling.fit.estimate import Columns, Fit, fit, mean_log, predict
 from scaling.fit.intervals import LEVEL, Draws, Interval, bootstrap, draw_runs, interval, optimum
-from scaling.fit.question import Question, question
+from scaling.fit.question import Below, Question, question
 from scaling.laws.api import Law
 from scaling.laws.optimum import optimum as optimum_of
 from train.errors import UserError
@@ -34,7 +33,7 @@ class Run(NamedTuple):
 
     row: int  # in the columns that were split
     c: float  # compute, or what takes its place
-    reach: float  # c over the largest that was fitted
+    reach: float  # c over the largest that was fitted, or the column that was split, whichever is further
     measured: float
     predicted: float
     interval: Interval  # for one run: constants, scatter, discrepancy
@@ -56,6 +55,7 @@ class Heldout(NamedTuple):
     past: Past  # errors of the same forecast at each smaller cutoff, as far as they were known
     discrepancy: Discrepancy  # learnt from them: how far off the law may be beyond its runs
     optimum: dict[str, Interval]  # N_opt, D_opt and L_opt at the budget; empty where the law has none
+    below: Below | None = None  # where training stopped, if that was asked for
 
     @property
     def relative_error(self) -> float:
@@ -79,6 +79,12 @@ class Heldout(NamedTuple):
         """Share of the held-out runs inside their intervals."""
         return float(np.mean([run.inside for run in self.runs]))
 
+    @property
+    def horizons(self) -> list[dict[str, Any]]:
+        """As `by_horizon`, of the held-out runs."""
+        reach, error, inside = np.array([(run.reach, run.relative_error, run.inside) for run in self.runs]).T
+        return horizons(reach, error, inside, None)
+
 
 def axis(law: Law, columns: Columns) -> np.ndarray:
     """What runs are ordered by [runs]: compute, or the law's first input."""
@@ -88,7 +94,7 @@ def axis(law: Law, columns: Columns) -> np.ndarray:
 def heldout(
     ask: Law | Question,
     columns: Columns,
-    budget: float | str = "largest",
+    budget: float | str | Below = "largest",
     *,
     draws: int = 1000,
     seed: int = 0,
@@ -98,32 +104,36 @@ def heldout(
 ) -> Heldout:
     """Leaves out the runs of `budget` and all above it, fits the rest, and compares forecast with measurement.
 
-    `windows` are those of `backtest`, where they have been made: the ones that saw and forecast only smaller runs say
-    how far off such forecasts were.
+    Of a `Below`, every run that is not below is forecast.  `windows` are those of `backtest`, where they have been
+    made: the ones that saw and forecast only smaller runs say how far off such forecasts were.
     """
-    below, out = split(columns, budget)
+    asked = budget if isinstance(budget, Below) else None
+    below, out = split(question(ask).law, columns, budget)
     found = fit(ask, _pick(columns, below))
-    if windows is None:
+    if windows is None or asked:  # a column may be split where budgets are not
         seen = _pick(columns, below)
         past = known_errors(backtest(ask, seen, draws=0), np.ones(below.size, bool), seen["budget"])
     else:
         past = known_errors(windows, columns["budget"] < columns["budget"][out].min(), columns["budget"])
     sample = bootstrap(found, draws=draws, seed=seed, run=None if run is None else run[below])
-    return forecast(found, sample, columns, below, out, past, level)
+    return forecast(found, sample, columns, out, past, level, asked)
 
 
 def forecast(
-    found: Fit, sample: Draws, columns: Columns, below: np.ndarray, out: np.ndarray, past: Past, level: float
+    found: Fit, sample: Draws, columns: Columns, out: np.ndarray, past: Past, level: float, below: Below | None = None
 ) -> Heldout:
-    """What the law of the rows `below` says of the rows `out`, both [rows] indices into `columns`."""
+    """What the law that was `found` says of the rows `out` [rows], indices into `columns`."""
     law, left = found.law, _pick(columns, out)
     c, fitted = axis(law, left), float(axis(law, found.columns).max())
+    reach = c / fitted
+    if below:
+        reach = np.maximum(reach, _along(law, left, below.role) / _along(law, found.columns, below.role).max())
     off = learn(past, residual(found))
-    drawn = law.natural(draw_forecasts(sample, left, c / fitted, off))
+    drawn = law.natural(draw_forecasts(sample, left, reach, off))
     expected = law.natural(predict(law, found.theta, left))
     measured = left[law.output]
     runs = [
-        _run(int(out[i]), c[i], c[i] / fitted, measured[i], expected[i], interval(drawn[:, i], level))
+        _run(int(out[i]), c[i], reach[i], measured[i], expected[i], interval(drawn[:, i], level))
         for i in range(out.size)
     ]
     budget, best = mean_log(c), int(np.argmin(measured))
@@ -133,10 +143,9 @@ def forecast(
         if _isoflop(left):  # the best of several sizes: the optimum is what was forecast, whichever size it is
             at = float(optimum_of(law, found.theta, budget)["loss"])
             if math.isfinite(at):
-                reach = budget / fitted
                 planned = True
-                head = _run(int(out[best]), budget, reach, measured[best], at, interval(drawn.min(1), level))
-    return Heldout(budget, budget / fitted, found, sample, level, runs, head, planned, past, off, ends)
+                head = _run(int(out[best]), budget, budget / fitted, measured[best], at, interval(drawn.min(1), level))
+    return Heldout(budget, budget / fitted, found, sample, level, runs, head, planned, past, off, ends, below)
 
 
 def draw_forecasts(
@@ -180,13 +189,43 @@ def _pick(columns: Columns, rows: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.asarray(v)[rows] for name, v in columns.items()}
 
 
-def split(columns: Columns, budget: float | str = "largest") -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the runs below `budget`, and of the runs of the budget nearest to it."""
+def training(law: Law, columns: Columns, budget: float | str | Below) -> dict[str, np.ndarray]:
+    """The rows that `heldout` fits; all, where none can be held out."""
+    try:
+        return _pick(columns, split(law, columns, budget)[0])
+    except ValueError:
+        return dict(columns)
+
+
+def split(law: Law, columns: Columns, budget: float | str | Below = "largest") -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the runs below `budget`, and of the runs of the budget nearest to it; of a `Below`, of all others."""
+    if isinstance(budget, Below):
+        return split_below(law, columns, budget)
     known = np.unique(columns["budget"])
     if known.size < 2:
         raise UserError("every run has the same budget, so none can be held out; add runs at another budget")
     at = known[-1] if budget == "largest" else known[np.argmin(np.abs(np.log(known / float(budget))))]
     return _some(columns["budget"] < at, FITTED), _some(columns["budget"] == at, MOST)
+
+
+def split_below(law: Law, columns: Columns, below: Below) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the runs below, and of all others."""
+    values = _along(law, columns, below.role)
+    if not values.min() < below.most <= values.max():
+        raise UserError(
+            f"{below.role} of these runs is {values.min():.3g} to {values.max():.3g}, so training below "
+            f"{below.most:.3g} leaves {'nothing to fit' if below.most <= values.min() else 'nothing to forecast'}"
+        )
+    return _some(values < below.most, FITTED), _some(values >= below.most, FITTED)
+
+
+def _along(law: Law, columns: Columns, role: str) -> np.ndarray:
+    """The column that training is stopped along [rows]."""
+    if role == "c":
+        return axis(law, columns)
+    if role not in columns:
+        raise UserError(f"there is no {role} to train below; these columns are known: {', '.join(columns)}")
+    return np.asarray(columns[role], np.float64)
 
 
 def sampled(rows: int) -> list[str]:
@@ -259,7 +298,7 @@ def backtest(
         if draws:
             past = known_errors(windows, columns["budget"] <= cutoff, columns["budget"])
             sample = bootstrap(found, draws=draws, seed=seed, run=None if run is None else run[below])
-            ends = np.array([r.interval for r in forecast(found, sample, columns, below, out, past, level).runs])
+            ends = np.array([r.interval for r in forecast(found, sample, columns, out, past, level).runs])
         reach = compute[out] / compute[below].max()
         following = float(known[np.searchsorted(known, cutoff) + 1])
         next_rows = columns["budget"][out] == following
@@ -280,13 +319,20 @@ def by_horizon(windows: Sequence[Window]) -> list[dict[str, Any]]:
     reach, error, inside = (
         np.concatenate([getattr(w, name) for w in windows]) for name in ("reach", "error", "inside")
     )
+    return horizons(reach, error, inside, np.concatenate([np.full(w.rows.size, i) for i, w in enumerate(windows)]))
+
+
+def horizons(
+    reach: np.ndarray, error: np.ndarray, inside: np.ndarray, window: np.ndarray | None
+) -> list[dict[str, Any]]:
+    """The same of forecasts [forecasts], made by `window` [forecasts], or all by one."""
     nearest, rows = horizon_of(reach), []
     for i, name in enumerate((*HORIZONS, "further")):
         here = (nearest == i) & np.isfinite(error)
         if here.any():
             rows.append(
                 {"horizon": name, "forecasts": int(here.sum()),
-                 "windows": sum(bool((horizon_of(w.reach) == i).any()) for w in windows),
+                 "windows": 1 if window is None else int(np.unique(window[nearest == i]).size),
                  "mean_error": float(error[here].mean()), "rms_error": float(np.sqrt(np.mean(error[here] ** 2))),
                  "coverage": float(inside[here].mean())}
             )  # fmt: skip
@@ -298,37 +344,3 @@ def horizon_of(reach: np.ndarray) -> np.ndarray:
     known = np.log(list(HORIZONS.values()))
     nearest = np.abs(np.log(reach)[:, None] - known).argmin(1)
     return np.where(np.log(reach) > known[-1] + 0.5, len(known), nearest)
-
-
-def select(
-    candidates: Mapping[str, Question],
-    columns: Columns,
-    *,
-    made: Mapping[str, tuple[Fit, Sequence[Window]]] = MappingProxyType({}),
-) -> list[dict[str, Any]]:
-    """Laws by what they forecast, best first; `candidates` are name -> what is asked.
-
-    `made` holds the fits and windows of candidates that are at hand.  Each is scored on the same runs: those that every
-    law that could be fitted forecast at every cutoff they share.
-    """
-    scores = []
-    for name, asked in candidates.items():
-        try:
-            whole, windows = made.get(name) or (
-                fit(asked, columns, certify=False),
-                backtest(asked, columns, draws=0),
-            )
-        except ValueError:
-            continue
-        scores.append((name, whole, {w.cutoff: w.error for w in windows}))
-    shared = set.intersection(*(set(errors) for _, _, errors in scores)) if scores else set()
-    if not shared:
-        return []
-    rows = []
-    for name, whole, errors in scores:
-        every = np.concatenate([errors[cutoff] for cutoff in sorted(shared)])
-        rows.append(
-            {"law": name, "forecasts": every.size, "rms_error": float(np.sqrt(np.mean(every**2))),
-             "mean_error": float(every.mean()), "objective": whole.objective, "params": whole.params}
-        )  # fmt: skip
-    return sorted(rows, key=lambda row: row["rms_error"] if math.isfinite(row["rms_error"]) else math.inf)

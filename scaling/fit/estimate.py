@@ -4,19 +4,21 @@ P parameters of the law, F of them free, R runs, I inputs of the law, B problems
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.optimize
 from jaxtyping import Float
 
+from scaling.fit import boundary, conditions
 from scaling.fit.identify import check
+from scaling.fit.problem import Columns, Problem, centre, predict
 from scaling.fit.question import Question, question
-from scaling.fit.solver import Solution, solve
+from scaling.fit.solver import Solution
 from scaling.laws.api import Law
+from train.errors import UserError
 
-Columns = Mapping[str, Any]  # column name -> float64 [runs]
 SAMPLE = 2048  # rows that choose among starts; all rows decide the optimum
 
 
@@ -30,6 +32,9 @@ class Certificate(NamedTuple):
     starts_at_optimum: float  # share of starts that end within 1 % of the objective
     other_minima: list[dict[str, Any]]  # objective, how far above the best, params: those that converged, best first
     invariance: float  # largest relative change of a parameter when objective or units change a millionfold
+    converged: bool = True  # first and second order conditions of a minimum hold
+    reason: str = ""  # what keeps the optimum from being one
+    at_zero: tuple[str, ...] = ()  # positive parameters that the rows are explained no worse without
 
 
 class Fit(NamedTuple):
@@ -68,34 +73,6 @@ class Fit(NamedTuple):
         return self.residuals / (measured - self.residuals)
 
 
-class Problem(NamedTuple):
-    """A law and runs as the solver sees them: logs of ratios to geometric means, and the directions that are free."""
-
-    question: Question
-    x: Float[np.ndarray, "I R"]
-    y: Float[np.ndarray, " R"]
-    units: dict[str, float]  # column -> log of its geometric mean
-    base: Float[np.ndarray, " P"]  # centred coordinates of what is pinned, 0 elsewhere
-    basis: Float[np.ndarray, "P F"]
-
-    @property
-    def law(self) -> Law:
-        return self.question.law
-
-    def solve(self, y: Any, weights: Any, theta: Any) -> Solution:
-        """As `solver.solve`: B problems from `theta` [B, P], centred; `y` and `weights` are [B or 1, R]."""
-        return solve(self.law.predict, self.x, y, weights, theta, self.question.delta, self.basis[None])
-
-    @property
-    def starts(self) -> Float[np.ndarray, "S P"]:
-        """The law's, which are of a centred output: where the output is fitted as it is, in its unit."""
-        starts = np.asarray(self.law.starts, np.float64)
-        return self.law.rescale(starts, {self.law.output: float(np.log(self.y).mean())}) if self.law.logs else starts
-
-    def raw(self, theta: Any) -> np.ndarray:
-        return self.law.rescale(theta, self.units)
-
-
 def fit(ask: Law | Question, columns: Columns, *, certify: bool = True) -> Fit:
     """The best of all starts.  `columns` are [runs], each of the law's inputs and its output by name.
 
@@ -108,46 +85,85 @@ def fit(ask: Law | Question, columns: Columns, *, certify: bool = True) -> Fit:
     columns = {name: np.asarray(values, np.float64) for name, values in columns.items()}
     check(asked, columns)
     problem = centre(asked, columns)
-    found, share, others = search(problem)
+    found, share, others, reason = search(problem)
+    theta = found.theta[0]
+    zero = boundary.gone(problem, theta)
+    inside = found.hessian[0][np.ix_(*[~problem.basis[zero].any(0)] * 2)]  # a parameter at zero has no curvature
     certificate = Certificate(
         gradient_norm=float(found.gradient_norm[0]),
-        hessian_condition=float(np.linalg.cond(found.hessian[0])),
-        eigenvalues=[float(v) for v in np.linalg.eigvalsh(found.hessian[0])[::-1]],
+        hessian_condition=float(np.linalg.cond(inside)) if inside.size else 1.0,
+        eigenvalues=[float(v) for v in np.linalg.eigvalsh(inside)[::-1]],
         starts=len(asked.law.starts),
         starts_at_optimum=share,
         other_minima=others,
-        invariance=invariance(problem, columns, found.theta[0]) if certify else math.nan,
+        invariance=invariance(problem, columns, theta) if certify else math.nan,
+        converged=not reason,
+        reason=reason,
+        at_zero=tuple(name for name, at in zip(asked.law.names, zero, strict=True) if at),
     )
-    return Fit(asked, columns, problem.raw(found.theta[0]), float(found.objective[0]), certificate)
+    return Fit(asked, columns, problem.raw(theta), float(found.objective[0]), certificate)
 
 
-def search(problem: Problem) -> tuple[Solution, float, list[dict[str, Any]]]:
+class Search(NamedTuple):
+    """What all starts led to."""
+
+    best: Solution  # one problem
+    share: float  # of starts that end in it
+    others: list[dict[str, Any]]  # the other minima they met
+    reason: str  # what keeps the best from being a minimum; "" where nothing does
+
+
+def search(problem: Problem) -> Search:
     """The optimum from all starts, the share of starts that end there, and the other minima they met."""
     rows = np.arange(problem.y.size)
     if rows.size > SAMPLE:  # a sample chooses the basins, all rows then decide within them
         rows = np.sort(np.random.default_rng(0).choice(rows, SAMPLE, replace=False))
     some = problem._replace(x=problem.x[:, rows], y=problem.y[rows])
-    starts = project(some, some.starts)
-    found = some.solve(some.y[None], np.ones((1, rows.size)), starts)
+    begin = project(some, some.starts)
+    found = some.solve(some.y[None], np.ones((1, rows.size)), begin)
     order = np.argsort(found.objective)
+    if not np.isfinite(found.objective).any():
+        raise UserError(
+            f"no start of {problem.law.name} gives these rows a finite loss; leave out the most extreme rows"
+        )
     basins = _distinct(found, order[np.isfinite(found.objective[order])])
     if rows.size < problem.y.size:
         near = basins[found.objective[basins] < 1.1 * found.objective[basins[0]]][:4]
-        best = problem.solve(problem.y[None], np.ones((1, problem.y.size)), found.theta[near])
-        basins, objective = np.argsort(best.objective), best.objective
+        met = problem.solve(problem.y[None], np.ones((1, problem.y.size)), found.theta[near])
+        basins = np.argsort(met.objective)
     else:
-        best, objective = found, found.objective
-    share = float(np.mean(found.objective <= np.nanmin(found.objective) * 1.01 + 1e-24))
+        met = found
+    y, ones = problem.y[None], np.ones((1, problem.y.size))
+    best = boundary.settle(problem, y, ones, Solution(*(v[basins[:1]] for v in met)))
+    best, reason = conditions.polish(problem, best)
+    for i in map(int, basins[1:POLISHED]):  # a start that stalled may end lower than the one that looked best
+        if not _is_minimum(problem, met, i) and met.objective[i] < NEAR * best.objective[0]:
+            other, why = conditions.polish(problem, Solution(*(v[i : i + 1] for v in met)))
+            if (bool(why), other.objective[0]) < (bool(reason), best.objective[0] * (1 - boundary.TIE)):
+                best, reason = other, why
+    least = best.objective[0]
+    share = float(np.mean(found.objective <= max(np.nanmin(found.objective), least * (met is found)) * 1.01 + 1e-24))
     others = [
         {
-            "objective": float(objective[i]),
-            "above": float(objective[i] / objective[basins[0]] - 1) if objective[basins[0]] > 1e-20 else math.inf,
-            "params": {k: float(v) for k, v in problem.law.published(problem.raw(best.theta[i])).items()},
+            "objective": float(met.objective[i]),
+            "above": float(met.objective[i] / least - 1),
+            "params": {k: float(v) for k, v in problem.law.published(problem.raw(met.theta[i])).items()},
         }
-        for i in basins[1:6]
-        if best.moved[i] < 1e-9 and best.gradient_norm[i] < 1e-6 * min(problem.question.delta, 1.0)
+        for i in map(int, basins[1:6])
+        if _is_minimum(problem, met, i) and least > RESOLVED and 1e-6 < met.objective[i] / least - 1 < FAR
     ]
-    return Solution(*(v[basins[:1]] for v in best)), share, others
+    return Search(best, share, others, reason)
+
+
+POLISHED = 4  # basins that are solved on where their starts stalled
+NEAR = 1.05  # of the least objective, within which such a basin may still win
+FAR = 10.0  # times the least objective: a minimum that far above competes with nothing, and is not listed
+RESOLVED = 1e-20  # an objective below is rounding: the law goes through every row, and nothing is so many times above
+
+
+def _is_minimum(problem: Problem, found: Solution, i: int) -> bool:
+    """Did this start settle where the gradient vanishes?"""
+    return bool(found.moved[i] < 1e-9 and found.gradient_norm[i] < 1e-6 * min(problem.question.delta, 1.0))
 
 
 def _distinct(found: Solution, order: np.ndarray) -> np.ndarray:
@@ -195,25 +211,6 @@ def invariance(problem: Problem, columns: Columns, theta: np.ndarray) -> float:
         other = centre(problem.question, scaled)
         found.append(other.solve(other.y[None], np.ones_like(y), start).theta[0])
     return max(float(np.max(np.abs(other - theta) / np.maximum(np.abs(theta), 1e-3))) for other in found)
-
-
-def centre(ask: Law | Question, columns: Columns) -> Problem:
-    """Columns as logs of ratios to their geometric means, and constraints as the directions that they leave free."""
-    asked = question(ask)
-    law = asked.law
-    means = {name: float(np.log(columns[name]).mean()) for name in law.inputs}
-    units = {name: means[law.units[name]] if law.units.get(name) else means[name] for name in law.inputs}
-    if law.space == "log":
-        units[law.output] = float(np.log(columns[law.output]).mean())
-    units |= {name: 0.0 for name, shared in law.units.items() if shared is None}
-    x = np.stack([np.log(columns[name]) - units[name] for name in law.inputs])
-    y = law.response(columns[law.output]) - units.get(law.output, 0.0)
-    return Problem(asked, x, y, units, *asked.constraints(units))
-
-
-def predict(law: Law, theta: Any, columns: Columns) -> np.ndarray:
-    """log output (output, where the law's space is linear) of theta [..., P], in the units of the columns."""
-    return law.at(theta, *(np.log(np.asarray(columns[name], np.float64)) for name in law.inputs))
 
 
 def mean_log(values: Sequence[float] | np.ndarray) -> float:

@@ -10,7 +10,7 @@ from scaling.laws.api import Law
 def flags(fit: Fit) -> list[str]:
     """What the optimum says of itself."""
     law, params, certificate, held = fit.law, fit.params, fit.certificate, fit.question.pin
-    found = []
+    found = [] if certificate.converged else [f"not converged: {certificate.reason}; what follows is no optimum"]
     floor = law.floor
     if floor and floor not in held and params[floor] < 1e-2 * np.min(fit.columns[law.output]):
         found.append(
@@ -24,6 +24,12 @@ def flags(fit: Fit) -> list[str]:
             f"these runs do not show the {law.output} of an uninformed guess. Pin it (--pin {top}=VALUE; for nats per "
             f"token it is ln of the vocabulary, 10.82 of 50,257)."
         )
+    for name in certificate.at_zero:
+        if name != floor:
+            found.append(
+                f"{name} is zero: these rows are explained no worse without its term, and an exponent within it means "
+                f"nothing"
+            )
     for name, (low, high) in law.typical.items():
         if name not in held and not low < params[name] < high:
             found.append(

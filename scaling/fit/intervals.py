@@ -16,10 +16,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.stats
+import scipy.special
 from jaxtyping import Float
 
-from scaling.fit.estimate import Columns, Fit, Problem, centre, predict
+from scaling.fit import boundary
+from scaling.fit.estimate import Fit
+from scaling.fit.outliers import gross
+from scaling.fit.problem import Columns, Problem, centre, jacobian, predict
 from scaling.laws.optimum import optimum as optimum_of
 from train.errors import UserError
 
@@ -45,13 +48,21 @@ class Draws(NamedTuple):
 
     @property
     def corrected(self) -> bool:
-        """Whether intervals of constants are BCa rather than percentiles: of few redrawn runs."""
-        return self.method == "pairs" and self.fit.residuals.size <= MANY
+        """Whether intervals of constants are BCa rather than percentiles: of few redrawn runs.
+
+        Not where a constant is zero: half of the draws then equal the estimate, and no bias can be read off them.
+        """
+        return self.method == "pairs" and self.fit.residuals.size <= MANY and not self.fit.certificate.at_zero
 
     @property
     def how(self) -> str:
         """How intervals of constants are made of these draws, for reports."""
-        return f"{self.method}, {'BCa' if self.corrected else 'percentile'}"
+        text = f"{self.method}, {'BCa' if self.corrected else 'percentile'}"
+        if self.method == "residual" and (count := gross(self.fit).size):
+            text += f", the errors of {count} outlying row{'s' * (count > 1)} left out"
+        if self.fit.certificate.at_zero:
+            text += f", refitted from several values of {' and '.join(self.fit.certificate.at_zero)}"
+        return text
 
     @property
     def params(self) -> dict[str, np.ndarray]:
@@ -70,7 +81,7 @@ def bootstrap(
     if method not in METHODS:
         raise UserError(f"method {method!r} is not a bootstrap; choose from {', '.join(METHODS)}")
     problem = centre(fit.question, fit.columns)
-    start = fit.law.rescale(fit.theta, problem.units, sign=-1.0)
+    start = boundary.starts(problem, fit.law.rescale(fit.theta, problem.units, sign=-1.0))
     rng, rows = np.random.default_rng(seed), problem.y.size
     ones = np.ones((1, rows))
     if rows > MANY and method == "residual":
@@ -107,23 +118,17 @@ def resampled(rng: np.random.Generator, draws: int, run: np.ndarray, smooth: boo
     return (one() for _ in range(draws)) if lazy else np.stack([one() for _ in range(draws)])
 
 
-def _refit(problem: Problem, start: np.ndarray, y: Any, weights: Any, one_step: bool = False):
-    """Centred optima [draws, P] of resamples; by a single Newton step from `start` where rows are many."""
+def _refit(problem: Problem, start: Float[np.ndarray, "K P"], y: Any, weights: Any, one_step: bool = False):
+    """Centred optima [draws, P] of resamples; by a single Newton step from the first start where rows are many."""
     if not one_step:
-        return problem.solve(y, weights, np.tile(start, (max(len(y), len(weights)), 1))).theta
-    slopes = jacobian(problem, start)
-    r = problem.law.at(start, *problem.x) - problem.y
+        return boundary.refit(problem, start, y, weights).theta
+    slopes = jacobian(problem, start[0])
     delta = problem.question.delta
-    push = np.clip(r, -delta, delta)[:, None] * slopes
-    hessian = problem.solve(problem.y[None], np.ones((1, r.size)), start[None]).hessian[0]
-    moved = np.stack([np.linalg.solve(hessian, -(w @ push)) for w in weights])
-    return start + moved @ problem.basis.T
-
-
-def jacobian(problem: Problem, theta: np.ndarray, step: float = 1e-6) -> Float[np.ndarray, "R F"]:
-    """Derivative of every prediction by the free directions (central differences)."""
-    at = lambda change: problem.law.at(theta + change, *problem.x)
-    return np.stack([(at(step * v) - at(-step * v)) / (2 * step) for v in problem.basis.T], 1)
+    push = np.clip(problem.residuals(start[0]), -delta, delta)[:, None] * slopes
+    hessian = problem.solve(problem.y[None], np.ones((1, problem.y.size)), start[:1]).hessian[0]
+    inverse = np.linalg.pinv(hessian, rcond=1e-14, hermitian=True)  # a parameter at zero stays there
+    moved = np.stack([-inverse @ (w @ push) for w in weights])
+    return start[0] + moved @ problem.basis.T
 
 
 def scatter(
@@ -132,10 +137,11 @@ def scatter(
     """Errors of log loss as new runs would show them, for each draw of `scale`: at 1 they are as large as residuals.
 
     Residuals, without those of the runs that the fit passes through, plus a Gaussian of Silverman's width; larger or
-    smaller where the `expected` log loss says so (`unevenness`).
+    smaller where the `expected` log loss says so (`unevenness`).  Gross outliers are no errors that a next run would
+    show (`outliers.gross`), and are left out too.
     """
     size = unevenness(fit)
-    residuals = fit.residuals / size(predict(fit.law, fit.theta, fit.columns))
+    residuals = np.delete(fit.residuals / size(predict(fit.law, fit.theta, fit.columns)), gross(fit))
     through = min(fit.question.free, max(residuals.size - 3, 0))
     pool = residuals[np.argsort(np.abs(residuals))[through:]]
     width = 1.06 * min(np.std(pool), np.ptp(np.quantile(pool, [0.25, 0.75])) / 1.349) * pool.size**-0.2
@@ -150,17 +156,25 @@ def unevenness(fit: Fit) -> Callable[[np.ndarray], np.ndarray]:
 
     Small runs often scatter more.  Errors drawn alike for all would then make intervals too narrow.
     """
-    expected, size = predict(fit.law, fit.theta, fit.columns), np.abs(fit.residuals)
-    if (
-        size.size < 12
-        or np.ptp(expected) == 0
-        or np.median(size) == 0
-        or not scipy.stats.spearmanr(expected, size).pvalue < 0.01
-    ):
+    kept = np.delete(np.arange(fit.residuals.size), gross(fit))
+    expected, size = predict(fit.law, fit.theta, fit.columns)[kept], np.abs(fit.residuals)[kept]
+    if size.size < 12 or np.ptp(expected) == 0 or np.median(size) == 0 or not _ranks_agree(expected, size) < 0.01:
         return np.ones_like
     low, high, middle = expected.min(), expected.max(), expected.mean()
     slope = np.polyfit(expected, np.log(np.maximum(size, 0.1 * np.median(size))), 1)[0]
     return lambda at: np.exp(slope * (np.clip(at, low, high) - middle))
+
+
+def _ranks_agree(x: np.ndarray, y: np.ndarray) -> float:
+    """p value of Spearman's rank correlation, by Student's t; ties share their mean rank."""
+
+    def ranks(v: np.ndarray) -> np.ndarray:
+        _, which, count = np.unique(v, return_inverse=True, return_counts=True)
+        return (np.cumsum(count) - (count - 1) / 2.0)[which]
+
+    r, dof = np.corrcoef(ranks(x), ranks(y))[0, 1], x.size - 2
+    t = abs(r) * math.sqrt(dof / max((1.0 - r) * (1.0 + r), 1e-300))
+    return 2.0 * float(scipy.special.stdtr(dof, -t))
 
 
 def interval(values: Any, level: float = LEVEL) -> Interval:
@@ -207,16 +221,17 @@ def bca(values: np.ndarray, estimate: float, left_out: np.ndarray, level: float 
 
     `left_out` are the estimates without one group of the data each; their skewness is the acceleration.
     """
-    normal = scipy.stats.norm
-    values = values[~np.isnan(values)]
+    values, left_out = values[~np.isnan(values)], left_out[np.isfinite(left_out)]
+    if not values.size:
+        return math.nan, math.nan
     below = np.clip(np.mean(values < estimate) + 0.5 * np.mean(values == estimate), 1e-3, 1 - 1e-3)
-    bias = normal.ppf(below)
-    change = np.mean(left_out) - left_out
+    bias = scipy.special.ndtri(below)
+    change = np.mean(left_out) - left_out if left_out.size else np.zeros(1)
     acceleration = np.sum(change**3) / (6.0 * np.sum(change**2) ** 1.5 + 1e-300)
     if not math.isfinite(acceleration):
         acceleration = 0.0
-    at = bias + normal.ppf([0.5 - level / 2, 0.5 + level / 2])
-    low, high = normal.cdf(bias + at / (1.0 - acceleration * at))
+    at = bias + scipy.special.ndtri([0.5 - level / 2, 0.5 + level / 2])
+    low, high = scipy.special.ndtr(bias + at / (1.0 - acceleration * at))
     return quantiles(values, (float(low), float(high)))
 
 
@@ -226,7 +241,7 @@ def jackknife(fit: Fit, run: np.ndarray | None = None, groups: int = 60) -> Floa
     _, which = np.unique(np.arange(problem.y.size) if run is None else run, return_inverse=True)
     group = which % min(groups, int(which.max()) + 1)
     weights = (group[None] != np.arange(group.max() + 1)[:, None]).astype(np.float64)
-    start = fit.law.rescale(fit.theta, problem.units, sign=-1.0)
+    start = boundary.starts(problem, fit.law.rescale(fit.theta, problem.units, sign=-1.0))
     return problem.raw(_refit(problem, start, problem.y[None], weights))
 
 

@@ -5,10 +5,12 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import scipy.stats
+import scipy.special
 
-from scaling.fit.estimate import Fit, Problem, centre
+from scaling.fit import boundary
+from scaling.fit.estimate import Fit
 from scaling.fit.intervals import LEVEL, Interval
+from scaling.fit.problem import Problem, centre
 from scaling.fit.solver import solve
 
 
@@ -23,8 +25,9 @@ def profile(fit: Fit, level: float = LEVEL) -> dict[str, Interval]:
     dof = problem.y.size - problem.basis.shape[1]
     if dof < 1:
         return {}
-    allowed = scipy.stats.t.ppf(0.5 + level / 2, dof) ** 2 / 2 * _loss_unit(fit, problem.basis.shape[1])
-    holds, found = _holds(fit, problem), {**fit.params, **fit.derived}
+    allowed = scipy.special.stdtrit(dof, 0.5 + level / 2) ** 2 / 2 * _loss_unit(fit, problem.basis.shape[1])
+    holds, found = _holds(fit, problem), {**fit.params, **fit.derived, **_near_zero(fit, problem)}
+    zero = fit.certificate.at_zero
     sides = [(name, sign) for name in holds for sign in (-1.0, 1.0)]
 
     def value(name: str, step: float) -> float:
@@ -44,6 +47,9 @@ def profile(fit: Fit, level: float = LEVEL) -> dict[str, Interval]:
         inner, outer = np.where(kept, middle, inner), np.where(kept, outer, middle)
     ends = {}
     for (name, sign), step, count in zip(sides, 0.5 * (inner + outer), last, strict=True):
+        if name in zero and (sign < 0 or count == 0):  # the least loss is at zero itself
+            ends.setdefault(name, []).append(0.0)
+            continue
         unbounded = (0.0 if sign < 0 and found[name] > 0 else sign * math.inf) if count == len(reach) else None
         ends.setdefault(name, []).append(value(name, sign * step) if unbounded is None else unbounded)
     return {name: (low, high) for name, (low, high) in ends.items()}
@@ -51,17 +57,27 @@ def profile(fit: Fit, level: float = LEVEL) -> dict[str, Interval]:
 
 def _rise(fit: Fit, problem: Problem, held: list[tuple[np.ndarray, float]]) -> np.ndarray:
     """How far the loss rises [held] when h . theta = target is kept and everything else refitted."""
-    start = fit.law.rescale(fit.theta, problem.units, sign=-1.0)
-    starts, bases = [], []
-    for h, target in held:
-        reduced = h @ problem.basis
-        starts.append(start + problem.basis @ reduced * (target - h @ start) / (reduced @ reduced))
-        bases.append(problem.basis @ np.linalg.svd(reduced[None])[2][1:].T)
-    made = solve(
-        fit.law.predict, problem.x, problem.y[None], np.ones((1, problem.y.size)), np.array(starts), fit.question.delta,
-        np.array(bases),
-    )  # fmt: skip
-    return np.where(np.isnan(made.objective), np.inf, made.objective) - fit.objective
+    centred = fit.law.rescale(fit.theta, problem.units, sign=-1.0)
+    objective = np.full(len(held), np.inf)
+    for start in boundary.starts(problem, centred):
+        starts, bases = [], []
+        for h, target in held:
+            reduced = h @ problem.basis
+            starts.append(start + problem.basis @ reduced * (target - h @ start) / (reduced @ reduced))
+            bases.append(problem.basis @ np.linalg.svd(reduced[None])[2][1:].T)
+        made = solve(
+            fit.law.predict, problem.x, problem.y[None], np.ones((1, problem.y.size)), np.array(starts),
+            fit.question.delta, np.array(bases),
+        )  # fmt: skip
+        objective = np.fmin(objective, made.objective)
+    return objective - fit.objective
+
+
+def _near_zero(fit: Fit, problem: Problem) -> dict[str, float]:
+    """Where the search for an upper end starts, for parameters that are zero: a thousandth of the columns' scale."""
+    at = fit.law.rescale(fit.theta, problem.units, sign=-1.0)
+    at = np.where(boundary.gone(problem, at), math.log(1e-3), at)
+    return {name: float(fit.law.published(problem.raw(at))[name]) for name in fit.certificate.at_zero}
 
 
 def _loss_unit(fit: Fit, free: int) -> float:
@@ -73,9 +89,9 @@ def _loss_unit(fit: Fit, free: int) -> float:
     scale = math.sqrt(r.size / (r.size - free))
     if not math.isfinite(delta):
         return float(np.mean((scale * r) ** 2))
-    normal = scipy.stats.norm
+    normal = scipy.special.ndtr
     smooth = scale * pool
-    inside = np.mean(normal.cdf((delta - smooth) / width) - normal.cdf((-delta - smooth) / width))
+    inside = np.mean(normal((delta - smooth) / width) - normal((-delta - smooth) / width))
     return float(np.mean(np.clip(scale * r, -delta, delta) ** 2) / max(inside, 1e-12))
 
 

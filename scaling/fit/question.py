@@ -4,7 +4,7 @@ import dataclasses
 import math
 import types
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -79,6 +79,13 @@ class Question:
             base[held] = law.rescale(raw, units, sign=-1.0)[held]
         basis[held] = 0.0
         return base, np.delete(basis, held + [law.index(name) for name in self.tie], axis=1)
+
+
+class Below(NamedTuple):
+    """Where training stops: runs whose `role` is below `most` are fitted, all others are forecast."""
+
+    role: str  # "c": compute, or the law's first input where it knows none; or any column
+    most: float
 
 
 def question(ask: Law | Question) -> Question:

@@ -21,9 +21,13 @@ class Solution(NamedTuple):
 
     theta: Float[np.ndarray, "B P"]
     objective: Float[np.ndarray, " B"]
-    gradient_norm: Float[np.ndarray, " B"]
+    gradient: Float[np.ndarray, "B F"]
     hessian: Float[np.ndarray, "B F F"]
     moved: Float[np.ndarray, " B"]  # root mean square change of a prediction in the last step: 0 where it settled
+
+    @property
+    def gradient_norm(self) -> Float[np.ndarray, " B"]:
+        return np.linalg.norm(self.gradient, axis=-1)
 
 
 ROUND = 12  # iterations before finished problems leave the batch and others move up
@@ -56,7 +60,9 @@ def solve(
     basis = np.eye(theta.shape[1])[None] if basis is None else np.asarray(basis, np.float64)
     free, rivals = basis.shape[2], len(y) == len(weights) == len(basis) == 1
     basis = np.pad(basis, ((0, 0), (0, 0), (0, theta.shape[1] - free)))  # and for any number of free directions
-    out = Solution(theta, *(np.full((count, *shape), np.nan) for shape in ((), (), theta.shape[1:] * 2, ())))
+    out = Solution(
+        theta, *(np.full((count, *shape), np.nan) for shape in ((), theta.shape[1:], theta.shape[1:] * 2, ()))
+    )
     damping = np.full(count, 1e-2)
     with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
         for newton, enough in ((False, 1e-4), (True, SETTLED)):
@@ -77,7 +83,7 @@ def solve(
                     left = left[gained | (out.objective[left] < 1.1 * np.nanmin(out.objective))]
                 if not left.size:
                     break
-    return out._replace(hessian=out.hessian[:, :free, :free])
+    return out._replace(gradient=out.gradient[:, :free], hessian=out.hessian[:, :free, :free])
 
 
 def _packed(index, batch, rows, y, weights, basis, theta, damping):
@@ -121,8 +127,7 @@ def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, e
     start = theta_PB, far, jnp.zeros_like(theta_PB), flat, flat, damping_B, far, theta_PB, far, 0
     state = jax.lax.while_loop(lambda s: (s[-1] <= ROUND) & jnp.any(s[6] > enough), step, start)
     theta, value, g, h, _, damping, moved, *_ = state
-    norm = jnp.linalg.norm(jnp.einsum("pfb,pb->fb", basis_PFB, g), axis=0)
-    return theta, value, norm, jnp.moveaxis(project(h), 0, -1), moved, damping
+    return theta, value, jnp.einsum("pfb,pb->fb", basis_PFB, g), jnp.moveaxis(project(h), 0, -1), moved, damping
 
 
 def _derivatives(predict, theta_PB, x_IR1, y_RB, w_RB, delta, newton):
@@ -149,3 +154,9 @@ def huber(r: Any, delta: Any) -> jax.Array:
     """r^2 / 2 up to delta, linear beyond (Huber 1964)."""
     size = jnp.abs(r)
     return jnp.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
+
+
+def huber_numpy(r: np.ndarray, delta: float) -> np.ndarray:
+    """`huber` without JAX, also at delta = inf."""
+    size = np.abs(r)
+    return np.where(size <= delta, 0.5 * size**2, min(delta, QUADRATIC) * (size - 0.5 * min(delta, QUADRATIC)))

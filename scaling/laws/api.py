@@ -123,6 +123,7 @@ class Law:
     linear: tuple[str, ...] = ()  # positive parameters that the output is a sum over: variable projection
     units: Mapping[str, str | None] = types.MappingProxyType({})  # column -> the column whose unit it shares, or None
     levels: Mapping[str, int] = types.MappingProxyType({})  # distinct values an input needs; 3 where it is not named
+    delta: float = 1e-3  # where the Huber loss turns linear if nothing else is asked; inf: least squares
     floor: str | None = None  # the parameter that is left of the output as every input grows
     ceiling: str | None = None  # the parameter that the output comes to as the inputs vanish
     logs: "Law | None" = None  # this law in log space, where `measured` has put it into the output's own

@@ -27,11 +27,15 @@ accuracy = Law(
     inputs=("loss",),
     output="accuracy",
     space="linear",
-    params=(real("a"), real("k", loss=-1), positive("L_0", "loss where accuracy moves fastest", loss=1), real("b")),
+    params=(
+        real("a", "from the worst accuracy to the best"), real("k", "steepness; negative, since loss falls", loss=-1),
+        positive("L_0", "loss where accuracy moves fastest", loss=1), real("b", "accuracy as loss grows"),
+    ),
     predict=lambda theta, loss: theta[0] * jax.nn.sigmoid(theta[1] * (jnp.exp(loss) - jnp.exp(theta[2]))) + theta[3],
-    starts=grid((-0.7, -0.3), (1.0, 4.0, 12.0), (-0.3, 0.0, 0.3), (0.5, 0.9)),
+    # (-a, -k, L_0, a + b) is the same law; these starts lead to the one whose b is the accuracy of chance.
+    starts=grid((0.3, 0.7), (-1.0, -4.0, -12.0), (-0.3, 0.0, 0.3), (0.0, 0.3)),
     levels={"loss": 4},
-)
+)  # fmt: skip
 
 
 def two_step(first: Law, first_params: Params, second: Law, second_params: Params, *inputs: Any) -> np.ndarray:

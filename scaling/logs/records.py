@@ -16,6 +16,12 @@ from scaling.logs.table import MOST, Columns, Table, missing, number
 from train.errors import UserError, suggest
 
 ANY_SIGN = {"t", "step", "accuracy"}  # the others go through a logarithm
+# Normalised names of columns that a run is not set up by: results, times and identities.
+MEASURED = re.compile(
+    r"loss|error|acc|perplexity|ppl|bpb|time|seconds|hours|persec|speed|throughput|memory|date|hash|path|folder|url|"
+    r"grad|name$|^id$|^model$|^label$|^index$"
+)
+QUALITIES = ("loss", "added_loss", "error", "bpb", "accuracy")  # what a model is judged by; of accuracy more is better
 
 
 class Runs(NamedTuple):
@@ -46,13 +52,14 @@ def assign(
 
     `given` maps roles to columns; all else is guessed from names.  `count` restricts n to one of `roles.CONVENTIONS`.
     `filters` are `COL=VALUE`, `!=`, `<`, `<=`, `>`, `>=`.  `last` keeps the last row of each run,
-    `best` the least output among rows of the same inputs (of several learning rates, say),
+    `best` the row of least loss among rows of the same inputs (of several learning rates, say): `judge` says by what,
     `drop_outliers` leaves out that many rows of largest output.  c is 6 n d unless `given` names its column; where no
     column is the tokens, d is c / (6 n).
 
     Raises UserError where a role has no column or two that fit equally well, and where no row is left.
     """
-    asked = list(dict.fromkeys([*inputs, output, *given]))
+    by = judge(inputs, output) if best else output
+    asked = list(dict.fromkeys([*inputs, output, by, *given]))
     check(table.columns, given, count, asked)
     said: list[str] = []
     rows = selected(table.columns, filters, said)
@@ -76,9 +83,11 @@ def assign(
         raise UserError(f"none of {len(good)} rows can be fitted ({reasons}); name other columns, see --help")
     columns, values, where = take(columns, good), take(values, good), where[good]
     if "c" in inputs and "c" not in values:
-        values["c"] = c_6nd(values["n"], values["d"])
+        values["c"], mapping["c"] = c_6nd(values["n"], values["d"]), "6 n d"
     run, mapping["run"] = runs(columns, values, given, said)
-    kept, largest = reduced(run, values, inputs if best else (), output, drop_outliers, last, said)
+    kept, largest = reduced(
+        run, values, inputs if best else (), output, by, settings(columns), drop_outliers, last, said
+    )
     what = "losses" if output == "loss" else f"values of {output}"
     listed(dropped, where, largest, lambda i: f"one of the {drop_outliers} largest {what} (--drop-outliers)")
     values = take(values, kept)
@@ -88,6 +97,27 @@ def assign(
         taken, np.unique(run[kept], return_inverse=True)[1].astype(np.int64), take(columns, kept), where[kept],
         dropped, {role: name for role, name in mapping.items() if role in taken or role == "run"}, said,
     )  # fmt: skip
+
+
+def judge(inputs: Sequence[str], output: str) -> str:
+    """The role whose best value `best` keeps: the output where it measures a model, the loss where it is a setting."""
+    by = output if output in QUALITIES else "loss"
+    if by in inputs:
+        raise UserError(f"--best keeps the row of least {by}, and this law reads {by} as an input; leave it out")
+    return by
+
+
+def unread(runs: Runs, given: Mapping[str, str], count: str | None, read: Sequence[str]) -> None:
+    """Raises UserError for a column that was named, or a count, where the roles in `read` are all that is read."""
+    used = {*read, "c", "budget", "run", "step"}  # FLOPs make budgets, runs and steps tell checkpoints apart
+    if {"n", "d"} <= runs.columns.keys():  # so do both together
+        used |= {"n", "d"}
+    idle = [roles.flag(role) for role in given if role not in used]
+    if count is not None and "n" not in used:
+        idle.append("--count")
+    if idle:
+        flags = ", ".join(map(roles.flag, dict.fromkeys(read)))
+        raise UserError(f"nothing would read {' or '.join(idle)}: this law takes {flags}; leave it out, or see --law")
 
 
 def tokens(columns: Columns, values: Columns, mapping: dict[str, str], said: list[str]) -> None:
@@ -131,7 +161,7 @@ def reason(i: int, roles: Iterable[str], choices: Mapping[str, Choice], columns:
 
 
 def listed(dropped: list[dict[str, str]], where: np.ndarray, rows: np.ndarray, why: Callable[[int], str]) -> None:
-    """Lists `rows`: so many one by one, then how many more there are."""
+    """Lists the first MOST of `rows` with their reason, then a count of the rest."""
     dropped += [{"row": str(where[i]), "reason": why(i)} for i in rows[:MOST].tolist()]
     if rows.size > MOST:
         dropped.append({"row": "…", "reason": f"and {rows.size - MOST} more"})
@@ -209,18 +239,24 @@ def checkpoints(columns: Columns, values: Columns) -> bool:
 
 
 def reduced(
-    run: np.ndarray, values: Columns, inputs: Sequence[str], output: str, drop_outliers: int, last: bool,
-    said: list[str],
+    run: np.ndarray, values: Columns, inputs: Sequence[str], output: str, by: str, same: np.ndarray,
+    drop_outliers: int, last: bool, said: list[str],
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """The rows left by `last`, the best of the same `inputs` (where named) and `drop_outliers`; and those outliers."""
+    """The rows left by `last`, the best of the same `inputs` (where named) and `drop_outliers`; and those outliers.
+
+    Rows of equal `same` [rows] differ only in their seed.  The best is chosen among means over seeds, which are put
+    into `values`: the least of several seeds would be a lucky one.
+    """
     rows = np.arange(run.size)
     if last:
-        by = next((values[role] for role in ("step", "d") if role in values and np.isfinite(values[role]).all()), rows)
-        rows = firsts(run, np.argsort(by, kind="stable")[::-1])
+        end = next((values[role] for role in ("step", "d") if role in values and np.isfinite(values[role]).all()), rows)
+        rows = firsts(run, np.argsort(end, kind="stable")[::-1])
         said.append(f"the last row of each run: {rows.size} of {run.size} rows")
     if inputs:
-        least = best_of(np.stack([values[role][rows] for role in inputs]), values[output][rows])
-        said.append(f"the best row of each {', '.join(inputs)}: {least.size} of {rows.size} rows")
+        rows = averaged(rows, values, [*inputs, output], by, same, said)
+        sign, most = (-1.0, "most") if by == "accuracy" else (1.0, "least")
+        least = best_of(np.stack([values[role][rows] for role in inputs]), sign * values[by][rows])
+        said.append(f"the row of {most} {by} of each {', '.join(inputs)} (--best): {least.size} of {rows.size} rows")
         rows = rows[least]
     if not 0 <= drop_outliers < rows.size:
         raise UserError(
@@ -228,6 +264,33 @@ def reduced(
         )
     largest = np.argsort(-values[output][rows], kind="stable")[:drop_outliers]
     return np.delete(rows, largest), np.sort(rows[largest])
+
+
+def settings(columns: Columns) -> np.ndarray:
+    """int64 [rows]: equal where rows differ only in their seed, their names and what was measured of them."""
+    size = len(next(iter(columns.values())))
+    if not any(rank(name, "seed") for name in columns):
+        return np.arange(size)
+    idle = lambda name: rank(name, "seed") or rank(name, "run") or MEASURED.search(roles.plain(name.lower()))
+    kept = [np.array([str(v) for v in values.tolist()]) for name, values in columns.items() if not idle(name)]
+    groups = {row: i for i, row in enumerate(dict.fromkeys(zip(*kept, strict=True)))} if kept else {(): 0}
+    return np.array([groups[row] for row in (zip(*kept, strict=True) if kept else [()] * size)], np.int64)
+
+
+def averaged(
+    rows: np.ndarray, values: Columns, keys: Sequence[str], by: str, same: np.ndarray, said: list[str]
+) -> np.ndarray:
+    """The first of the `rows` that are alike in `same` and `keys`; its `by` in `values` is their mean."""
+    labels = np.stack([same[rows], *(values[role][rows] for role in keys if role != by)])
+    _, first, group = np.unique(labels, axis=1, return_index=True, return_inverse=True)
+    if first.size == rows.size:
+        return rows
+    group = group.reshape(-1)
+    means = np.bincount(group, values[by][rows]) / np.bincount(group)
+    values[by] = values[by].copy()
+    values[by][rows[first]] = means
+    said.append(f"{by}: the mean over rows that differ only in their seed; {rows.size} rows become {first.size}")
+    return rows[np.sort(first)]
 
 
 def best_of(inputs: np.ndarray, output: np.ndarray) -> np.ndarray:

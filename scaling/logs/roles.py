@@ -13,7 +13,7 @@ from scaling.counting import PETAFLOP_DAY
 from scaling.logs.table import Columns, missing, number
 from train.errors import UserError, suggest
 
-# The names of N under each convention, best first; those of one line are equally good.
+# The names of N under each convention, best first; names in one string tie.
 CONVENTIONS = {
     "total": (
         "paramstotal totalparams totalparameters nparamstotal numparamstotal nwemb nwithemb ntotal paramswithemb",
@@ -32,7 +32,7 @@ CONVENTIONS = {
     ),
 }
 
-# Normalised names of every other role, best first; those of one line are equally good.
+# Normalised names of every other role, best first; names in one string tie.
 NAMES: dict[str, tuple[str, ...]] = {
     "d": (
         "d",
@@ -69,6 +69,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "accuracy": ("accuracy acc", "valaccuracy valacc validationaccuracy evalaccuracy evalacc testaccuracy top1"),
     "bpb": ("bpb bitsperbyte", "valbpb evalbpb validbpb validationbpb"),
     "t": ("t date day days releasedate publicationdate",),
+    "seed": ("seed randomseed rngseed trainseed initseed modelseed dataseed shuffleseed",),
     "group": (),  # a label of whatever kind: only `given` says which
     "run": ("runid", "run", "runname", "experimentname expname experiment", "name displayname"),
 }  # fmt: skip
@@ -84,6 +85,7 @@ MEANINGS = {
     "u": "unique tokens", "p": "bits of precision",
     "batch": "batch", "lr": "learning rate", "error": "error", "accuracy": "accuracy", "bpb": "bits per byte",
     "t": "date, or days", "run": "run that a row belongs to", "group": "group that a run is compared as",
+    "seed": "random seed",
 }  # fmt: skip
 LABELS = ("run", "group")  # roles whose columns may be text
 COUNTED = {"n", "d", "c", "c_min", "u", "budget", "s", "s_min"}  # whose columns are in millions and billions
@@ -212,7 +214,7 @@ def labels(values: np.ndarray) -> tuple[str, ...]:
 
 
 def rank(column: str, role: str, convention: str | None = None) -> tuple[int, int, float] | None:
-    """(tier of the name, how much of the column's name was left out, unit); less is better.  None: another thing."""
+    """(tier of the name, how much of the column's name was left out, unit), smaller is a better match; None if none."""
     tiers = CONVENTIONS[convention or "total"] if role == "n" else NAMES[role]
     found = [
         (tier, left_out, factor)

@@ -13,14 +13,14 @@ UNKNOWN = "not in these rows"
 
 def checklist(analysis: "Analysis") -> dict[str, list[tuple[str, str]]]:
     """Group -> (question, answer)."""
-    fit, runs, columns = analysis.fit, analysis.runs, analysis.columns
-    law, table = fit.law, runs.table
+    fitted, runs, columns = analysis.fit, analysis.runs, analysis.columns
+    law, table = fitted.law, runs.table
     span = lambda name: (
         f"{np.unique(columns[name]).size} values, {columns[name].min():.3g} to {columns[name].max():.3g}"
     )
     several = lambda name: ", ".join(sorted({str(v) for v in table[name]})[:6]) if name in table else UNKNOWN
-    rows, distinct = fit.residuals.size, np.unique(runs.run).size
-    asked = fit.question
+    rows, distinct = fitted.residuals.size, np.unique(runs.run).size
+    asked = fitted.question
     unique = table.get("tokens_unique")
     repeats = UNKNOWN
     if unique is not None and unique.dtype == np.float64 and "d" in columns:
@@ -54,13 +54,13 @@ def checklist(analysis: "Analysis") -> dict[str, list[tuple[str, str]]]:
             ("Objective", f"{'squares' if math.isinf(asked.delta) else f'Huber loss, δ = {asked.delta:g},'} of "
                           f"{'log ' if law.space == 'log' else ''}{law.output}, summed"),
             ("Algorithm", "Levenberg–Marquardt on reweighted squares, then Newton, float64, to a step of 1e-13"),
-            ("Initialisation", f"{fit.certificate.starts} starts"
+            ("Initialisation", f"{fitted.certificate.starts} starts"
                                + (", amplitudes by variable projection" if law.linear else "")),
-            ("Reached by", f"{fit.certificate.starts_at_optimum:.0%} of the starts"),
+            ("Reached by", f"{fitted.certificate.starts_at_optimum:.0%} of the starts"),
             ("Validation by extrapolation", f"{best.reach:.2g} times beyond the runs fitted: "
                                             f"{best.best.relative_error:+.2%}" if best else "none"),
             ("Intervals", f"{analysis.draws.size} resamples, {analysis.draws.how}, at "
                           f"{analysis.level:.0%}"),
-            ("Goodness of fit", f"root mean square residual {np.sqrt(np.mean(fit.relative**2)):.3%}"),
+            ("Goodness of fit", f"root mean square residual {np.sqrt(np.mean(fitted.relative**2)):.3%}"),
         ],
     }  # fmt: skip

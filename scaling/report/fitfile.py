@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from scaling import predict
 from scaling.approaches.lines import Line
 from scaling.fit.backtest import known_errors
 from scaling.fit.discrepancy import Past
+from scaling.fit.select import called, flags
 from scaling.laws import own
 from scaling.laws.api import Law
 from train.errors import UserError
@@ -53,7 +55,7 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
         "other_intervals": analysis.other_intervals,
         "certificate": fit.certificate._asdict(),
         "residual_rms": float(np.sqrt(np.mean(fit.residuals**2))),
-        "range": {name: [float(np.min(v)), float(np.max(v))] for name, v in analysis.columns.items()},
+        "range": ranges(analysis),
         "heldout": held and {
             "budget": held.budget, "reach": held.reach, "n_rows_fitted": held.fit.residuals.size,
             "predicted": held.best.predicted, "interval": held.best.interval, "measured": held.best.measured,
@@ -63,14 +65,16 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
             "discrepancy": held.discrepancy._asdict(),
             "params": held.fit.params, "optimum": held.optimum, "runs": [run._asdict() for run in held.runs],
         },
-        "past": known_errors(analysis.windows, np.ones(fit.residuals.size, bool), analysis.columns["budget"]),
+        "past": past(analysis),
+        "ahead": [one._asdict() for one in predict.ahead(of(analysis))],
         "backtest": [
             {"cutoff": w.cutoff, "n_rows_fitted": w.fitted, "params": fit.law.published(w.theta), "reach": w.reach,
              "relative_error": w.error, "inside": w.inside}
             for w in analysis.windows
         ],
         "horizons": analysis.horizons,
-        "selection": analysis.selection,
+        "selection": selection(analysis),
+        "better": better(analysis),
         "influence": [row._asdict() for row in analysis.influence],
         "conventions": analysis.conventions,
         "approaches": approaches(analysis),
@@ -88,14 +92,20 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
     return _finite(plain)
 
 
+def selection(analysis: "Analysis") -> dict[str, Any] | None:
+    """Laws of the same inputs beside the one that was asked for."""
+    found = analysis.selection
+    return found and {**found._asdict(), "clear": found.clear, "scores": [score._asdict() for score in found.scores]}
+
+
 def approaches(analysis: "Analysis") -> dict[str, dict[str, dict[str, Any]]]:
     """name -> {"a": value and interval, "b": …} of approaches 1 and 2, where the runs allow them."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    known: dict[str, dict[str, dict[str, Any]]] = {}
     if analysis.profiles:
-        found["isoFLOP profiles (approach 2)"] = _lines(analysis.profiles.n, analysis.profiles.d)
+        known["isoFLOP profiles (approach 2)"] = _lines(analysis.profiles.n, analysis.profiles.d)
     if analysis.envelope:
-        found["envelope of curves (approach 1)"] = _lines(analysis.envelope.n_line, analysis.envelope.d_line)
-    return found
+        known["envelope of curves (approach 1)"] = _lines(analysis.envelope.n_line, analysis.envelope.d_line)
+    return known
 
 
 def _lines(n: Line, d: Line) -> dict[str, dict[str, Any]]:
@@ -111,7 +121,7 @@ def gaps(analysis: "Analysis") -> dict[str, float] | None:
     return {"mean": float(both.mean()), "worst": float(both.max()), "runs": both.size} if both.size else None
 
 
-def _finite(tree: Any) -> Any:
+def _finite(tree: object) -> Any:
     """Arrays as lists, and null for what JSON has no number for."""
     if isinstance(tree, np.ndarray | np.generic):
         tree = tree.tolist()
@@ -135,6 +145,36 @@ class Fitted(NamedTuple):
     largest: float  # FLOPs of the largest run fitted
     counting: dict[str, Any]
     level: float
+    better: str  # a sentence, where another law is clearly the better one to forecast with
+
+
+def of(analysis: "Analysis") -> Fitted:
+    """The same of an analysis at hand, with all its draws."""
+    fit = analysis.fit
+    return Fitted(
+        law=fit.law, params=fit.params, theta=fit.theta, draws=analysis.draws.theta, scale=analysis.draws.scale,
+        residuals=fit.residuals, past=past(analysis), largest=largest({"range": ranges(analysis)}),
+        counting=analysis.runs.mapping, level=analysis.level,
+        better=better(analysis),
+    )  # fmt: skip
+
+
+def past(analysis: "Analysis") -> Past:
+    every = np.ones(analysis.fit.residuals.size, bool)
+    return known_errors(analysis.windows, every, analysis.columns["budget"])
+
+
+def ranges(analysis: "Analysis") -> dict[str, list[float]]:
+    """Least and most of every column."""
+    return {name: [float(np.min(v)), float(np.max(v))] for name, v in analysis.columns.items()}
+
+
+def better(analysis: "Analysis") -> str:
+    """A sentence, where another law than the one fitted is clearly the better one to forecast with."""
+    found = analysis.selection
+    if not found or not found.clear or found.chosen == called(analysis.fit.question):
+        return ""
+    return f"{found.sentence}; {flags(found.chosen)} fits it"
 
 
 def load(path: str | pathlib.Path, law_file: str | pathlib.Path | None = None) -> Fitted:
@@ -154,7 +194,7 @@ def load(path: str | pathlib.Path, law_file: str | pathlib.Path | None = None) -
             scale=np.array(resamples["scale"], np.float64), residuals=np.array(resamples["residuals"], np.float64),
             past=[[(error, reach) for error, reach in window] for window in found["past"]],
             largest=largest(found), counting=found["counting"],
-            level=found["interval"]["level"],
+            level=found["interval"]["level"], better=found["better"],
         )  # fmt: skip
     except UserError:
         raise

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from scaling import advice, influence
+from scaling import advice, influence, predict
 from scaling.analyse import Analysis
 from scaling.counting import c_6nd
 from scaling.fit.backtest import axis
@@ -16,8 +16,8 @@ from scaling.laws import PUBLISHED
 from scaling.logs.names import names
 from scaling.report import canvas, plot, verdict
 from scaling.report.checklist import checklist
-from scaling.report.fitfile import approaches, as_json
-from scaling.report.words import GREEK, certificate, constants, formula, gap_sentence, meanings
+from scaling.report.fitfile import approaches, as_json, of
+from scaling.report.words import GREEK, certificate, constants, formula, gap_sentence, meanings, unit
 from train import numbers
 from train.files import write_whole
 
@@ -80,6 +80,7 @@ def html(analysis: Analysis, figures: dict[str, tuple[str, str]]) -> str:
     judged = verdict.headline(analysis.heldout, measured) if analysis.heldout else None
     return environment.get_template("report.html.jinja").render(
         a=analysis,
+        ahead=predict.ahead(of(analysis)),
         advice=advice.once(analysis.profiles.warnings) if analysis.profiles else [],
         approaches=approaches(analysis),
         constants=constants(analysis),
@@ -96,6 +97,7 @@ def html(analysis: Analysis, figures: dict[str, tuple[str, str]]) -> str:
         run_table=run_table(analysis),
         executed=executed(analysis),
         span=axis(analysis.fit.law, analysis.columns),
+        unit=unit(analysis.fit.law),
         versions=as_json(analysis)["versions"],
         width=verdict.shown(judged.width) if judged else "",
     )

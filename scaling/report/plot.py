@@ -13,6 +13,7 @@ from scaling.counting import c_6nd
 from scaling.fit.backtest import HORIZONS, Heldout, Window, axis
 from scaling.fit.estimate import Columns, Fit, predict
 from scaling.fit.intervals import LEVEL, Draws, interval, predict_runs, scatter
+from scaling.laws.api import Law
 from scaling.laws.optimum import optimum as optimum_of
 from scaling.report.canvas import (
     FITTED,
@@ -30,6 +31,7 @@ from scaling.report.canvas import (
 )  # fmt: skip
 from train.numbers import digits, si
 
+AMOUNTS = {"n": "parameters N", "d": "tokens D", "c": "compute C (FLOPs)"}
 NAMES = {"isoflop", "runs", "compute", "optimum", "curve", "forecasts", "residuals"}
 LISTED = 15  # budgets beyond which a bar of colours takes the place of the legend
 SAME = 1.2  # ratio of D/N up to which all runs have one shape, so that their size tells more
@@ -81,7 +83,7 @@ def curve(columns: Columns, draws: Draws, heldout: Heldout | None, level: float 
     """The output against the law's one input, with the band in which one more run should fall."""
     draws = heldout.draws if heldout else draws
     law, name = draws.fit.law, draws.fit.law.inputs[0]
-    figure, axes = canvas(name.upper(), law.output)
+    figure, axes = canvas(amount(law), law.output)
     grid = np.geomspace(columns[name].min() / 1.3, columns[name].max() * 2, 80)
     low, high = np.transpose([interval(v, level) for v in predict_runs(draws, {name: grid}).T])
     axes.fill_between(grid, _smooth(low), _smooth(high), color=LAW, alpha=0.16, lw=0, label=f"{level:.0%} for one run")
@@ -226,12 +228,17 @@ def residuals(columns: Columns, fit: Fit, heldout: Heldout | None) -> Drawn:
             )  # fmt: skip
         _key(figure, axes, known, "budget (FLOPs)")
     else:
-        label = "compute C = 6 N D (FLOPs)" if fit.law.trades else fit.law.inputs[0].upper()
+        label = amount(fit.law)
         _shaded(figure, axes, fitted, 100 * fit.relative, axis(fit.law, columns), label, held)
     axes.axhline(0, color=INK, lw=1)
     pattern = "A pattern, or one budget on one side," if sweep else "A pattern"
     caption = f"What the law of all runs leaves. {pattern} means the law is wrong here."
     return Drawn(figure, caption + " Diamonds are held out of the forecast's fit." * bool(held.any()))
+
+
+def amount(law: Law) -> str:
+    """What runs are ordered by, for an axis."""
+    return "compute C = 6 N D (FLOPs)" if law.trades else AMOUNTS.get(law.inputs[0], law.inputs[0].upper())
 
 
 def _budgets(columns: Columns, heldout: Heldout | None) -> list[Budget]:
@@ -293,7 +300,7 @@ def _dots(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
 
 
 def _forecast(heldout: Heldout | None) -> str:
-    return " fitted without the held-out budget" if heldout else ""
+    return " fitted without the held-out runs" if heldout else ""
 
 
 def _smooth(edge: np.ndarray) -> np.ndarray:

@@ -1,14 +1,16 @@
 """What the terminal shows of an analysis."""
 
 import pathlib
+from typing import Any
 
 import numpy as np
 
+from scaling import predict
 from scaling.analyse import Analysis
 from scaling.fit.backtest import axis
-from scaling.report import verdict
+from scaling.report import fitfile, verdict
 from scaling.report.fitfile import approaches
-from scaling.report.words import GREEK, certificate, constants, gap_sentence, meanings
+from scaling.report.words import GREEK, certificate, constants, gap_sentence, meanings, unit
 from train.numbers import digits, interval, percent, si
 
 SHOWN = 5  # rows left out that are listed
@@ -16,19 +18,24 @@ SHOWN = 5  # rows left out that are listed
 
 def summary(analysis: Analysis, out: str | pathlib.Path | None = None) -> str:
     """The whole text; `out` is the folder that the report was written to."""
-    return "\n".join([*_heading(analysis), "", *_forecast(analysis), "", *_table(analysis), "", *_notes(analysis, out)])
+    parts = [
+        *_heading(analysis), "", *_forecast(analysis), *_ahead(analysis), "", *_table(analysis), "",
+        *_notes(analysis, out),
+    ]  # fmt: skip
+    return "\n".join(parts)
 
 
 def _heading(analysis: Analysis) -> list[str]:
     fitted, runs = analysis.fit, analysis.runs
     law, c = fitted.law, axis(fitted.law, analysis.columns)
-    unit = "FLOPs (C = 6 N D)" if law.trades else law.inputs[0].upper()
     held = "".join(f"; {text} held" for text in fitted.question.held)
     columns = ", ".join(f"{role} = {name}" for role, name in runs.mapping.items() if role in (*law.inputs, law.output))
+    shown = fitted.certificate
     text = [
+        *([] if shown.converged else [f"NOT CONVERGED: {shown.reason}"]),
         f"{law.equation}{held}",
-        f"{fitted.residuals.size} rows of {np.unique(runs.run).size} runs, {si(c.min())} to {si(c.max())} {unit}; "
-        f"{columns}",
+        f"{fitted.residuals.size} rows of {np.unique(runs.run).size} runs, {si(c.min())} to {si(c.max())} {unit(law)}"
+        f"{' (C = 6 N D)' * law.trades}; {columns}",
     ]
     return text + [f"  {sentence}" for sentence in runs.said]
 
@@ -40,8 +47,8 @@ def _forecast(analysis: Analysis) -> list[str]:
     best, many = held.best, len(held.runs)
     judged = verdict.headline(held, analysis.columns[held.fit.law.output])
     lines = [
-        f"held out   {si(held.budget)}, {many} run{'s' * (many > 1)}; forecast from the {held.fit.residuals.size} "
-        f"below, {held.reach:.2g} times beyond them",
+        f"held out   {si(held.budget)}, {_count(many, 'run')}; forecast from the {held.fit.residuals.size} "
+        f"smaller ones, {held.reach:.2g} times beyond the largest of them",
     ]
     if held.isoflop:
         low, high = best.interval
@@ -57,16 +64,35 @@ def _forecast(analysis: Analysis) -> list[str]:
     else:
         lines.append(f"error      {percent(held.relative_error)}  mean of the held-out runs; {judged.words}")
     lines.append(
-        f"           root mean square {_size(held.rms_error)} over the {many}, {held.coverage:.0%} inside "
-        f"{held.level:.0%}"
+        f"           root mean square {_size(held.rms_error)} over the {many}; {held.coverage:.0%} inside their "
+        f"{held.level:.0%} intervals"
     )
+    if held.below:
+        lines += [f"  {_horizon(row)}" for row in held.horizons]
+        lines.append("and of every smaller cutoff:")
     for row in analysis.horizons:
-        lines.append(
-            f"  {row['horizon']:<9} {percent(row['mean_error'])} mean, {_size(row['rms_error'])} rms, "
-            f"{row['coverage']:.0%} inside, {row['forecasts']} forecasts from {row['windows']} "
-            f"cutoff{'s' * (row['windows'] > 1)}"
-        )
-    return lines
+        lines.append(f"  {_horizon(row)} from {_count(row['windows'], 'cutoff')}")
+    found = analysis.selection
+    return lines + ([f"laws       {found.sentence}"] if found and not fitfile.better(analysis) else [])
+
+
+def _horizon(row: dict[str, Any]) -> str:
+    return (
+        f"{row['horizon']:<9} {percent(row['mean_error'])} mean, {_size(row['rms_error'])} rms, "
+        f"{row['coverage']:.0%} inside, {_count(row['forecasts'], 'forecast')}"
+    )
+
+
+def _ahead(analysis: Analysis) -> list[str]:
+    """The best runs of the next budgets."""
+    fitted = fitfile.of(analysis)
+    found = predict.ahead(fitted)
+    return ["", "next       by the law of all rows", *predict.table(found, fitted)] if found else []
+
+
+def _count(count: int, what: str) -> str:
+    """1 run, 2 runs."""
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _size(error: float) -> str:
@@ -103,7 +129,8 @@ def _notes(analysis: Analysis, out: str | pathlib.Path | None) -> list[str]:
         lines += [f"  {entry['row']}: {entry['reason']}" for entry in dropped[:SHOWN]]
         if len(dropped) > SHOWN:
             lines.append(f"  and {len(dropped) - SHOWN} more, listed in the report")
-    lines += [f"! {sentence}" for sentence in analysis.warnings]
+    better = fitfile.better(analysis)
+    lines += [f"! {sentence}" for sentence in ([better] if better else []) + analysis.warnings]
     if out is not None:
         lines.append(f"report: {pathlib.Path(out) / 'report.html'}; all digits: fit.json; figures: plots/")
     return lines

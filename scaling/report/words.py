@@ -6,6 +6,7 @@ import markupsafe
 
 from scaling.analyse import Analysis
 from scaling.fit.estimate import Fit
+from scaling.laws.api import Law
 from scaling.report.fitfile import gaps
 from train.numbers import digits
 
@@ -14,6 +15,7 @@ GREEK = {
     "alpha_C": "α_C", "alpha_S": "α_S", "alpha_B": "α_B", "e_inf": "ε_∞", "L_inf": "L_∞",
 }  # fmt: skip
 DERIVED = {"a": "best N grows as C^a", "b": "best D grows as C^b", "G": "best N = G (C/6)^a"}
+UNITS = {"c": "FLOPs", "n": "parameters", "d": "tokens"}  # of the amount that runs are ordered by
 FAR = 10.0  # a minimum whose objective is this many times higher competes with nothing
 
 
@@ -22,15 +24,21 @@ def constants(analysis: Analysis) -> dict[str, float]:
     return {**analysis.fit.params, **analysis.fit.derived}
 
 
+def unit(law: Law) -> str:
+    """What the range of the runs is counted in."""
+    return "FLOPs" if law.trades else UNITS.get(law.inputs[0], law.inputs[0].upper())
+
+
 def meanings(fitted: Fit) -> dict[str, str]:
     """constant -> what it means."""
-    return {**{p.name: p.meaning for p in fitted.law.params}, **DERIVED}
+    derived = {name: text for name, text in DERIVED.items() if name in fitted.derived}
+    return derived | {p.name: p.meaning for p in fitted.law.params}
 
 
 def certificate(fitted: Fit) -> str:
     """Whether the optimum is one: another question than how far noise moves it."""
-    found = fitted.certificate
-    above = min((other["above"] for other in found.other_minima), default=None)
+    shown = fitted.certificate
+    above = min((other["above"] for other in shown.other_minima), default=None)
     if above is None:
         other = ""
     elif above < FAR:
@@ -38,9 +46,10 @@ def certificate(fitted: Fit) -> str:
         other = f"; next minimum {height}"
     else:
         other = f"; every other minimum over {FAR:g} times as high"
+    wrong = "" if shown.converged else f"not converged: {shown.reason}; "
     return (
-        f"optimum: {found.starts_at_optimum:.0%} of {found.starts} starts end in it{other}; "
-        f"gradient {found.gradient_norm:.0e}, Hessian condition {found.hessian_condition:.0e}"
+        f"{wrong}optimum: {shown.starts_at_optimum:.0%} of {shown.starts} starts end in it{other}; "
+        f"gradient {shown.gradient_norm:.0e}, Hessian condition {shown.hessian_condition:.0e}"
     )
 
 

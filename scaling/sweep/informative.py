@@ -6,6 +6,7 @@ exchanged while an exchange lowers it.  R candidate runs, P parameters of the la
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,8 +46,20 @@ class Design(NamedTuple):
     sd_a: float  # of the exponent of N_opt ~ C^a
     grid_runs: int  # of the config's own isoFLOP sweep, or 0
     grid_flops: float
-    grid_sd_log_n: float  # of that sweep scaled to the same compute, nan where there is none
+    grid_sd_log_n: float  # of that sweep repeated until it has spent what the design spends; nan where there is none
     assumed: dict[str, float]
+    own: bool  # is `assumed` a fit of the reader's, instead of a published one?
+    said: list[str]
+
+
+class Candidate(NamedTuple):
+    """A run that could be made."""
+
+    name: str
+    overrides: dict[str, Any]
+    n: float
+    d: float
+    flops: float  # 6 N D
 
 
 def informative(
@@ -58,30 +71,92 @@ def informative(
     target: float | None = None,
 ) -> Design:
     """The design of a config whose `sweep()` names shapes; `params` is what the law is thought to be."""
-    if not (math.isfinite(budget) and budget > 0):
-        raise UserError(f"--budget is {budget:g} FLOPs; it must be positive")
-    if points < len(LAWS["chinchilla"].names) + 1:
-        raise UserError(f"--points is {points}; six runs at least show five constants and that they fit")
     shapes = module.sweep().get("shapes") if hasattr(module, "sweep") else None
     if not shapes or len(shapes) < 3:
         raise UserError(
             "the config's sweep() names fewer than three shapes; give it {'name': 'isoflop', 'shapes': {…}}"
         )
+    made = designed(_candidates(config, shapes, budget * LARGEST), budget, points, params, target)
+    unfit = [name for name in shapes if not any(run.name.startswith(f"{name}_s") for run in made.candidates)]
+    said = [f"no run of {', '.join(unfit)} fits into a quarter of the budget, {budget * LARGEST:.3g} FLOP"] * bool(
+        unfit
+    )
+    design = made.design
+    grid = _grid(module, config, design.assumed, design.target, design.flops)
+    return design._replace(grid_runs=grid[0], grid_flops=grid[1], grid_sd_log_n=grid[2], said=[*design.said, *said])
+
+
+def elsewhere(
+    n: Sequence[float],
+    d: Sequence[float],
+    budget: float,
+    points: int = 25,
+    params: Params | None = None,
+    target: float | None = None,
+) -> Design:
+    """The design of runs that are made elsewhere: any of the sizes `n` on any of the token counts `d`."""
+    if len(n) < 3 or len(d) < 3:
+        raise UserError(f"--n gives {len(n)} sizes and --d {len(d)} token counts; a law of both needs three of each")
+    most = budget * LARGEST
+    runs = [Candidate(f"{a:.3g}_{b:.3g}", {}, a, b, 6.0 * a * b) for a in n for b in d if 6.0 * a * b <= most]
+    unfit = [f"{a:.3g}" for a in n if not any(run.n == a for run in runs)]
+    design = designed(runs, budget, points, params, target).design
+    said = [f"no run of N = {', '.join(unfit)} fits into a quarter of the budget, {most:.3g} FLOP"] * bool(unfit)
+    return design._replace(said=[*design.said, *said])
+
+
+def values(text: str, flag: str, many: int = 12) -> list[float]:
+    """Of "1e7:1e9" `many` values, evenly in logs; of "1e7,3e7,1e8" these."""
+    low, colon, high = text.partition(":")
+    try:
+        found = [float(low), float(high)] if colon else [float(part) for part in text.split(",")]
+    except ValueError:
+        found = [math.nan]
+    if not all(math.isfinite(v) and v > 0 for v in found) or (colon and found[0] >= found[1]):
+        raise UserError(f"{flag} is {text!r}; give a range such as 1e7:1e9, or values such as 1e7,3e7,1e8")
+    return np.geomspace(*found, many).tolist() if colon else sorted(set(found))
+
+
+class Designed(NamedTuple):
+    """A design, and all runs that it was chosen from."""
+
+    design: Design
+    candidates: list[Candidate]
+
+
+def designed(
+    candidates: list[Candidate], budget: float, points: int, params: Params | None, target: float | None
+) -> Designed:
+    """The most telling `points` of the candidates within `budget`; no grid beside them yet."""
+    if not (math.isfinite(budget) and budget > 0):
+        raise UserError(f"--budget is {budget:g} FLOPs; it must be positive")
+    if points < len(LAWS["chinchilla"].names) + 1:
+        raise UserError(f"--points is {points}; six runs at least show five constants and that they fit")
     law, assumed = LAWS["chinchilla"], dict(params or hoffmann.PUBLISHED)
-    candidates = _candidates(config, shapes, budget * LARGEST)
+    if set(assumed) != set(law.names):
+        raise UserError(f"a design takes a fit of law chinchilla, and --fit has {', '.join(assumed)}; fit that law")
     if len(candidates) < 6:
-        raise UserError(f"{budget:.3g} FLOPs are too few: only {len(candidates)} runs of these shapes fit into it")
-    n, d, cost = (np.array([c[i] for c in candidates], np.float64) for i in (2, 3, 4))
+        raise UserError(f"{budget:.3g} FLOPs are too few: only {len(candidates)} of the runs fit into it")
+    n, d, cost = (np.array([run[i] for run in candidates], np.float64) for i in (2, 3, 4))
     target = float(target or 10 * budget)
     rows, goals = information(law, assumed, n, d, target)
     chosen = choose(rows, goals[0], cost, budget, points)
     base = _sd(rows[chosen], goals[0])
     runs = [
-        Choice(*candidates[i][:2], n[i], d[i], cost[i], _sd(rows[[j for j in chosen if j != i]], goals[0]) / base)
+        Choice(*candidates[i], _sd(rows[[j for j in chosen if j != i]], goals[0]) / base)
         for i in sorted(chosen, key=lambda i: cost[i])
     ]
-    grid = _grid(module, config, law, assumed, target, budget)
-    return Design(runs, float(cost[chosen].sum()), target, base, _sd(rows[chosen], goals[1]), *grid, assumed)
+    spent = float(cost[chosen].sum())
+    said = []
+    if spent < budget / 2:
+        said.append(
+            f"these runs cannot spend the budget: {len(runs)} of them take {spent:.3g} of {budget:.3g} FLOP; "
+            f"{'--points allows more' if len(runs) == points else 'larger shapes or longer runs would'}"
+        )
+    sd = _sd(rows[chosen], goals[1])
+    return Designed(
+        Design(runs, spent, target, base, sd, 0, 0.0, math.nan, assumed, params is not None, said), candidates
+    )
 
 
 def information(law: Law, params: Params, n: np.ndarray, d: np.ndarray, target: float):
@@ -147,8 +222,8 @@ def _sd(rows: np.ndarray, goal: np.ndarray) -> float:
     return float(np.sqrt(goal @ np.linalg.solve(rows.T @ rows + np.eye(goal.size) / PRIOR**2, goal)))
 
 
-def _candidates(config: ConfigDict, shapes: Any, most: float) -> list[tuple[str, dict[str, Any], float, float, float]]:
-    """(name, overrides, N, D, FLOPs) of every shape at every number of tokens, in whole steps."""
+def _candidates(config: ConfigDict, shapes: Any, most: float) -> list[Candidate]:
+    """Every shape at every number of tokens, in whole steps."""
     found = {}
     least = 4 * int(config.schedule.get("warmup", 5))  # a run that is mostly warmup tells of its warmup
     for name, changes in shapes.items():
@@ -157,36 +232,32 @@ def _candidates(config: ConfigDict, shapes: Any, most: float) -> list[tuple[str,
             steps = round(ratio * n / per_step)
             flops = 6.0 * n * steps * per_step
             if steps >= least and flops <= most:
-                found[name, steps] = (
-                    f"{name}_s{steps}",
-                    {**changes, "steps": steps},
-                    float(n),
-                    float(steps * per_step),
-                    flops,
-                )
+                overrides = {**changes, "steps": steps}
+                found[name, steps] = Candidate(f"{name}_s{steps}", overrides, float(n), float(steps * per_step), flops)
     return list(found.values())
 
 
-def _grid(module: Any, config: ConfigDict, law: Law, params: Params, target: float, budget: float):
-    """Runs, FLOPs and sd of ln N_opt of the config's own isoFLOP sweep; sd as if repeated up to `budget`."""
+def _grid(module: Any, config: ConfigDict, params: Params, target: float, spent: float) -> tuple[int, float, float]:
+    """Runs, FLOPs and sd of ln N_opt of the config's own isoFLOP sweep; sd as if repeated to `spent` FLOPs."""
+    law = LAWS["chinchilla"]
     if module.sweep().get("name") != "isoflop":
         return 0, 0.0, math.nan
     made: list[Job] = jobs(module, config)
     sizes = np.array([parameters(config, {k: v for k, v in job.overrides.items() if k != "steps"}) for job in made])
     flops = np.array([job.flops for job in made])
     rows, goals = information(law, params, sizes.astype(np.float64), flops / (6.0 * sizes), target)
-    return len(made), float(flops.sum()), _sd(rows * math.sqrt(budget / flops.sum()), goals[0])
+    return len(made), float(flops.sum()), _sd(rows * math.sqrt(spent / flops.sum()), goals[0])
 
 
 def text(design: Design) -> str:
     """What the terminal shows."""
     lines = [
         f"{len(design.runs)} runs, {design.flops:.3g} FLOP (6 N D), for the best size at {design.target:.3g} FLOPs",
-        f"  {'run':<16}{'N':>12}{'D':>14}{'D/N':>8}{'FLOP':>11}   error without it",
+        f"  {'run':<18} {'N':>14} {'D':>18} {'D/N':>8} {'FLOP':>10}   error without it",
     ]
     for run in design.runs:
         lines.append(
-            f"  {run.name:<16}{run.n:>12,.0f}{run.d:>14,.0f}{run.d / run.n:>8.3g}{run.flops:>11.2e}"
+            f"  {run.name:<18} {run.n:>14,.0f} {run.d:>18,.0f} {run.d / run.n:>8.3g} {run.flops:>10.2e}"
             f"   ×{run.without:.2f}"
         )
     lines.append(
@@ -199,5 +270,6 @@ def text(design: Design) -> str:
             f"same compute: ln N_opt ± {design.grid_sd_log_n:.2g}"
         )
     assumed = ", ".join(f"{name} {value:.4g}" for name, value in design.assumed.items())
-    lines.append(f"law assumed: {assumed}; --fit FILE starts from your own")
+    lines.append(f"law assumed: {assumed}" + ("" if design.own else "; --fit FILE starts from your own"))
+    lines += [f"! {sentence}" for sentence in design.said]
     return "\n".join(lines)
