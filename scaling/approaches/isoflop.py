@@ -51,6 +51,7 @@ class Minimum(NamedTuple):
     loss: float  # of the fitted profile, nats per token; nan where refused
     bend: float  # second derivative of the fitted profile by ln N there; nan where refused
     rows: np.ndarray  # of the columns: the best run of each size, sizes ascending
+    sizes: np.ndarray  # theirs, parameters
     status: str  # "ok", or a sentence that says why the minimum is not used and which runs would mend it
     warning: str  # a sentence, or "" where there is nothing to say
     sd: float  # of ln n, by the bootstrap; nan where there is none
@@ -234,7 +235,9 @@ def _minima(groups: list[Profile], method: str, shape: Shape) -> list[Minimum]:
 
 def _minimum(p: Profile, found: Vertices | None, method: str, shape: Shape) -> Minimum:
     """The minimum of one budget, or why there is none."""
-    refused = Minimum(p.budget, float(np.exp(p.log_c)), np.nan, np.nan, np.nan, np.nan, p.rows, "", "", np.nan)
+    refused = Minimum(
+        p.budget, float(np.exp(p.log_c)), np.nan, np.nan, np.nan, np.nan, p.rows, np.exp(p.x), "", "", np.nan
+    )
     if found is None:
         return refused._replace(
             status=f"at {say(refused.c)} FLOPs there {'is' if p.x.size == 1 else 'are'} {p.x.size} "

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from scaling.approaches.choice import FIRST, SECOND, THIRD, Answer, answer, disagreement
 from scaling.approaches.lines import Line
-from scaling.fit.backtest import known_errors
+from scaling.fit.backtest import axis, known_errors
 from scaling.fit.discrepancy import Past
+from scaling.fit.intervals import interval
 from scaling.laws import own
 from scaling.laws.api import Law
+from scaling.laws.optimum import optimum
 from train.errors import UserError
 
 if TYPE_CHECKING:
@@ -73,7 +76,14 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
         "selection": analysis.selection,
         "influence": [row._asdict() for row in analysis.influence],
         "conventions": analysis.conventions,
+        "approach": analysis.choice.approach,
         "approaches": approaches(analysis),
+        "disagreement": disagreement_of(analysis),
+        "causes": analysis.causes,
+        "elasticity": {
+            "law": analysis.elasticity,
+            "profiles": analysis.profiles.elasticity._asdict() if analysis.profiles else None,
+        },
         "profiles": [m._asdict() for m in analysis.profiles.minima] if analysis.profiles else [],
         "kaplan": {
             name: {"equation": one.law.equation, "params": one.params, "n_rows": one.residuals.size}
@@ -88,18 +98,50 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
     return _finite(plain)
 
 
-def approaches(analysis: "Analysis") -> dict[str, dict[str, dict[str, Any]]]:
+def approaches(analysis: "Analysis") -> dict[str, dict[str, Any]]:
     """name -> {"a": value and interval, "b": …} of approaches 1 and 2, where the runs allow them."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    found: dict[str, dict[str, Any]] = {}
     if analysis.profiles:
-        found["isoFLOP profiles (approach 2)"] = _lines(analysis.profiles.n, analysis.profiles.d)
+        lines = _lines(analysis.profiles.n, analysis.profiles.d)
+        found[SECOND] = {**lines, "method": analysis.profiles.method, "weights": analysis.profiles.weights}
     if analysis.envelope:
-        found["envelope of curves (approach 1)"] = _lines(analysis.envelope.n_line, analysis.envelope.d_line)
+        found[FIRST] = _lines(analysis.envelope.n_line, analysis.envelope.d_line)
     return found
 
 
 def _lines(n: Line, d: Line) -> dict[str, dict[str, Any]]:
-    return {name: {"value": line.exponent, "interval": line.interval} for name, line in (("a", n), ("b", d))}
+    return {
+        name: {
+            "value": line.exponent, "interval": line.interval, "k": line.k, "level": line.level,
+            "draws": line.draws[:DRAWS_KEPT],
+        }
+        for name, line in (("a", n), ("b", d))
+    }  # fmt: skip
+
+
+def largest_of(analysis: "Analysis") -> float:
+    """Compute of the largest run fitted, FLOPs; of laws that know none, their first column."""
+    return float(axis(analysis.fit.law, analysis.columns).max())
+
+
+def answers(analysis: "Analysis") -> list[Answer]:
+    """The best run for the largest compute fitted, by every approach that the runs allow."""
+    law, c = analysis.fit.law, largest_of(analysis)
+    found = []
+    if law.splits:
+        best, drawn = optimum(law, analysis.fit.theta, c), optimum(law, analysis.draws.theta, c)
+        ends = [interval(drawn[name], analysis.level) for name in ("n", "d")]
+        found.append(Answer(THIRD, float(best["n"]), float(best["d"]), *ends))
+    if analysis.profiles:
+        found.append(answer(SECOND, analysis.profiles.n, analysis.profiles.d, c))
+    if analysis.envelope:
+        found.append(answer(FIRST, analysis.envelope.n_line, analysis.envelope.d_line, c))
+    return found
+
+
+def disagreement_of(analysis: "Analysis") -> str:
+    """The sentence where approaches disagree at the largest compute fitted, or ""."""
+    return disagreement(answers(analysis), largest_of(analysis), analysis.causes)
 
 
 def gaps(analysis: "Analysis") -> dict[str, float] | None:
@@ -135,6 +177,8 @@ class Fitted(NamedTuple):
     largest: float  # FLOPs of the largest run fitted
     counting: dict[str, Any]
     level: float
+    lines: dict[str, tuple[Line, Line]]  # approaches 1 and 2, where the runs allowed them: N* and D* of C
+    causes: list[str]  # why the approaches may disagree
 
 
 def load(path: str | pathlib.Path, law_file: str | pathlib.Path | None = None) -> Fitted:
@@ -155,6 +199,8 @@ def load(path: str | pathlib.Path, law_file: str | pathlib.Path | None = None) -
             past=[[(error, reach) for error, reach in window] for window in found["past"]],
             largest=largest(found), counting=found["counting"],
             level=found["interval"]["level"],
+            lines={name: (_line(of["a"]), _line(of["b"])) for name, of in found["approaches"].items()},
+            causes=found["causes"],
         )  # fmt: skip
     except UserError:
         raise
@@ -162,6 +208,14 @@ def load(path: str | pathlib.Path, law_file: str | pathlib.Path | None = None) -
         raise UserError(
             f"{path} is not the fit.json of `python -m scaling fit` ({error!r}); fit the runs again"
         ) from None
+
+
+def _line(found: dict[str, Any]) -> Line:
+    """A line as `_lines` wrote it."""
+    known = lambda v: math.nan if v is None else float(v)
+    low, high = (known(v) for v in found["interval"])
+    draws = np.array([[known(v) for v in draw] for draw in found["draws"]], np.float64).reshape(-1, 2)
+    return Line(known(found["k"]), known(found["value"]), (low, high), draws, found["level"])
 
 
 def largest(found: dict[str, Any]) -> float:
