@@ -17,6 +17,7 @@ from train.numbers import digits, si
 
 APPROACHES = ("1", "2", "3", "all")
 FIRST, SECOND, THIRD = "envelope of curves (approach 1)", "isoFLOP profiles (approach 2)", "law (approach 3)"
+SAME = 1.001  # ratio of the ends of two intervals that is no disagreement, whatever the noise
 STANDS_OUT = 6.0  # residual over the robust sd beyond which a row is called an outlier
 
 
@@ -89,7 +90,7 @@ def disagreement(answers: Sequence[Answer], c: float, causes: Sequence[str]) -> 
     for i, one in enumerate(answers):
         for other in answers[i + 1 :]:
             (low, high), (least, most) = one.n_interval, other.n_interval
-            if high < least or most < low:
+            if high * SAME < least or most * SAME < low:
                 told = lambda a: f"{a.approach} says N {si(a.n)} ({si(a.n_interval[0])} to {si(a.n_interval[1])})"
                 return (
                     f"the approaches disagree at {si(c)} FLOPs: {told(one)}, {told(other)}, and the intervals do not "

@@ -139,7 +139,7 @@ def forecast(
             planned, reach = True, np.array([budget / fitted])
             least = law.response(optimum_of(law, sample.theta, budget)["loss"])
             noisy = least[:, None] + scatter(found, np.random.default_rng(1), sample.scale, least[:, None])
-            held = bounded(noisy, np.array([law.response(at)]), reach, residual(found), off.prior)
+            held = bounded(noisy, law.response(np.array([at])), reach, residual(found), off.prior)
             held = law.natural(held + off.draw(reach, sample.size))[:, 0]
             low, high = interval(held, level)
             rounding = PROFILE_ERROR * at  # of the minimum, which is read off a curve
