@@ -153,8 +153,9 @@ def _one_out(fitted: Fit, draws: Draws, at: float, base: float, spread: float, w
     for i in (int(np.nanargmin(values)), int(np.nanargmax(values))):
         first = int(np.flatnonzero(np.unique(run, return_inverse=True)[1] == i)[0])
         text = ", ".join(f"{k.upper()} {inputs[k][first]:.3g}" for k in law.inputs)
-        rows.append(Row(what, f"{where[first] if groups <= ALONE else f'group {i + 1} of {ALONE}'} ({text})", float(values[i]), float(values[i] - base),
-                        float((values[i] - base) / spread)))  # fmt: skip
+        called = where[first] if groups <= ALONE else f"group {i + 1} of {ALONE}"
+        shift = float(values[i] - base)
+        rows.append(Row(what, f"{called} ({text})", float(values[i]), shift, shift / spread))
     return rows
 
 

@@ -196,7 +196,7 @@ class Law:
         shape = np.broadcast_shapes(theta.shape[1:], *(np.shape(x) for x in logs))
         flat = [np.broadcast_to(v, shape).reshape(-1) for v in (*theta, *(np.asarray(x, np.float64) for x in logs))]
         size = flat[0].size
-        block = min(BLOCK, max(256, 1 << (size - 1).bit_length()))  # few shapes: few programs to compile
+        block = next((block for block in BLOCKS if size <= block), BLOCKS[-1])
         out = np.empty(size)
         with jax.enable_x64(True):
             for i in range(0, size, block):
@@ -219,7 +219,7 @@ def best_split(of_n: str, of_d: str) -> dict[str, Callable[[Params], Any]]:
     return {"a": lambda p: p[of_d] / (p[of_n] + p[of_d]), "b": lambda p: p[of_n] / (p[of_n] + p[of_d])}
 
 
-BLOCK = 1 << 16  # predictions evaluated together
+BLOCKS = (1 << 8, 1 << 12, 1 << 16)  # predictions evaluated together: few shapes are few programs to compile
 _evaluate = jax.jit(lambda predict, theta, *logs: predict(theta, *logs), static_argnums=0)
 
 

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 
 from scaling.laws.api import Law, Params, grid, positive, real
 
@@ -99,6 +98,8 @@ def doubling_time(t: Any, density: Any, level: float = 0.95) -> Doubling:
     slope, carried over to its inverse.
     """
     t, density = np.asarray(t, np.float64), np.asarray(density, np.float64)
+    import scipy.stats  # half a second that no other use of a law needs
+
     line = scipy.stats.linregress(t, np.log(density))
     half = line.stderr * scipy.stats.t.ppf(0.5 + level / 2, t.size - 2)
     slow, fast = line.slope - half, line.slope + half

@@ -87,7 +87,8 @@ def _heading(analysis: Analysis) -> list[str]:
     unit = "FLOPs (C = 6 N D)" if fit.law.trades else f"{fit.law.inputs[0].upper()}"
     held = "".join(f"; {text} held" for text in fit.question.held)
     wrong = [] if fit.certificate.converged else [f"NOT CONVERGED: {fit.certificate.reason}"]
-    text = wrong + [
+    text = [
+        *wrong,
         f"{fit.law.equation}{held}",
         f"{fit.residuals.size} rows of {np.unique(runs.run).size} runs, {plot.si(c.min())} to {plot.si(c.max())} "
         f"{unit}; "
