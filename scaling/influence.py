@@ -113,12 +113,12 @@ def _spread(values: np.ndarray) -> float:
     return float(high - low) / 2 or np.nan
 
 
-def names(runs: records.Runs | None, fitted: Fit) -> Sequence[str]:
+def names(runs: records.Runs | None, fitted: Fit) -> list[str]:
     """What each row is called: its own name, or its place in the file."""
     if runs is None:
         return [f"row {i + 1}" for i in range(fitted.residuals.size)]
     own = runs.table.get("name")
-    return [str(v) for v in own] if own is not None else runs.where
+    return [str(v).rsplit("/", 1)[-1] for v in runs.where] if own is None else [str(v) for v in own]
 
 
 def _outliers(fitted: Fit, where: Sequence[str]) -> list[tuple[str, str, np.ndarray]]:
