@@ -41,7 +41,7 @@ def polish(problem: Problem, found: Solution) -> tuple[Solution, str]:
     """The first of `found`, solved on until it is a minimum, and what keeps it from being one ("" where nothing does).
 
     Newton's steps start anew from it and from both sides of every direction in which the loss bends down; where that
-    does not help either, a trust region does.
+    does not help either, a quasi-Newton method goes on.
     """
     ones = np.ones((1, problem.y.size))
     reason = why_not(problem, found)
@@ -56,7 +56,7 @@ def polish(problem: Problem, found: Solution) -> tuple[Solution, str]:
             if value < -SECOND:
                 tried += [theta + sign * step * problem.basis @ direction for step in STEPS for sign in (-1.0, 1.0)]
         if attempt:
-            tried.append(_trust(problem, theta))
+            tried.append(_descend(problem, theta))
         made = problem.solve(problem.y[None], np.tile(ones, (len(tried), 1)), np.array(tried))
         made = boundary.settle(problem, problem.y[None], np.tile(ones, (len(tried), 1)), made)
         best = int(np.nanargmin(np.where(np.isfinite(made.objective), made.objective, np.inf)))
@@ -87,8 +87,8 @@ def _curvature(hessian: np.ndarray, slopes: Float[np.ndarray, "R F"]) -> tuple[n
     return values, full
 
 
-def _trust(problem: Problem, theta: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
-    """A quasi-Newton method with a line search, in directions of unit square: it goes down where Newton's steps stall."""
+def _descend(problem: Problem, theta: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
+    """A quasi-Newton method with a line search, in directions of unit square, for where Newton's steps stall."""
     slopes, _ = _seen(problem, theta)
     square = np.sqrt(np.sum(slopes**2, axis=0))
     scale = 1.0 / np.where(square > 0, square, np.inf) * np.sqrt(len(slopes))

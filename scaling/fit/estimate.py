@@ -204,7 +204,8 @@ def invariance(problem: Problem, columns: Columns, theta: np.ndarray) -> float:
     """Solves again with the objective times 1e-6 and 1e6 and the inputs in units a million times larger."""
     start = theta[None] + 1e-3 * problem.basis.sum(1)
     y = problem.y[None]
-    found = [problem.solve(y, np.full_like(y, scale), start).theta[0] for scale in (1e-6, 1e6)]
+    weights = np.concatenate([np.full_like(y, scale) for scale in (1e-6, 1e6)])
+    found = list(problem.solve(y, weights, np.repeat(start, 2, 0)).theta)
     units = {name: problem.law.units.get(name, name) for name in problem.law.inputs}
     scaled = {name: v / 1e6 if units.get(name) else v for name, v in columns.items()}
     if not problem.question.pin:
