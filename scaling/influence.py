@@ -126,7 +126,7 @@ def names(runs: records.Runs | None, fitted: Fit) -> Sequence[str]:
     if runs is None:
         return [f"row {i + 1}" for i in range(fitted.residuals.size)]
     own = runs.table.get("name")
-    return [str(v) for v in own] if own is not None else runs.where
+    return [str(v) for v in (runs.where if own is None else own)]
 
 
 def _outliers(fitted: Fit, where: Sequence[str]) -> list[tuple[str, str, np.ndarray]]:
