@@ -19,28 +19,14 @@ import pathlib
 import sys
 from typing import Any
 
+from scaling.fit.question import METHODS, SPACES
+from scaling.laws import LAWS, Law
+from scaling.logs.roles import CONVENTIONS, MEANINGS
 from train.cli import Parser, parser, report_errors
 from train.errors import UserError
 
-# Written out, since the modules that hold them import NumPy and JAX and --help should not; a test compares them.
-LAWS = (
-    "chinchilla", "kaplan_nd", "kaplan_n", "kaplan_d", "kaplan_c", "kaplan_c_min", "kaplan_ns", "b_crit", "henighan_n",
-    "henighan_d", "henighan_c", "compute", "constrained", "overtrained", "farseer", "precision", "quantised", "step_lr",
-    "step_batch", "m1", "m2", "m3", "m4", "bnsl", "bnsl2", "error", "accuracy",
-    "power_mean", "bounded", "efficiency",
-)  # fmt: skip
-COUNTS = ("total", "non_embedding", "active")
-ROLES = {
-    "n": "parameters", "d": "training tokens", "c": "training FLOPs; without --d, D is FLOPs / 6 N", "loss": "loss",
-    "run": "which run a row is a checkpoint of", "x": "the amount, for laws of one amount", "u": "unique tokens",
-    "p": "bits of precision", "batch": "batch size", "lr": "learning rate", "s_min": "steps, corrected for batch",
-    "c_min": "FLOPs, corrected for batch", "error": "error", "accuracy": "accuracy", "added_loss": "added loss",
-    "step": "place within a run", "budget": "FLOPs that a run was planned for",
-    "group": "optimizer, or whatever else law efficiency compares; the first row's is the reference",
-}  # fmt: skip
+DEFAULT = next(iter(LAWS))
 AUTO = "auto"  # chinchilla, or the law of the same inputs that is clearly the better one to forecast with
-SPACES = ("log", "loss")
-METHODS = ("residual", "pairs", "cluster")
 
 
 def main(argv: list[str]) -> int | None:
@@ -103,20 +89,20 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--law",
         choices=(*LAWS, AUTO),
-        default=LAWS[0],
+        default=DEFAULT,
         metavar="LAW",
-        help=f"default: {LAWS[0]}; {', '.join(LAWS)}; {AUTO}: {LAWS[0]}, or the law that clearly forecasts better",
+        help=f"default: {DEFAULT}; {', '.join(LAWS)}; {AUTO}: {DEFAULT}, or the law that clearly forecasts better",
     )
     flags.add_argument("--formula", metavar="TEXT", help='a law of your own, as "L = E + A / N^alpha + B / D^beta"')
     flags.add_argument("--law-file", metavar="FILE", help="a Python file with a Law of your own; it is executed")
     flags.add_argument(
         "--count",
-        choices=COUNTS,
+        choices=tuple(CONVENTIONS),
         metavar="COUNT",
-        help=f"which parameters N counts: {', '.join(COUNTS)}; default: total where it was recorded",
+        help=f"which parameters N counts: {', '.join(CONVENTIONS)}; default: total where it was recorded",
     )
     columns = flags.add_argument_group("columns (guessed from their names, and said, where no flag names one)")
-    for role, text in ROLES.items():
+    for role, text in MEANINGS.items():
         columns.add_argument("--flops" if role == "c" else f"--{role}", dest=f"role_{role}", metavar="COL", help=text)
     rows = flags.add_argument_group("rows")
     rows.add_argument("--filter", metavar="COND", action="append", default=[], help="COL=VALUE, !=, <, <=, >, >=")
@@ -159,7 +145,7 @@ def add_predict(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--law-file", metavar="FILE", help="the file of a law of your own, where the fit is of one")
     flags.add_argument("runs", metavar="ROWS", nargs="+", help="tables of the law's inputs, as `fit` reads them")
     columns = flags.add_argument_group("columns (guessed from their names where no flag names one)")
-    for role, text in ROLES.items():
+    for role, text in MEANINGS.items():
         columns.add_argument("--flops" if role == "c" else f"--{role}", dest=f"role_{role}", metavar="COL", help=text)
 
 
@@ -304,7 +290,7 @@ def _analysis(options: argparse.Namespace) -> Any:
 
 def _given(options: argparse.Namespace) -> dict[str, str]:
     """role -> column, of the flags that name columns."""
-    return {role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None}
+    return {role: v for role in MEANINGS if (v := getattr(options, f"role_{role}")) is not None}
 
 
 def _heldout(options: argparse.Namespace) -> Any:
@@ -318,18 +304,17 @@ def _heldout(options: argparse.Namespace) -> Any:
     return Below(role or "c", _number("--train-below", value))
 
 
-def _law(options: argparse.Namespace) -> Any:
+def _law(options: argparse.Namespace) -> Law:
     """The law that is asked for: of the reader's own formula or file, or by its name."""
-    from scaling.laws import LAWS as laws
     from scaling.laws import own
 
     if options.formula and options.law_file:
         raise UserError("--formula and --law-file each give a law; leave one of them out")
     if options.formula:
         return own.from_formula(options.formula)
-    return (
-        own.from_file(options.law_file) if options.law_file else laws[LAWS[0] if options.law == AUTO else options.law]
-    )
+    if options.law_file:
+        return own.from_file(options.law_file)
+    return LAWS[DEFAULT if options.law == AUTO else options.law]
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -13,9 +13,9 @@ from scaling.fit import outliers
 from scaling.fit.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, training
 from scaling.fit.estimate import Fit, fit
 from scaling.fit.flags import design_flags, flags, frontier
-from scaling.fit.intervals import LEVEL, METHODS, Draws, Interval, bootstrap, constants, undefined
+from scaling.fit.intervals import LEVEL, Draws, Interval, bootstrap, constants, undefined
 from scaling.fit.profile import profile
-from scaling.fit.question import Below, Question
+from scaling.fit.question import METHODS, Below, Question
 from scaling.fit.select import Selection, candidates, select
 from scaling.laws import LAWS
 from scaling.laws.kaplan import kaplan_d, kaplan_n

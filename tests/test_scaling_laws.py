@@ -58,7 +58,7 @@ PLANTED = {
     },
     "efficiency": TEX | {"rho_N[second]": 1.4, "rho_D[second]": 0.8},
     "error": {"epsilon": 0.85, "k": 2.1, "gamma": 0.72},
-    "accuracy": {"a": -0.65, "k": 5.0, "L_0": 0.9, "b": 0.92},
+    "accuracy": {"a": 0.65, "k": -5.0, "L_0": 0.9, "b": 0.27},
 }  # fmt: skip
 
 RANGES = {
