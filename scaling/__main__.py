@@ -19,6 +19,9 @@ import pathlib
 import sys
 from typing import Any
 
+from scaling.approaches.choice import APPROACHES, Choice
+from scaling.approaches.isoflop import DEFAULT as PROFILE
+from scaling.approaches.isoflop import SHAPES, WEIGHTS
 from scaling.fit.question import METHODS, SPACES
 from scaling.laws import LAWS, Law
 from scaling.logs.roles import CONVENTIONS, MEANINGS
@@ -134,6 +137,28 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
     how.add_argument("--method", choices=METHODS, metavar="METHOD", help=f"of the bootstrap: {', '.join(METHODS)}")
     how.add_argument("--draws", metavar="N", type=int, default=1000, help="resamples; default: 1000")
     how.add_argument("--level", metavar="P", type=float, default=0.9, help="of intervals; default: 0.9")
+    how.add_argument(
+        "--approach",
+        choices=APPROACHES,
+        default="all",
+        metavar="N",
+        help="1 (envelope of curves), 2 (isoFLOP profiles), 3 (the law alone); default: all that the runs allow",
+    )
+    how.add_argument(
+        "--profile",
+        choices=tuple(SHAPES),
+        default=PROFILE,
+        metavar="SHAPE",
+        help=f"of isoFLOP profiles, for approach 2: {', '.join(SHAPES)}; default: {PROFILE}",
+    )
+    how.add_argument(
+        "--weights",
+        choices=WEIGHTS,
+        default=WEIGHTS[0],
+        metavar="W",
+        help="of budgets in approach 2: equal, variance",
+    )
+    how.add_argument("--noise", metavar="SD", type=float, help="of a loss, nats, for approach 2; default: measured")
     how.add_argument("--heldout", metavar="FLOPS", default="largest", help="budget to forecast; default: the largest")
     how.add_argument(
         "--train-below", metavar="X", help="forecast every run from X FLOPs on by those below; or n=X, d=X"
@@ -254,6 +279,8 @@ def _analysis(options: argparse.Namespace) -> Any:
         raise UserError(f"--level is {options.level:g}; it is a probability such as 0.9")
     if options.draws < 20:
         raise UserError(f"--draws is {options.draws}; an interval needs 20 resamples at the very least, 1000 usually")
+    if options.noise is not None and not options.noise > 0:
+        raise UserError(f"--noise is {options.noise:g}; it is the sd of a loss in nats, as 0.003")
     most = options.drop_outliers
     if most != "none" and not most.isdigit():
         raise UserError(f"--drop-outliers is {most!r}; it takes a number of rows, or none")
@@ -284,7 +311,14 @@ def _analysis(options: argparse.Namespace) -> Any:
 
     mesh.set_up()
     return analyse(
-        runs, asked, heldout_budget=budget, auto=auto, draws=options.draws, method=options.method, level=options.level
+        runs,
+        asked,
+        heldout_budget=budget,
+        auto=auto,
+        draws=options.draws,
+        method=options.method,
+        level=options.level,
+        choice=Choice(options.approach, options.profile, options.weights, options.noise),
     )
 
 
