@@ -375,6 +375,7 @@ def predict(options: argparse.Namespace) -> None:
     runs = records.assign(  # the runs have measured nothing yet: an input stands for the output
         readers.read(options.runs), inputs=law.inputs, output=law.inputs[0], given=_given(options)
     )
+    runs = records.numbered(runs, law.groups) if law.groups else runs
     found = forecast.predict(fitted, runs.columns)
     if options.json:
         print(_json([one._asdict() for one in found]))

@@ -142,15 +142,11 @@ def analyse(
 
 def of_labels(question: Question, runs: records.Runs) -> tuple[Question, records.Runs]:
     """The law of the groups that the rows left have, and the rows with their groups numbered as that law does."""
-    column = runs.table[runs.mapping["group"]]
-    groups = roles.labels(column)
-    numbers = np.array([groups.index(str(v)) + 1 for v in column.tolist()], np.float64)
+    groups = roles.labels(runs.table[runs.mapping["group"]])
     law = question.law.of_groups(groups) if question.law.of_groups else question.law
-    said = [
-        *runs.said,
-        f"group: the reference is {groups[0]!r}, the first row's; compared with it: {', '.join(groups[1:])}",
-    ]
-    return dataclasses.replace(question, law=law), runs._replace(columns={**runs.columns, "group": numbers}, said=said)
+    said = f"group: the reference is {groups[0]!r}, the first row's; compared with it: {', '.join(groups[1:])}"
+    runs = records.numbered(runs, groups)
+    return dataclasses.replace(question, law=law), runs._replace(said=[*runs.said, said])
 
 
 def mixed(runs: records.Runs) -> list[str]:
