@@ -15,7 +15,7 @@ import scipy.stats
 
 from scaling import budgets, laws
 from scaling.analyse import analyse
-from scaling.fit.backtest import backtest, by_horizon, heldout, select
+from scaling.fit.backtest import backtest, by_horizon, heldout
 from scaling.fit.discrepancy import Prior, bounded, learn
 from scaling.fit.estimate import centre, fit
 from scaling.fit.flags import design_flags, flags, frontier
@@ -227,20 +227,6 @@ def test_forecasts_are_sorted_by_how_far_ahead_they_were():
     assert sum(row["forecasts"] for row in rows) == sum(window.rows.size for window in windows)
     assert {row["horizon"] for row in rows} <= {"1 octave", "2 octaves", "3 octaves", "1 decade", "further"}
     assert all(0.0 <= row["coverage"] <= 1.0 and row["rms_error"] >= abs(row["mean_error"]) for row in rows)
-
-
-def test_the_law_that_made_the_runs_is_selected():
-    """By forecasts of larger runs: Chinchilla's where it made them, Kaplan's where that did."""
-    candidates = {name: Question(LAWS[name]) for name in ("chinchilla", "kaplan_nd")}
-    rows = select(candidates, columns(noise=0.001))
-    assert rows[0]["law"] == "chinchilla"
-    truth = {"N_c": 6.4e13, "D_c": 1.8e13, "alpha_N": 0.076, "alpha_D": 0.103}
-    made = columns()
-    made["loss"] = LAWS["kaplan_nd"](truth, made["n"], made["d"])
-    made["loss"] *= np.exp(0.001 * np.random.default_rng(1).standard_normal(25))
-    rows = select(candidates, made)
-    assert rows[0]["law"] == "kaplan_nd"
-    assert rows[0]["rms_error"] < rows[1]["rms_error"]
 
 
 def test_discrepancy_is_the_posterior_of_a_prior_and_the_cutoffs_seen():
