@@ -71,8 +71,8 @@ def fit(ask: Law | Question, columns: Columns, *, certify: bool = True) -> Fit:
     Without `certify` the certificate leaves out its invariance, which costs two more fits, and where amplitudes are
     solved for only the `SMALL` starts of least loss are used: for tables that fit again and again.
 
-    Hoffmann et al. 2022 sum
-    the loss over runs; a mean stops L-BFGS at its starting points, while here no scale of the objective matters.
+    Hoffmann et al. 2022 sum the loss over runs; a mean stops L-BFGS at its starting points, while here no scale of the
+    objective matters.
 
     Raises UserError where the rows cannot identify the law's free parameters.
     """
