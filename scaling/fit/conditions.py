@@ -14,6 +14,7 @@ from scaling.fit.problem import Problem, jacobian
 from scaling.fit.solver import Solution, huber_numpy
 
 FIRST = 1e-6  # of the sum of the sizes of what a gradient sums: it has to cancel to that
+GAIN = 1e-9  # of the objective, that a further step may still promise
 SECOND = 1e-5  # of the curvature of squares alone: a more negative eigenvalue is no rounding
 ROUNDING = 1e-13  # of a residual
 TRIES = 4  # rounds of polishing; each solves from a handful of points
@@ -29,9 +30,12 @@ def why_not(problem: Problem, found: Solution) -> str:
     size = np.abs(slopes).T
     allowed = FIRST * size @ push + ROUNDING * size.sum(1)
     worst = int(np.argmax(np.abs(gradient) / (allowed + 1e-300)))
-    if abs(gradient[worst]) > allowed[worst]:
+    values, directions = _curvature(found.hessian[0], slopes)
+    # What a Newton step would gain: directions that hardly move a prediction have gradients of rounding alone.
+    along = directions.T @ gradient / np.sqrt(len(slopes))
+    gain = 0.5 * float(np.sum(along**2 / np.maximum(values, 1e-8)))
+    if abs(gradient[worst]) > allowed[worst] and gain > GAIN * found.objective[0] + ROUNDING**2 * len(slopes):
         return f"the gradient is {np.linalg.norm(gradient):.1e} and does not vanish"
-    values, _ = _curvature(found.hessian[0], slopes)
     if values.size and values[0] < -SECOND:
         return f"the loss bends down in some direction (curvature {values[0]:.1e} of what squares alone have)"
     return ""
