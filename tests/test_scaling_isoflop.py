@@ -7,7 +7,6 @@ import pytest
 import scipy.interpolate
 import scipy.optimize
 
-from scaling.__main__ import APPROACHES, PROFILES, WEIGHTS
 from scaling.approaches import choice, elasticity, isoflop, shapes
 from scaling.approaches.choice import Choice
 from scaling.approaches.envelope import envelope
@@ -392,13 +391,6 @@ def test_the_headline_of_a_budget_compares_the_optimum_with_the_profiles_minimum
     few = heldout(LAWS["chinchilla"], {k: v[kept] for k, v in table.items()}, draws=50)
     assert not few.isoflop  # four sizes: each run at its own N and D
     assert few.relative_error == pytest.approx(0.0, abs=1e-6)
-
-
-def test_choices_on_the_command_line_are_those_of_the_library():
-    assert tuple(shapes.SHAPES) == PROFILES
-    assert PROFILES[0] == isoflop.DEFAULT
-    assert isoflop.WEIGHTS == WEIGHTS
-    assert choice.APPROACHES == APPROACHES
 
 
 def test_an_approach_that_the_runs_do_not_allow_says_what_is_missing():

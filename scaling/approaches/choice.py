@@ -45,6 +45,8 @@ def profiles(columns: Mapping[str, np.ndarray], choice: Choice, level: float) ->
     if choice.approach not in ("2", "all"):
         return None, ""
     rows = list(budgets.profile_rows(columns))
+    if choice.approach == "all" and not budgets.is_sweep(columns):
+        return None, ""
     if len(rows) < 2:
         few = (
             f"approach 2 needs two budgets of 4 sizes or more, each at one compute; these rows have {len(rows)} such "

@@ -75,7 +75,5 @@ def substitution(analysis: "Analysis") -> list[str]:
     if found is None or not math.isfinite(found.value):
         return []
     law = f"; the law implies {digits(analysis.elasticity)}" if math.isfinite(analysis.elasticity) else ""
-    return [
-        f"elasticity of substitution between N and D, from the bend of the profiles and the slope of the frontier: "
-        f"{digits(found.value)} {interval(*found.interval)}{law}"
-    ]
+    ends = interval(*found.interval)
+    return [f"elasticity of substitution between N and D, by the profiles: {digits(found.value)} {ends}{law}"]
