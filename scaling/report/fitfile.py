@@ -96,10 +96,14 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
         "gap": gaps(analysis),
         "warnings": analysis.warnings,
         "resamples": {"theta": kept, "scale": analysis.draws.scale[: DRAWS_KEPT], "residuals": fit.residuals[:2000]},
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in ("jax", "numpy")},
+        "versions": versions(),
     }  # fmt: skip
     return _finite(plain)
+
+
+def versions() -> dict[str, str]:
+    """Of what the numbers rest on."""
+    return {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in ("jax", "numpy")}
 
 
 def selection(analysis: "Analysis") -> dict[str, Any] | None:

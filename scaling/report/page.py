@@ -16,7 +16,7 @@ from scaling.laws import PUBLISHED
 from scaling.logs.names import names
 from scaling.report import canvas, plot, verdict
 from scaling.report.checklist import checklist
-from scaling.report.fitfile import approaches, as_json, disagreement_of, of
+from scaling.report.fitfile import approaches, as_json, disagreement_of, of, versions
 from scaling.report.words import (
     GREEK,
     certificate,
@@ -109,7 +109,7 @@ def html(analysis: Analysis, figures: dict[str, tuple[str, str]]) -> str:
         executed=executed(analysis),
         span=axis(analysis.fit.law, analysis.columns),
         unit=unit(analysis.fit.law),
-        versions=as_json(analysis)["versions"],
+        versions=versions(),
         width=verdict.shown(judged.width) if judged else "",
     )
 
