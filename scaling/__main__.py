@@ -19,28 +19,17 @@ import pathlib
 import sys
 from typing import Any
 
+from scaling.approaches.choice import APPROACHES, Choice
+from scaling.approaches.isoflop import DEFAULT as PROFILE
+from scaling.approaches.isoflop import SHAPES, WEIGHTS
+from scaling.fit.question import METHODS, SPACES
+from scaling.laws import LAWS, Law
+from scaling.logs.roles import CONVENTIONS, MEANINGS
 from train.cli import Parser, parser, report_errors
 from train.errors import UserError
 
-# Written out, since the modules that hold them import NumPy and JAX and --help should not; a test compares them.
-LAWS = (
-    "chinchilla", "kaplan_nd", "kaplan_n", "kaplan_d", "kaplan_c", "kaplan_c_min", "kaplan_ns", "b_crit", "henighan_n",
-    "henighan_d", "henighan_c", "compute", "constrained", "overtrained", "farseer", "precision", "quantised", "step_lr",
-    "step_batch", "m1", "m2", "m3", "m4", "bnsl", "bnsl2", "error", "accuracy",
-    "power_mean", "bounded", "efficiency",
-)  # fmt: skip
-COUNTS = ("total", "non_embedding", "active")
-ROLES = {
-    "n": "parameters", "d": "training tokens", "c": "training FLOPs; without --d, D is FLOPs / 6 N", "loss": "loss",
-    "run": "which run a row is a checkpoint of", "x": "the amount, for laws of one amount", "u": "unique tokens",
-    "p": "bits of precision", "batch": "batch size", "lr": "learning rate", "s_min": "steps, corrected for batch",
-    "c_min": "FLOPs, corrected for batch", "error": "error", "accuracy": "accuracy", "added_loss": "added loss",
-    "step": "place within a run", "budget": "FLOPs that a run was planned for",
-    "group": "optimizer, or whatever else law efficiency compares; the first row's is the reference",
-}  # fmt: skip
+DEFAULT = next(iter(LAWS))
 AUTO = "auto"  # chinchilla, or the law of the same inputs that is clearly the better one to forecast with
-SPACES = ("log", "loss")
-METHODS = ("residual", "pairs", "cluster")
 
 
 def main(argv: list[str]) -> int | None:
@@ -103,20 +92,20 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--law",
         choices=(*LAWS, AUTO),
-        default=LAWS[0],
+        default=DEFAULT,
         metavar="LAW",
-        help=f"default: {LAWS[0]}; {', '.join(LAWS)}; {AUTO}: {LAWS[0]}, or the law that clearly forecasts better",
+        help=f"default: {DEFAULT}; {', '.join(LAWS)}; {AUTO}: {DEFAULT}, or the law that clearly forecasts better",
     )
     flags.add_argument("--formula", metavar="TEXT", help='a law of your own, as "L = E + A / N^alpha + B / D^beta"')
     flags.add_argument("--law-file", metavar="FILE", help="a Python file with a Law of your own; it is executed")
     flags.add_argument(
         "--count",
-        choices=COUNTS,
+        choices=tuple(CONVENTIONS),
         metavar="COUNT",
-        help=f"which parameters N counts: {', '.join(COUNTS)}; default: total where it was recorded",
+        help=f"which parameters N counts: {', '.join(CONVENTIONS)}; default: total where it was recorded",
     )
     columns = flags.add_argument_group("columns (guessed from their names, and said, where no flag names one)")
-    for role, text in ROLES.items():
+    for role, text in MEANINGS.items():
         columns.add_argument("--flops" if role == "c" else f"--{role}", dest=f"role_{role}", metavar="COL", help=text)
     rows = flags.add_argument_group("rows")
     rows.add_argument("--filter", metavar="COND", action="append", default=[], help="COL=VALUE, !=, <, <=, >, >=")
@@ -148,6 +137,28 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
     how.add_argument("--method", choices=METHODS, metavar="METHOD", help=f"of the bootstrap: {', '.join(METHODS)}")
     how.add_argument("--draws", metavar="N", type=int, default=1000, help="resamples; default: 1000")
     how.add_argument("--level", metavar="P", type=float, default=0.9, help="of intervals; default: 0.9")
+    how.add_argument(
+        "--approach",
+        choices=APPROACHES,
+        default="all",
+        metavar="N",
+        help="1 (envelope of curves), 2 (isoFLOP profiles), 3 (the law alone); default: all that the runs allow",
+    )
+    how.add_argument(
+        "--profile",
+        choices=tuple(SHAPES),
+        default=PROFILE,
+        metavar="SHAPE",
+        help=f"of isoFLOP profiles, for approach 2: {', '.join(SHAPES)}; default: {PROFILE}",
+    )
+    how.add_argument(
+        "--weights",
+        choices=WEIGHTS,
+        default=WEIGHTS[0],
+        metavar="W",
+        help="of budgets in approach 2: equal, variance",
+    )
+    how.add_argument("--noise", metavar="SD", type=float, help="of a loss, nats, for approach 2; default: measured")
     how.add_argument("--heldout", metavar="FLOPS", default="largest", help="budget to forecast; default: the largest")
     how.add_argument(
         "--train-below", metavar="X", help="forecast every run from X FLOPs on by those below; or n=X, d=X"
@@ -159,7 +170,7 @@ def add_predict(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--law-file", metavar="FILE", help="the file of a law of your own, where the fit is of one")
     flags.add_argument("runs", metavar="ROWS", nargs="+", help="tables of the law's inputs, as `fit` reads them")
     columns = flags.add_argument_group("columns (guessed from their names where no flag names one)")
-    for role, text in ROLES.items():
+    for role, text in MEANINGS.items():
         columns.add_argument("--flops" if role == "c" else f"--{role}", dest=f"role_{role}", metavar="COL", help=text)
 
 
@@ -268,6 +279,8 @@ def _analysis(options: argparse.Namespace) -> Any:
         raise UserError(f"--level is {options.level:g}; it is a probability such as 0.9")
     if options.draws < 20:
         raise UserError(f"--draws is {options.draws}; an interval needs 20 resamples at the very least, 1000 usually")
+    if options.noise is not None and not options.noise > 0:
+        raise UserError(f"--noise is {options.noise:g}; it is the sd of a loss in nats, as 0.003")
     most = options.drop_outliers
     if most != "none" and not most.isdigit():
         raise UserError(f"--drop-outliers is {most!r}; it takes a number of rows, or none")
@@ -298,13 +311,20 @@ def _analysis(options: argparse.Namespace) -> Any:
 
     mesh.set_up()
     return analyse(
-        runs, asked, heldout_budget=budget, auto=auto, draws=options.draws, method=options.method, level=options.level
+        runs,
+        asked,
+        heldout_budget=budget,
+        auto=auto,
+        draws=options.draws,
+        method=options.method,
+        level=options.level,
+        choice=Choice(options.approach, options.profile, options.weights, options.noise),
     )
 
 
 def _given(options: argparse.Namespace) -> dict[str, str]:
     """role -> column, of the flags that name columns."""
-    return {role: v for role in ROLES if (v := getattr(options, f"role_{role}")) is not None}
+    return {role: v for role in MEANINGS if (v := getattr(options, f"role_{role}")) is not None}
 
 
 def _heldout(options: argparse.Namespace) -> Any:
@@ -318,18 +338,17 @@ def _heldout(options: argparse.Namespace) -> Any:
     return Below(role or "c", _number("--train-below", value))
 
 
-def _law(options: argparse.Namespace) -> Any:
+def _law(options: argparse.Namespace) -> Law:
     """The law that is asked for: of the reader's own formula or file, or by its name."""
-    from scaling.laws import LAWS as laws
     from scaling.laws import own
 
     if options.formula and options.law_file:
         raise UserError("--formula and --law-file each give a law; leave one of them out")
     if options.formula:
         return own.from_formula(options.formula)
-    return (
-        own.from_file(options.law_file) if options.law_file else laws[LAWS[0] if options.law == AUTO else options.law]
-    )
+    if options.law_file:
+        return own.from_file(options.law_file)
+    return LAWS[DEFAULT if options.law == AUTO else options.law]
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -356,6 +375,7 @@ def predict(options: argparse.Namespace) -> None:
     runs = records.assign(  # the runs have measured nothing yet: an input stands for the output
         readers.read(options.runs), inputs=law.inputs, output=law.inputs[0], given=_given(options)
     )
+    runs = records.numbered(runs, law.groups) if law.groups else runs
     found = forecast.predict(fitted, runs.columns)
     if options.json:
         print(_json([one._asdict() for one in found]))

@@ -7,19 +7,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scaling import advice, budgets, influence
-from scaling.approaches import envelope as approach1
-from scaling.approaches import isoflop
+from scaling.approaches import choice as approaches
+from scaling.approaches import elasticity
+from scaling.approaches.choice import Choice
+from scaling.approaches.envelope import Envelope
+from scaling.approaches.isoflop import Profiles
 from scaling.fit import outliers
 from scaling.fit.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, training
 from scaling.fit.estimate import Fit, fit
 from scaling.fit.flags import design_flags, flags, frontier
-from scaling.fit.intervals import LEVEL, METHODS, Draws, Interval, bootstrap, constants, undefined
+from scaling.fit.intervals import LEVEL, Draws, Interval, bootstrap, constants, undefined
 from scaling.fit.profile import profile
-from scaling.fit.question import Below, Question
+from scaling.fit.question import METHODS, Below, Question
 from scaling.fit.select import Selection, candidates, select
 from scaling.laws import LAWS
 from scaling.laws.kaplan import kaplan_d, kaplan_n
+from scaling.laws.optimum import optimum
 from scaling.logs import records, roles
+from scaling.logs.names import names
 
 FEW = 2_000  # rows beyond which the tables that refit again and again are left out
 
@@ -41,8 +46,11 @@ class Analysis(NamedTuple):
     selection: Selection | None  # laws of the same inputs by what they forecast, and the better one, if there is one
     influence: list[influence.Row]
     conventions: list[dict[str, Any]]  # exponents under every way of counting
-    profiles: isoflop.Profiles | None  # approach 2, where runs were made budget by budget
-    envelope: approach1.Envelope | None  # approach 1, where runs left several checkpoints
+    choice: Choice  # of approaches
+    profiles: Profiles | None  # approach 2, where runs were made budget by budget
+    envelope: Envelope | None  # approach 1, where runs left several checkpoints
+    elasticity: float  # of substitution between N and D, by the law at the largest compute; nan where it has none
+    causes: list[str]  # why approaches may disagree
     kaplan: dict[str, Fit]  # one-dimensional laws, name -> fit; those the rows allow
     warnings: list[str]
 
@@ -58,6 +66,7 @@ def analyse(
     seed: int = 0,
     level: float = LEVEL,
     thorough: bool = True,
+    choice: Choice = Choice(),  # noqa: B008  (a tuple)
 ) -> Analysis:
     """Asks `question` of `runs` and forecasts `heldout_budget` from the smaller ones.
 
@@ -108,27 +117,36 @@ def analyse(
         selection = select(questions, columns, made={next(iter(questions)): (fitted, windows)})
     moves = influence.table(fitted, sample, runs) if few else []
     warnings += influence.sentences(moves, influence.quantity(law))
+    lines, bend, curves, missing = None, np.nan, None, []
+    if law.trades:
+        lines, without = approaches.profiles(columns, choice, level)
+        curves, nothing = approaches.envelope(columns, run, choice, level)
+        missing = [sentence for sentence in (without, nothing) if sentence]
+    elif choice.approach in ("1", "2"):
+        missing = [f"approach {choice.approach} needs N and D, and {law.name} does not trade one against the other"]
+    if law.splits:
+        bend = law_elasticity(fitted)
+    called = names(runs.table, runs.where)
+    causes = approaches.causes(
+        lines, fitted.relative, called, [(row.choice, row.shift) for row in moves if row.what.startswith("one")]
+    )
     return Analysis(
         runs=runs, count=runs.mapping.get("n", ""), columns=columns, fit=fitted, draws=sample, level=level,
         intervals=constants(sample, level), other_intervals=other_intervals(fitted, sample, run, level) if few else {},
         heldout=forecast, windows=windows, horizons=by_horizon(windows),
         selection=selection, influence=moves, conventions=influence.conventions(fitted, runs) if few else [],
-        profiles=profiles(columns) if law.trades else None, envelope=envelope(columns, run) if law.trades else None,
-        kaplan=kaplan(columns, runs) if law.trades else {}, warnings=advice.once(warnings),
+        choice=choice, profiles=lines, envelope=curves, elasticity=bend, causes=causes,
+        kaplan=kaplan(columns, runs) if law.trades else {}, warnings=advice.once(missing + warnings),
     )  # fmt: skip
 
 
 def of_labels(question: Question, runs: records.Runs) -> tuple[Question, records.Runs]:
     """The law of the groups that the rows left have, and the rows with their groups numbered as that law does."""
-    column = runs.table[runs.mapping["group"]]
-    groups = roles.labels(column)
-    numbers = np.array([groups.index(str(v)) + 1 for v in column.tolist()], np.float64)
+    groups = roles.labels(runs.table[runs.mapping["group"]])
     law = question.law.of_groups(groups) if question.law.of_groups else question.law
-    said = [
-        *runs.said,
-        f"group: the reference is {groups[0]!r}, the first row's; compared with it: {', '.join(groups[1:])}",
-    ]
-    return dataclasses.replace(question, law=law), runs._replace(columns={**runs.columns, "group": numbers}, said=said)
+    said = f"group: the reference is {groups[0]!r}, the first row's; compared with it: {', '.join(groups[1:])}"
+    runs = records.numbered(runs, groups)
+    return dataclasses.replace(question, law=law), runs._replace(said=[*runs.said, said])
 
 
 def mixed(runs: records.Runs) -> list[str]:
@@ -152,26 +170,14 @@ def other_intervals(fitted: Fit, sample: Draws, run: np.ndarray | None, level: f
     return {draws.how: constants(draws, level) for draws in drawn} | {"profile": profile(fitted, level)}
 
 
-def profiles(columns: Mapping[str, np.ndarray]) -> isoflop.Profiles | None:
-    """Approach 2, where at least two budgets have three sizes each."""
-    rows = list(budgets.profile_rows(columns))
-    if len(rows) < 2:
-        return None
-    kept = np.sort(np.concatenate(rows))
-    try:
-        return isoflop.profiles({name: v[kept] for name, v in columns.items()})
-    except ValueError:
-        return None
-
-
-def envelope(columns: Mapping[str, np.ndarray], run: np.ndarray | None) -> approach1.Envelope | None:
-    """Approach 1, where runs left several checkpoints."""
-    if run is None:
-        return None
-    try:
-        return approach1.envelope({**columns, "run": run})
-    except ValueError:
-        return None
+def law_elasticity(found: Fit) -> float:
+    """Elasticity of substitution between N and D at the law's best run for the largest compute fitted."""
+    law, c = found.law, float(axis(found.law, found.columns).max())
+    best = optimum(law, found.theta, c)
+    n, d = float(best["n"]), float(best["d"])
+    if not (np.isfinite(n) and np.isfinite(d)):
+        return np.nan
+    return elasticity.of_surface(lambda x, y: law.natural(law.at(found.theta[None], x, y)), np.log(n), np.log(d))
 
 
 def kaplan(columns: Mapping[str, np.ndarray], runs: records.Runs) -> dict[str, Fit]:
@@ -184,7 +190,7 @@ def kaplan(columns: Mapping[str, np.ndarray], runs: records.Runs) -> dict[str, F
     for law in (kaplan_n, kaplan_d):
         best = frontier(columns[law.inputs[0]], columns["loss"])
         try:
-            fits[law.name] = fit(law, {name: v[best] for name, v in columns.items()})
+            fits[law.name] = fit(law, {name: v[best] for name, v in columns.items()}, certify=False)
         except ValueError:  # too few runs are limited by one of the two alone
             continue
     return fits

@@ -121,12 +121,12 @@ def _spread(values: np.ndarray) -> float:
     return float(high - low) / 2 or np.nan
 
 
-def names(runs: records.Runs | None, fitted: Fit) -> Sequence[str]:
+def names(runs: records.Runs | None, fitted: Fit) -> list[str]:
     """What each row is called: its own name, or its place in the file."""
     if runs is None:
         return [f"row {i + 1}" for i in range(fitted.residuals.size)]
     own = runs.table.get("name")
-    return [str(v) for v in own] if own is not None else runs.where
+    return [str(v).rsplit("/", 1)[-1] for v in runs.where] if own is None else [str(v) for v in own]
 
 
 def _outliers(fitted: Fit, where: Sequence[str]) -> list[tuple[str, str, np.ndarray]]:
@@ -161,8 +161,9 @@ def _one_out(fitted: Fit, draws: Draws, at: float, base: float, spread: float, w
     for i in (int(np.nanargmin(values)), int(np.nanargmax(values))):
         first = int(np.flatnonzero(np.unique(run, return_inverse=True)[1] == i)[0])
         text = ", ".join(f"{k.upper()} {inputs[k][first]:.3g}" for k in law.inputs)
-        rows.append(Row(what, f"{where[first] if groups <= ALONE else f'group {i + 1} of {ALONE}'} ({text})", float(values[i]), float(values[i] - base),
-                        float((values[i] - base) / spread)))  # fmt: skip
+        called = where[first] if groups <= ALONE else f"group {i + 1} of {ALONE}"
+        shift = float(values[i] - base)
+        rows.append(Row(what, f"{called} ({text})", float(values[i]), shift, shift / spread))
     return rows
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scaling import predict
+from scaling.approaches.choice import THIRD, Answer, answer, disagreement
 from scaling.fit.intervals import Interval, interval
 from scaling.laws import chinchilla, efficiency
 from scaling.laws.optimum import compute_for_loss, optimum
@@ -30,6 +31,8 @@ class Plan(NamedTuple):
     per_tokens: float  # loss gained by twice the tokens at this N
     per_params: float  # loss gained by twice the parameters at this D
     reach: float  # c over the largest run fitted
+    answers: list[Answer]  # the best run for `c`, by every approach that the runs allowed
+    disagreement: str  # a sentence where the intervals of two do not overlap, or ""
     warnings: list[str]
 
 
@@ -68,10 +71,14 @@ def plan(
     reach = c / fitted.largest
     drawn = predict.drawn(fitted, {"n": np.array([n]), "d": np.array([d])}, np.array([reach]))[:, 0]
     here, twice = at(n, d), float(optimum(law, fitted.theta, 2 * c)["loss"])
+    law_ends = interval(best["n"], fitted.level), interval(best["d"], fitted.level)
+    middle = optimum(law, fitted.theta, c)
+    answers = [Answer(THIRD, float(middle["n"]), float(middle["d"]), *law_ends)]
+    answers += [answer(name, *lines, c) for name, lines in fitted.lines.items()]
     return Plan(
         n=n, d=d, c=c, tokens_per_parameter=d / n, steps=None if batch is None else math.ceil(d / batch), loss=here,
-        interval=interval(law.natural(drawn), fitted.level), n_interval=interval(best["n"], fitted.level),
-        d_interval=interval(best["d"], fitted.level),
+        interval=interval(law.natural(drawn), fitted.level), n_interval=law_ends[0],
+        d_interval=law_ends[1], answers=answers, disagreement=disagreement(answers, c, fitted.causes),
         per_doubling=float(optimum(law, fitted.theta, c)["loss"]) - twice, per_tokens=here - at(n, 2 * d),
         per_params=here - at(2 * n, d), reach=reach, warnings=_warnings(fitted, reach),
     )  # fmt: skip
@@ -136,7 +143,8 @@ def text(plan: Plan, fitted: Fitted) -> str:
     """What the terminal shows."""
     low, high = plan.interval
     span = lambda ends: f"{fitted.level:.0%} interval {si(ends[0])} to {si(ends[1])}"
-    lines = [
+    lines = [f"! {plan.disagreement}"] if plan.disagreement else []
+    lines += [
         f"N       {si(plan.n):>8}  parameters ({fitted.counting.get('n', '')}); the best N has {span(plan.n_interval)}",
         f"D       {si(plan.d):>8}  tokens; the best D has {span(plan.d_interval)}",
         f"D / N   {plan.tokens_per_parameter:>8.3g}  tokens per parameter",
@@ -149,4 +157,13 @@ def text(plan: Plan, fitted: Fitted) -> str:
         f"        twice the compute gains {plan.per_doubling:.4f}, twice the tokens {plan.per_tokens:.4f}, "
         f"twice the parameters {plan.per_params:.4f}",
     ]
+    if len(plan.answers) > 1:
+        lines.append(f"best run for {si(plan.c)} FLOPs by each approach, {fitted.level:.0%} intervals")
+        lines += [f"  {one.approach:<32} N {_ends(one.n, one.n_interval)}  D {_ends(one.d, one.d_interval)}"
+                  for one in plan.answers]  # fmt: skip
     return "\n".join(lines + [f"! {sentence}" for sentence in plan.warnings])
+
+
+def _ends(value: float, ends: tuple[float, float]) -> str:
+    """A value with its interval, where it has one."""
+    return f"{si(value)} ({si(ends[0])} to {si(ends[1])})" if math.isfinite(sum(ends)) else f"{si(value)} (no interval)"

@@ -217,7 +217,7 @@ def test_workdir_that_cannot_be_written(place, tmp_path, capsys):
 def test_read_only_workdir(tmp_path, monkeypatch, capsys):
     """By the error that a read-only file system gives, since a superuser may write anywhere else."""
 
-    def write_text(path, *_):
+    def write_text(path, *_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
     monkeypatch.setattr(Path, "write_text", write_text)

@@ -84,7 +84,7 @@ def test_training_below_is_a_fit_of_the_rows_below(role, most):
     most = float(np.quantile(of, 0.6)) if not of.min() < most < of.max() else most
     held = heldout(chinchilla, made, Below(role, most), draws=50)
     kept = {name: v[of < most] for name, v in made.items()}
-    np.testing.assert_array_equal(held.fit.theta, fit(chinchilla, kept, certify=False).theta)
+    np.testing.assert_array_equal(held.fit.theta, fit(chinchilla, kept).theta)
     assert sorted(run.row for run in held.runs) == np.flatnonzero(of >= most).tolist()
     assert sum(row["forecasts"] for row in held.horizons) == len(held.runs)
     assert all(run.reach >= made[role][run.row] / kept[role].max() for run in held.runs if role != "c")
@@ -119,6 +119,7 @@ def test_predictions_are_the_law_at_its_inputs():
     fitted = fitfile.Fitted(
         law=chinchilla, params=TRUTH, theta=chinchilla.free(TRUTH), draws=np.tile(chinchilla.free(TRUTH), (400, 1)),
         scale=np.ones(400), residuals=np.array([-0.01, 0.01]), past=[], largest=1e20, counting={}, level=0.9, better="",
+        lines={}, causes=[],
     )  # fmt: skip
     n, d = np.array([1e8, 1e9]), np.array([2e9, 1e12])
     found = predict.predict(fitted, {"n": n, "d": d})

@@ -145,6 +145,15 @@ def test_efficiencies_of_optimizers_are_found_by_the_command(tmp_path, capsys):
     assert "the reference is 'muon'" in capsys.readouterr().out
 
 
+def test_groups_are_numbered_as_the_law_numbers_them_whatever_file_they_are_in(tmp_path):
+    file = write(tmp_path / "runs.csv", {"n": [1e9, 1e9], "d": [1e11, 1e11], "loss": [2, 2], "kind": ["sgd", "adam"]})
+    runs = records.assign(readers.read([file]), inputs=("n", "d", "group"), given={"group": "kind"})
+    assert runs.columns["group"].tolist() == [1.0, 2.0]
+    assert records.numbered(runs, ("adam", "muon", "sgd")).columns["group"].tolist() == [3.0, 1.0]
+    with pytest.raises(UserError, match="group 'sgd' is none of those"):
+        records.numbered(runs, ("adam", "muon"))
+
+
 def test_one_law_of_two_groups_is_chinchillas_of_each():
     law, data = LAWS["efficiency"], grid()
     params = TEX | {"rho_N[second]": 2.0, "rho_D[second]": 0.3}

@@ -7,10 +7,12 @@ import pytest
 import scipy.interpolate
 import scipy.optimize
 
-from scaling.approaches import isoflop
+from scaling.approaches import choice, elasticity, isoflop, shapes
+from scaling.approaches.choice import Choice
 from scaling.approaches.envelope import envelope
 from scaling.approaches.lines import slope
-from scaling.laws import chinchilla, hoffmann, n_opt
+from scaling.fit.backtest import heldout
+from scaling.laws import LAWS, chinchilla, hoffmann, n_opt
 from train.errors import UserError
 from train.numbers import si
 
@@ -36,25 +38,25 @@ def curves(law=ROUNDED, sizes=30, checkpoints=60):
 
 
 @pytest.mark.parametrize("law", [ROUNDED, STEEP, EVEN, CAUTIOUS], ids=["rounded", "steep", "even", "cautious"])
-@pytest.mark.parametrize("method", ["parabola", "window", "akima"])
+@pytest.mark.parametrize("method", list(shapes.SHAPES))
 def test_noise_free_profiles_give_back_the_exponents(law, method):
     """Sizes follow the optimum, so a parabola is off by one factor on every budget; Akima's, in log loss, is not."""
     found = isoflop.profiles(runs(law, sizes=11), method=method, draws=0)
-    tolerance = 2e-3 if method == "akima" else 1e-6
+    tolerance = 2e-3 if method in ("akima", "cubic") else 1e-6
     assert found.a == pytest.approx(hoffmann.a(law), abs=tolerance)
     assert found.b == pytest.approx(hoffmann.b(law), abs=tolerance)
     assert [m.status for m in found.minima] == ["ok"] * 9
     assert found.warnings == []
 
 
-@pytest.mark.parametrize("method", ["parabola", "window", "akima"])
+@pytest.mark.parametrize("method", list(shapes.SHAPES))
 def test_symmetric_profiles_give_back_the_optimum_itself(method):
     found = isoflop.profiles(runs(EVEN, sizes=11), method=method, draws=0)
     for m in found.minima:
-        assert m.n == pytest.approx(n_opt(EVEN, m.c), rel=1e-6)
+        assert m.n == pytest.approx(n_opt(EVEN, m.c), rel=5e-3 if method == "cubic" else 1e-6)
         assert 6 * m.n * m.d == pytest.approx(m.c, rel=1e-12)
         assert m.loss == pytest.approx(hoffmann.l_opt(EVEN, m.c), rel=2e-2 if method == "parabola" else 5e-3)
-    assert found.n(1e24) == pytest.approx(n_opt(EVEN, 1e24), rel=1e-5)
+    assert found.n(1e24) == pytest.approx(n_opt(EVEN, 1e24), rel=3e-2 if method == "cubic" else 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -112,12 +114,15 @@ def hand_made(losses, budget=1e18, n=None):
 @pytest.mark.parametrize(
     ("losses", "method", "sentence"),
     [
-        ([3.0, 2.0], "parabola", "there are 2 sizes and parabola needs 3"),
-        ([3.0], "parabola", "there is 1 size and parabola needs 3"),
+        ([3.0, 2.0], "parabola", "there are 2 sizes and parabola needs 4"),
+        ([3.0], "parabola", "there is 1 size and parabola needs 4"),
+        ([3.0, 2.5, 2.9], "skewed", "there are 3 sizes and skewed needs 4"),
         ([3.0, 2.0, 2.5, 2.9], "akima", "there are 4 sizes and akima needs 5"),
-        ([3.0, 3.5, 2.9, 3.6, 3.0], "parabola", "the parabola opens downwards"),
-        ([4.0, 3.0, 2.1, 2.0, 2.01], "parabola", None),
-        ([9.0, 3.1, 3.0, 2.98, 2.99], "window", None),
+        ([3.0, 3.5, 2.9, 3.6, 3.0], "parabola", "the fitted profile opens downwards"),
+        ([4.0, 3.0, 2.1, 2.0, 2.2], "parabola", "the minimum has one size above it and needs 2; add sizes above 100M"),
+        ([9.0, 3.1, 3.0, 2.98, 2.9801], "akima", "one size above it and needs 2; add sizes above 100M"),
+        ([2.1, 2.0, 2.15, 2.5, 3.1], "window", "one size below it and needs 2; add sizes below 1M"),
+        ([3.0, 2.1, 2.0, 2.11, 2.9], "parabola", None),
         ([9.0, 8.0, 7.0, 6.0, 4.9, 5.0], "parabola", "vertex lies above the sizes"),
         ([5.0, 4.9, 6.0, 7.0, 8.0, 9.0], "parabola", "vertex lies below the sizes"),
     ],
@@ -134,8 +139,8 @@ def test_profiles_without_a_minimum_are_refused_in_a_sentence(losses, method, se
 
 
 def test_one_good_budget_is_no_line():
-    bad, good = hand_made([5.0, 4.0, 3.0]), runs(budgets=[1e20])
-    with pytest.raises(UserError, match=r"1 of 2 budgets brackets.*largest of 3 sizes; add sizes above 100M"):
+    bad, good = hand_made([6.0, 5.0, 4.0, 3.0]), runs(budgets=[1e20])
+    with pytest.raises(UserError, match=r"1 of 2 budgets brackets.*largest of 4 sizes; add sizes above 100M"):
         isoflop.profiles({k: np.concatenate([bad[k], good[k]]) for k in good})
 
 
@@ -166,7 +171,7 @@ def test_akima_minimum_is_that_of_scipys_interpolant():
     rng = np.random.default_rng(0)
     x = np.sort(rng.uniform(10, 20, 9))
     losses = np.exp(0.02 * (x - 15) ** 2 + 0.05 * rng.standard_normal((50, 9)))
-    at, loss = isoflop._akima(x, losses)
+    at, loss = shapes.akima(x, losses)[:2]
     fine = np.linspace(x[0], x[-1], 20_001)
     for y, vertex, lowest in zip(losses, at, loss, strict=True):
         curve = scipy.interpolate.Akima1DInterpolator(x, np.log(y))
@@ -194,8 +199,8 @@ def test_a_noisy_budget_counts_less_under_variance_weights():
     table["loss"] = table["loss"] + np.where(table["budget"] == BUDGETS[0], 0.02, 0.0) * np.tile(
         np.linspace(-1, 1, 10), 9
     )
-    equal = isoflop.profiles(table, noise=noise, draws=300)
-    weighted = isoflop.profiles(table, noise=noise, draws=300, weights="variance")
+    equal = isoflop.profiles(table, method="parabola", noise=noise, draws=300)
+    weighted = isoflop.profiles(table, method="parabola", noise=noise, draws=300, weights="variance")
     sd = np.array([m.sd for m in weighted.minima])
     assert sd[0] > 10 * sd[1:].max()
     assert abs(weighted.a - 0.5) < 0.1 * abs(equal.a - 0.5)
@@ -206,7 +211,7 @@ def test_a_noisy_budget_counts_less_under_variance_weights():
 def test_parabola_sd_is_that_of_the_delta_method():
     """The vertex of a least-squares parabola at small noise: sd by the derivative of -b / 2a."""
     noise = 1e-4
-    found = isoflop.profiles(runs(EVEN), noise=noise, draws=4000)
+    found = isoflop.profiles(runs(EVEN), method="parabola", noise=noise, draws=4000)
     m = found.minima[4]
     columns = runs(EVEN)
     x, y = np.log(columns["n"][m.rows]), columns["loss"][m.rows]
@@ -245,10 +250,8 @@ def test_intervals_are_absent_where_nothing_identifies_them():
     two = isoflop.profiles(runs(budgets=BUDGETS[:2]))
     assert np.isnan(two.n.interval).all()
     assert "two budgets give a line and no interval; add a third" in two.warnings
-    bare = isoflop.profiles(runs(sizes=3))
-    assert np.isnan(bare.n.interval).all()
+    bare = isoflop.profiles(runs(budgets=BUDGETS[:2], sizes=4))  # as many constants as losses
     assert bare.noise_source == "none"
-    assert any("noise of a loss" in v for v in bare.warnings)
     assert np.isnan(bare.n.band(1e24)).all()
 
 
@@ -322,7 +325,7 @@ def test_runs_of_one_size_may_be_many_and_rows_in_any_order():
         (lambda: isoflop.profiles(runs(), method="window", window=2), "window of 2"),
         (lambda: isoflop.profiles(runs(), weights="sd"), "'sd' is not known"),
         (lambda: isoflop.profiles(runs(), noise=-1.0), "sd of a loss"),
-        (lambda: isoflop.profiles(runs(sizes=3), weights="variance"), "need the noise"),
+        (lambda: isoflop.profiles(runs(budgets=BUDGETS[:2], sizes=4), weights="variance"), "need the noise"),
         (lambda: isoflop.profiles({"n": [1.0], "d": [1.0], "loss": [1.0]}), "no column 'budget'"),
         (lambda: isoflop.profiles({**runs(), "loss": np.zeros(90)}), "loss of row 0 is 0"),
         (lambda: isoflop.profiles({**runs(), "d": np.ones(3)}), "different lengths"),
@@ -335,3 +338,87 @@ def test_runs_of_one_size_may_be_many_and_rows_in_any_order():
 def test_refusals_are_sentences(call, sentence):
     with pytest.raises(UserError, match=sentence):
         call()
+
+
+@pytest.mark.parametrize("law", [ROUNDED, STEEP, CAUTIOUS], ids=["rounded", "steep", "cautious"])
+def test_the_default_is_unbiased_where_sizes_drift_from_the_optimum(law):
+    """Wide, off-centre sizes, two on each side at the least: a parabola errs by over .004, the default by none."""
+    drift = {"span": 16.0, "budgets": np.geomspace(1e18, 1e21, 4), "centre": np.geomspace(0.2, 5.0, 4), "sizes": 11}
+    assert isoflop.DEFAULT == "skewed"
+    assert isoflop.bias(law, method="skewed", **drift).a == pytest.approx(0.0, abs=1e-8)
+    assert abs(isoflop.bias(law, method="parabola", **drift).a) > 0.004
+
+
+def test_one_ladder_of_sizes_for_all_budgets():
+    """The same 5 to 7 sizes around each optimum, off its centre now one way and now the other."""
+    ladder = 2.0 ** np.arange(5, 45)
+    budgets = np.geomspace(1e18, 1e21, 6)
+    kept = [ladder[np.abs(np.log(ladder / n_opt(STEEP, c))) < np.log(5.0)] for c in budgets]
+    n, c = np.concatenate(kept), np.repeat(budgets, [k.size for k in kept])
+    table = {"n": n, "d": c / (6 * n), "loss": chinchilla(STEEP, n, c / (6 * n)), "budget": c}
+    assert isoflop.profiles(table, draws=0).a == pytest.approx(hoffmann.a(STEEP), abs=1e-8)
+
+
+def test_elasticity_of_substitution_is_that_of_the_law():
+    """Chinchilla's law has 2 / (2 + alpha + beta) at every budget, whatever the loss is measured in."""
+    for law in (ROUNDED, STEEP, EVEN, CAUTIOUS):
+        right = 2 / (2 + law["alpha"] + law["beta"])
+        found = isoflop.profiles(runs(law, sizes=11), draws=0).elasticity
+        assert found.value == pytest.approx(right, abs=5e-3)
+        surface = lambda n, d, law=law: chinchilla(law, np.exp(n), np.exp(d))
+        n = n_opt(law, 1e20)
+        for transform in (lambda v: v, np.log, lambda v: (v - 1.0) ** 3):
+            at = elasticity.of_surface(lambda n, d, f=transform, s=surface: f(s(n, d)), np.log(n), np.log(1e20 / 6 / n))
+            assert at == pytest.approx(right, abs=1e-5)
+
+
+def test_elasticity_has_an_interval_that_holds_it():
+    found = isoflop.profiles(runs(EVEN, noise=0.002, sizes=11), noise=0.002, draws=200).elasticity
+    low, high = found.interval
+    assert low < 2 / 2.66 < high
+    assert high - low < 0.2
+
+
+def test_the_headline_of_a_budget_compares_the_optimum_with_the_profiles_minimum():
+    """Without noise the law is exact; the best of five sizes lies above the optimum and is not what is forecast."""
+    table = runs(ROUNDED, budgets=np.geomspace(1e18, 1e20, 5), sizes=5, span=6.0, centre=1.3)
+    found = heldout(LAWS["chinchilla"], table, draws=50)
+    assert found.isoflop
+    assert found.best.measured == pytest.approx(hoffmann.l_opt(ROUNDED, 1e20), rel=1e-7)
+    assert found.relative_error == pytest.approx(0.0, abs=1e-6)
+    assert found.best.inside
+    kept = (table["budget"] < 1e20 * (1 - 1e-9)) | (np.arange(25) % 5 < 4)
+    few = heldout(LAWS["chinchilla"], {k: v[kept] for k, v in table.items()}, draws=50)
+    assert not few.isoflop  # four sizes: each run at its own N and D
+    assert few.relative_error == pytest.approx(0.0, abs=1e-6)
+
+
+def test_an_approach_that_the_runs_do_not_allow_says_what_is_missing():
+    table = runs()
+    found, why = choice.envelope(table, None, Choice("1"), 0.9)
+    assert found is None
+    assert "give the checkpoints" in why
+    assert choice.envelope(table, None, Choice("all"), 0.9) == (None, "")
+    found, why = choice.profiles({k: v[:12] for k, v in table.items()}, Choice("2"), 0.9)
+    assert found is None
+    assert "needs two budgets" in why
+    assert choice.profiles(table, Choice("3"), 0.9) == (None, "")
+    found, why = choice.profiles(table, Choice("2", "window", "variance", 0.003), 0.9)
+    assert (found.method, found.weights, why) == ("window", "variance", "")
+    assert found.noise == pytest.approx(0.003)
+
+
+def test_approaches_that_disagree_are_said_with_the_cause_and_the_rows():
+    found = isoflop.profiles(runs(EVEN, noise=0.002), noise=0.002, draws=100)
+    answer = choice.answer(choice.SECOND, found.n, found.d, 1e21)
+    low, high = answer.n_interval
+    assert low < answer.n < high
+    far = answer._replace(approach=choice.THIRD, n=2 * high, n_interval=(1.8 * high, 2.2 * high))
+    residuals = np.random.default_rng(0).normal(0, 1e-3, 90)
+    residuals[17] = 0.5
+    why = choice.causes(found, residuals, [f"run{i}" for i in range(90)], [("run 3", 0.01), ("run 9", -0.2)])
+    text = choice.disagreement([far, answer], 1e21, why)
+    assert text.startswith("the approaches disagree at 1e21 FLOPs: law (approach 3) says N")
+    for part in ("1 row lies far off the law: run17.", "The law rests most on run 9", "Approach 2 rests most on"):
+        assert part in text
+    assert choice.disagreement([answer, answer], 1e21, why) == ""

@@ -222,9 +222,9 @@ def test_front_door_errors_are_sentences(arguments, sentence, tmp_path, monkeypa
 def test_help_loads_nothing_heavy():
     code = "import sys; sys.argv = ['scaling', '--help']\n" + (
         "from scaling.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-        "print([m for m in ('jax', 'numpy', 'matplotlib', 'jinja2', 'scipy') if m in sys.modules])"
+        "print([m for m in ('jax', 'matplotlib', 'jinja2', 'scipy', 'pandas') if m in sys.modules])"
     )
     start = time.monotonic()
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.splitlines()[-1] == "[]"
-    assert time.monotonic() - start < 5  # half a second on an idle machine
+    assert time.monotonic() - start < 5  # a third of a second on an idle machine, most of it NumPy

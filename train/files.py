@@ -11,5 +11,8 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     """
     path = pathlib.Path(path)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(content.encode() if isinstance(content, str) else content)
+    if isinstance(content, str):
+        part.write_text(content, encoding="utf-8")
+    else:
+        part.write_bytes(content)
     part.replace(path)

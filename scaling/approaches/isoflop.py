@@ -1,8 +1,8 @@
 """Approach 2 of Hoffmann et al. 2022 (arXiv:2203.15556): the best size for a budget, without a law of loss.
 
 `profiles` takes several sizes on each of several budgets and reads the minimum of each profile, then fits N* ~ C^a and
-D* ~ C^b by a line in logs.  It does not know which sizes were left out, so a minimum that the sizes do not bracket is
-refused.
+D* ~ C^b by a line in logs.  It does not know which sizes were left out, so a minimum without two sizes on
+each side of it is refused.
 
 K budgets, R rows, S sizes on one budget, B bootstrap draws.
 """
@@ -11,20 +11,34 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.interpolate
 
+from scaling import budgets
+from scaling.approaches.elasticity import Elasticity, elasticity
 from scaling.approaches.lines import LEVEL, Line, checked, least_squares, line
+from scaling.approaches.shapes import (
+    ABOVE,
+    BELOW,
+    DOWNWARDS,
+    LARGEST,
+    OK,
+    SHAPES,
+    SMALLEST,
+    Shape,
+    Vertices,
+    squares_left,
+    vertices,
+    windowed,
+)
 from scaling.laws import hoffmann
 from scaling.laws.api import Params
 from train.errors import UserError, suggest
 from train.numbers import si as say
 
 LOG6 = hoffmann.LOG6
-FEWEST = {"parabola": 3, "window": 3, "akima": 5}  # method -> sizes that a budget needs
+DEFAULT = "skewed"  # the least wrong on known surfaces: scripts/check/approaches.py
+BESIDE = 2  # sizes that must lie on each side of a minimum
 WEIGHTS = ("equal", "variance")
 SAME = 1e-3  # relative difference up to which C as given is 6 N D
-SPREAD = 1.25  # ratio of the FLOPs of a budget's runs beyond which size and compute are mixed up
-OK, SMALLEST, LARGEST, DOWNWARDS, BELOW, ABOVE = range(6)  # what became of a minimum
 
 
 class Minimum(NamedTuple):
@@ -35,7 +49,9 @@ class Minimum(NamedTuple):
     n: float  # parameters; nan where refused
     d: float  # tokens: c / (6 n), or between the runs' own where C is not 6 N D; nan where refused
     loss: float  # of the fitted profile, nats per token; nan where refused
+    bend: float  # second derivative of the fitted profile by ln N there; nan where refused
     rows: np.ndarray  # of the columns: the best run of each size, sizes ascending
+    sizes: np.ndarray  # theirs, parameters
     status: str  # "ok", or a sentence that says why the minimum is not used and which runs would mend it
     warning: str  # a sentence, or "" where there is nothing to say
     sd: float  # of ln n, by the bootstrap; nan where there is none
@@ -44,7 +60,7 @@ class Minimum(NamedTuple):
 class Profiles(NamedTuple):
     """Approach 2."""
 
-    method: str  # "parabola", "window" or "akima"
+    method: str  # a name in shapes.SHAPES
     minima: list[Minimum]  # budgets ascending, those that are refused too
     n: Line  # N* of C
     d: Line  # D* of C
@@ -52,6 +68,7 @@ class Profiles(NamedTuple):
     noise: float  # sd of loss that the bootstrap injects, nats (mean over rows); nan where there is none
     noise_source: str  # "given", "residuals" or "none"
     weights: str  # of the budgets in the lines: "equal", or "variance" (1 / sd^2 of ln N*)
+    elasticity: Elasticity
     warnings: list[str]
 
     @property
@@ -87,18 +104,10 @@ class Profile(NamedTuple):
     spread: float  # ratio of the largest to the smallest C
 
 
-class Vertices(NamedTuple):
-    """Minima of B profiles over the same sizes; meaningful where `code` is OK."""
-
-    x: np.ndarray  # [B] ln N*
-    loss: np.ndarray  # [B]
-    code: np.ndarray  # [B]
-
-
 def profiles(
     columns: Mapping[str, Any],
     *,
-    method: str = "parabola",
+    method: str = DEFAULT,
     window: int = 5,
     weights: str = "equal",
     noise: Any = None,
@@ -109,25 +118,27 @@ def profiles(
     """Approach 2: lines through the minima of isoFLOP profiles.
 
     Columns [R]: n, d, loss, budget (equal labels are one profile), and c if C is not 6 n d.  Of runs with the same n on
-    the same budget the best is kept.  The minimum of loss over ln n is that of a least-squares parabola through every
-    size ("parabola", as published), through the `window` sizes nearest to the lowest ("window"), or of Akima's
-    interpolant in log-log ("akima", Porian et al. 2024, arXiv:2406.19146).  A parabola is biased by the skew of the
-    profile, more the wider the sizes reach: see `bias`.
+    the same budget the best is kept.  `method` names the shape that the minimum of loss over ln N is read from
+    (shapes.SHAPES): two exponentials whose rates all budgets share ("skewed"), Akima's interpolant in log-log ("akima",
+    Porian et al. 2024, arXiv:2406.19146), a local cubic ("cubic"), a least-squares parabola through the `window` sizes
+    nearest to the lowest ("window"), or through every size ("parabola", as Hoffmann et al. published).  A parabola is
+    biased by the skew of the profile, more the wider the sizes reach: see `bias`.
 
     Intervals are those of Porian et al. 2024: `draws` times noise is added to every loss and everything is refitted.
     `noise` is the sd of a loss in nats, one for all or [R]; where it is None, it is that of the residuals from the
-    parabolas ("window" and "akima": from windowed ones), which counts their misfit as noise.  `weights` "variance"
-    weights a budget by 1 / sd^2 of its ln N*.  On 9 budgets of 10 sizes with 3 millinats of noise, nominal 90 %
+    shape ("akima", which leaves none: from windowed parabolas), which counts their misfit as noise.  `weights`
+    "variance" weights a budget by 1 / sd^2 of its ln N*.  On 9 budgets of 10 sizes with 3 millinats of noise, 90 %
     intervals of a covered it in 90 % of sweeps ("parabola"), 95 % ("window") and 98 % ("akima"): noise is added to
     noise, and the local methods feel it.
     """
-    for name, choices in ((method, tuple(FEWEST)), (weights, WEIGHTS)):
+    for name, choices in ((method, tuple(SHAPES)), (weights, WEIGHTS)):
         if name not in choices:
             raise UserError(f"{name!r} is not known here{suggest(name, choices)}")
-    if window < FEWEST["window"]:
+    if window < 3:
         raise UserError(f"a window of {window} sizes holds no parabola; give 3 or more")
+    shape = windowed(window) if method == "window" else SHAPES[method]
     groups = _grouped(columns)
-    minima = [_minimum(p, method, window) for p in groups]
+    minima = _minima(groups, method, shape)
     used = [i for i, m in enumerate(minima) if m.status == "ok"]
     if len(used) < 2:
         refused = "; ".join(m.status for m in minima if m.status != "ok")
@@ -135,9 +146,9 @@ def profiles(
             f"{len(used)} of {len(minima)} budgets brackets its best size and a line needs 2"
             + (f": {refused}" if refused else "; add runs on other budgets")
         )
-    sd, source = _noise(groups, noise, method, window, np.size(columns["loss"]))
+    sd, source = _noise(groups, noise, shape, np.size(columns["loss"]))
     good = [groups[i] for i in used]
-    drawn = _draw(good, sd, method, window, draws, seed) if sd is not None and draws else None
+    drawn, bends = _draw(good, sd, shape, draws, seed) if sd is not None and draws else (None, None)
     sds = np.full(len(used), np.nan) if drawn is None else _sd(drawn[0])
     for i, value in zip(used, sds, strict=True):
         minima[i] = minima[i]._replace(sd=float(value))
@@ -152,6 +163,8 @@ def profiles(
     ]
     return Profiles(
         method, minima, *lines, np.nan if sd is None else float(np.mean(sd)), source, weights,
+        elasticity(log_c, np.exp(points[2]), np.array([minima[i].bend for i in used]),
+                   None if drawn is None or len(used) < 3 else (np.exp(drawn[2]), bends), level),
         _warnings(groups, minima, used, drawn, draws),
     )  # fmt: skip
 
@@ -212,67 +225,51 @@ def _profile(table: dict[str, np.ndarray], budget: float, rows: np.ndarray) -> P
     return Profile(budget, log_c, np.log(n), table["loss"][rows], np.log(d), rows, exact, float(c.max() / c.min()))
 
 
-def _vertices(x: np.ndarray, losses: np.ndarray, method: str, window: int) -> Vertices:
-    """Minima of profiles `losses` [B, S] over ln N `x` [S]; those at an edge of the sizes are marked."""
-    lowest = np.argmin(losses, axis=1)
-    if method == "akima":
-        vertex, loss = _akima(x, losses)
-        code = np.full(lowest.size, OK)
-    elif method == "parabola":
-        vertex, loss, code = _parabola(x, losses)
-    else:
-        vertex, loss, code = np.empty(lowest.size), np.empty(lowest.size), np.empty(lowest.size, int)
-        for i in np.unique(lowest):
-            near, same = np.sort(np.argsort(np.abs(x - x[i]), kind="stable")[:window]), lowest == i
-            vertex[same], loss[same], code[same] = _parabola(x[near], losses[same][:, near])
-    return Vertices(vertex, loss, np.select([lowest == 0, lowest == x.size - 1], [SMALLEST, LARGEST], code))
+def _minima(groups: list[Profile], method: str, shape: Shape) -> list[Minimum]:
+    """The minimum of each budget, or why there is none."""
+    many = [p for p in groups if p.x.size >= shape.fewest]
+    found = vertices([p.x for p in many], [p.loss[None] for p in many], shape) if many else []
+    of = {p.budget: at for p, at in zip(many, found, strict=True)}
+    return [_minimum(p, of.get(p.budget), method, shape) for p in groups]
 
 
-def _parabola(x: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vertex, its loss, and its code, of least-squares parabolas of `losses` [B, S] in `x` [S]."""
-    middle, half = 0.5 * (x[0] + x[-1]), 0.5 * (x[-1] - x[0])
-    curve, tilt, height = np.linalg.pinv(np.vander((x - middle) / half, 3)) @ losses.T
-    with np.errstate(all="ignore"):
-        at = -0.5 * tilt / curve
-        loss = height + 0.5 * tilt * at
-    return middle + half * at, loss, np.select([~(curve > 0), at < -1, at > 1], [DOWNWARDS, BELOW, ABOVE], OK)
-
-
-def _akima(x: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Minimum and its loss of Akima interpolants of ln loss, exactly.
-
-    Every piece is a cubic, and only its ends and stationary points can be lowest.
-    """
-    cubic = scipy.interpolate.Akima1DInterpolator(x, np.log(losses).T).c  # [4, S - 1, B], highest power first
-    width = np.diff(x)[:, None]
-    with np.errstate(all="ignore"):
-        root = np.sqrt(cubic[1] ** 2 - 3.0 * cubic[0] * cubic[2])
-        q = -(cubic[1] + np.copysign(root, cubic[1]))  # the root without cancellation, and its partner by Vieta
-        at = np.stack([np.zeros_like(q), q / (3.0 * cubic[0]), cubic[2] / q, np.broadcast_to(width, q.shape)])
-    at = np.clip(np.where(np.isfinite(at), at, 0.0), 0.0, width)
-    values = ((cubic[0] * at + cubic[1]) * at + cubic[2]) * at + cubic[3]
-    where = (at + x[:-1, None]).reshape(-1, len(losses))
-    values = values.reshape(-1, len(losses))
-    best, draws = np.argmin(values, axis=0), np.arange(len(losses))
-    return where[best, draws], np.exp(values[best, draws])
-
-
-def _minimum(p: Profile, method: str, window: int) -> Minimum:
+def _minimum(p: Profile, found: Vertices | None, method: str, shape: Shape) -> Minimum:
     """The minimum of one budget, or why there is none."""
-    refused = Minimum(p.budget, float(np.exp(p.log_c)), np.nan, np.nan, np.nan, p.rows, "", "", np.nan)
-    if p.x.size < FEWEST[method]:
+    refused = Minimum(
+        p.budget, float(np.exp(p.log_c)), np.nan, np.nan, np.nan, np.nan, p.rows, np.exp(p.x), "", "", np.nan
+    )
+    if found is None:
         return refused._replace(
             status=f"at {say(refused.c)} FLOPs there {'is' if p.x.size == 1 else 'are'} {p.x.size} "
-            f"size{'s' * (p.x.size > 1)} and {method} needs {FEWEST[method]}; add sizes on both sides of "
+            f"size{'s' * (p.x.size > 1)} and {method} needs {shape.fewest}; add sizes on both sides of "
             f"{say(np.exp(p.x[np.argmin(p.loss)]))}"
         )
-    found = _vertices(p.x, p.loss[None], method, window)
     x, code = float(found.x[0]), int(found.code[0])
     warning = _off_centre(p) if method == "parabola" and code in (OK, BELOW, ABOVE) else ""
-    if code != OK:
-        return refused._replace(status=_sentence(p, code), warning=warning)
+    status = _sentence(p, code) if code != OK else _unbracketed(p, x)
+    if status:
+        return refused._replace(status=status, warning=warning)
     d = float(np.exp(_log_d(p, x)))
-    return refused._replace(n=float(np.exp(x)), d=d, loss=float(found.loss[0]), status="ok", warning=warning)
+    return refused._replace(
+        n=float(np.exp(x)), d=d, loss=float(found.loss[0]), bend=float(found.bend[0]), status="ok", warning=warning
+    )
+
+
+def _unbracketed(p: Profile, x: float) -> str:
+    """Why a minimum at ln N `x` without two sizes on each side is refused, and which to add; "" where it has them."""
+    missing = []
+    for side, count, end in (
+        ("below", int(np.sum(p.x < x)), float(np.exp(p.x[0]))),
+        ("above", int(np.sum(p.x > x)), float(np.exp(p.x[-1]))),
+    ):
+        if count < BESIDE:
+            missing.append((f"{('no', 'one')[count]} size {side}", f"{side} {say(end)}"))
+    if not missing:
+        return ""
+    return (
+        f"at {say(np.exp(p.log_c))} FLOPs the minimum has {' and '.join(had for had, _ in missing)} it and needs "
+        f"{BESIDE}; add sizes {' and '.join(add for _, add in missing)}"
+    )
 
 
 def _sentence(p: Profile, code: int) -> str:
@@ -281,9 +278,9 @@ def _sentence(p: Profile, code: int) -> str:
     said = {
         SMALLEST: f"the best run is the smallest of {p.x.size} sizes; add sizes below {small}",
         LARGEST: f"the best run is the largest of {p.x.size} sizes; add sizes above {large}",
-        BELOW: f"the parabola's vertex lies below the sizes that it was fitted to; add sizes below {small}",
-        ABOVE: f"the parabola's vertex lies above the sizes that it was fitted to; add sizes above {large}",
-        DOWNWARDS: f"the parabola opens downwards, so noise hides the minimum; add sizes below {small} and above "
+        BELOW: f"the fitted profile's vertex lies below the sizes that it was fitted to; add sizes below {small}",
+        ABOVE: f"the fitted profile's vertex lies above the sizes that it was fitted to; add sizes above {large}",
+        DOWNWARDS: f"the fitted profile opens downwards, so noise hides the minimum; add sizes below {small} and above "
         f"{large}, or seeds",
     }
     return f"at {say(np.exp(p.log_c))} FLOPs {said[code]}"
@@ -310,34 +307,29 @@ def _log_d(p: Profile, x: Any) -> Any:
     return p.log_c - LOG6 - x if p.exact else np.interp(x, p.x, p.log_d)
 
 
-def _noise(groups: list[Profile], noise: Any, method: str, window: int, rows: int) -> tuple[np.ndarray | None, str]:
+def _noise(groups: list[Profile], noise: Any, shape: Shape, rows: int) -> tuple[np.ndarray | None, str]:
     """sd [R] of every loss, and where it is from."""
     if noise is not None:
         sd = np.asarray(noise, np.float64)
         if sd.shape not in ((), (rows,)) or not np.all(np.isfinite(sd) & (sd > 0)):
             raise UserError(f"noise is the sd of a loss in nats: one positive number, or one for each of {rows} rows")
         return np.broadcast_to(sd, (rows,)), "given"
-    squares, freedom = 0.0, 0
-    for p in groups:
-        count = p.x.size if method == "parabola" else window
-        near = np.argsort(np.abs(p.x - p.x[np.argmin(p.loss)]), kind="stable")[:count]
-        if near.size > 3:
-            x = p.x[near] - p.x[near].mean()
-            left = p.loss[near] - np.polyval(np.polyfit(x, p.loss[near], 2), x)
-            squares, freedom = squares + float(np.sum(left**2)), freedom + near.size - 3
-    return (np.full(rows, np.sqrt(squares / freedom)), "residuals") if freedom else (None, "none")
+    many = [p for p in groups if p.x.size >= shape.fewest]
+    squares, freedom = squares_left([p.x for p in many], [p.loss for p in many], shape)
+    return (np.full(rows, np.sqrt(squares / freedom)), "residuals") if freedom > 0 else (None, "none")
 
 
-def _draw(groups: list[Profile], sd: np.ndarray, method: str, window: int, draws: int, seed: int) -> Any:
-    """Logs of n, d and loss [3, B, K] of the minima of noisier profiles; nan where such a minimum is refused."""
-    rng, found = np.random.default_rng(seed), []
-    for p in groups:
-        losses = p.loss + sd[p.rows] * rng.standard_normal((draws, p.x.size))
-        at = _vertices(p.x, np.maximum(losses, 1e-300), method, window)
+def _draw(groups: list[Profile], sd: np.ndarray, shape: Shape, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of the minima of noisier profiles: logs of n, d and loss [3, B, K], and bends [B, K]; nan where refused."""
+    rng = np.random.default_rng(seed)
+    losses = [np.maximum(p.loss + sd[p.rows] * rng.standard_normal((draws, p.x.size)), 1e-300) for p in groups]
+    found, bends = [], []
+    for p, at in zip(groups, vertices([p.x for p in groups], losses, shape), strict=True):
         good = (at.code == OK) & (at.loss > 0)
         x = np.where(good, at.x, np.nan)
         found.append([x, _log_d(p, x), np.log(np.where(good, at.loss, np.nan))])
-    return np.moveaxis(np.array(found), 0, -1)
+        bends.append(np.where(good, at.bend, np.nan))
+    return np.moveaxis(np.array(found), 0, -1), np.array(bends).T
 
 
 def _sd(values: np.ndarray) -> np.ndarray:
@@ -362,7 +354,7 @@ def _warnings(
         f"at {say(np.exp(p.log_c))} FLOPs the runs differ in FLOPs by a factor of {p.spread:.2g}, so the profile "
         f"mixes size with compute; split the budget or rerun the outliers"
         for p in groups
-        if p.spread > SPREAD
+        if p.spread > budgets.EVEN
     ]
     if draws and len(used) < 3:
         said.append("two budgets give a line and no interval; add a third")

@@ -13,16 +13,19 @@ import numpy as np
 from jaxtyping import Float
 
 from scaling import budgets
+from scaling.approaches import isoflop
 from scaling.counting import c_6nd
 from scaling.fit.discrepancy import Discrepancy, Past, bounded, learn
 from scaling.fit.estimate import Columns, Fit, fit, mean_log, predict
-from scaling.fit.intervals import LEVEL, Draws, Interval, bootstrap, draw_runs, interval, optimum
+from scaling.fit.intervals import LEVEL, Draws, Interval, bootstrap, draw_runs, interval, optimum, scatter
 from scaling.fit.question import Below, Question, question
 from scaling.laws.api import Law
 from scaling.laws.optimum import optimum as optimum_of
 from train.errors import UserError
 
 HORIZONS = {"1 octave": 2.0, "2 octaves": 4.0, "3 octaves": 8.0, "1 decade": 10.0}
+HEADLINE_SIZES = 5  # of a held-out budget whose profile's minimum is compared with the optimum
+PROFILE_ERROR = 1e-6  # relative, of a minimum that a noise-free profile gives
 CUTOFFS = 8  # windows at most; each is a fit and a bootstrap
 MOST = 1000  # rows that one cutoff forecasts; of more, a sample
 FITTED = 20_000  # rows that a forecast is fitted to; of more, a sample
@@ -140,11 +143,17 @@ def forecast(
     head, ends, planned = runs[best], {}, False
     if law.splits:
         ends = optimum(sample, budget, level)
-        if _isoflop(left):  # the best of several sizes: the optimum is what was forecast, whichever size it is
-            at = float(optimum_of(law, found.theta, budget)["loss"])
-            if math.isfinite(at):
-                planned = True
-                head = _run(int(out[best]), budget, budget / fitted, measured[best], at, interval(drawn.min(1), level))
+        lowest = _least(columns, out)
+        at = float(optimum_of(law, found.theta, budget)["loss"])
+        if lowest is not None and math.isfinite(at):  # the optimum is compared with the minimum of the profile
+            planned, reach = True, np.array([budget / fitted])
+            least = law.response(optimum_of(law, sample.theta, budget)["loss"])
+            noisy = least[:, None] + scatter(found, np.random.default_rng(1), sample.scale, least[:, None])
+            held = bounded(noisy, law.response(np.array([at])), reach, residual(found), off.prior)
+            held = law.natural(held + off.draw(reach, sample.size))[:, 0]
+            low, high = interval(held, level)
+            rounding = PROFILE_ERROR * at  # of the minimum, which is read off a curve
+            head = _run(int(out[best]), budget, reach[0], lowest, at, (low - rounding, high + rounding))
     return Heldout(budget, budget / fitted, found, sample, level, runs, head, planned, past, off, ends, below)
 
 
@@ -179,10 +188,23 @@ def _run(row: int, c: float, reach: float, measured: float, predicted: float, en
     return Run(row, float(c), float(reach), float(measured), float(predicted), ends, error, inside)
 
 
-def _isoflop(columns: Columns) -> bool:
-    """Several sizes at one compute, the best of them inside?"""
-    n = columns["n"]
-    return budgets.is_profile(n, columns["d"]) and bool(n.min() < n[np.argmin(columns["loss"])] < n.max())
+def _least(columns: Columns, out: np.ndarray) -> float | None:
+    """Loss at the minimum of the profile of the rows `out` [rows]; None where they are no profile of five sizes.
+
+    The smaller budgets' profiles are fitted along with it, since they share its shape.
+    """
+    here = {name: v[out] for name, v in columns.items()}
+    if np.unique(here["n"]).size < HEADLINE_SIZES or not budgets.is_profile(here["n"], here["d"]):
+        return None
+    others = [rows for rows in budgets.profile_rows(columns) if not np.isin(rows, out).any()]
+    rows = np.concatenate([*others, out])
+    label = np.concatenate([columns["budget"][r] for r in others] + [np.full(out.size, np.inf)])
+    try:
+        found = isoflop.profiles({**{k: columns[k][rows] for k in ("n", "d", "loss")}, "budget": label}, draws=0)
+    except UserError:
+        return None
+    lowest = found.minima[-1]
+    return lowest.loss if lowest.status == "ok" else None
 
 
 def _pick(columns: Columns, rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Positive parameters that a fit takes to zero: what is left of a law there, and where to start a refit that may return.
+"""Positive parameters that a fit takes to zero, and where a refit has to start to come back from there.
 
 A floor that runs to zero is a walk of its log to minus infinity, which ends wherever a step is small enough: at 1e-5 in
 one way of writing the law, at 1e-19 in another.  Its derivative there is zero, so that nothing that starts there comes

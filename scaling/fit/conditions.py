@@ -14,6 +14,7 @@ from scaling.fit.problem import Problem, jacobian
 from scaling.fit.solver import Solution, huber_numpy
 
 FIRST = 1e-6  # of the sum of the sizes of what a gradient sums: it has to cancel to that
+GAIN = 1e-9  # of the objective, that a further step may still promise
 SECOND = 1e-5  # of the curvature of squares alone: a more negative eigenvalue is no rounding
 ROUNDING = 1e-13  # of a residual
 TRIES = 4  # rounds of polishing; each solves from a handful of points
@@ -29,9 +30,12 @@ def why_not(problem: Problem, found: Solution) -> str:
     size = np.abs(slopes).T
     allowed = FIRST * size @ push + ROUNDING * size.sum(1)
     worst = int(np.argmax(np.abs(gradient) / (allowed + 1e-300)))
-    if abs(gradient[worst]) > allowed[worst]:
+    values, directions = _curvature(found.hessian[0], slopes)
+    # What a Newton step would gain: directions that hardly move a prediction have gradients of rounding alone.
+    along = directions.T @ gradient / np.sqrt(len(slopes))
+    gain = 0.5 * float(np.sum(along**2 / np.maximum(values, 1e-8)))
+    if abs(gradient[worst]) > allowed[worst] and gain > GAIN * found.objective[0] + ROUNDING**2 * len(slopes):
         return f"the gradient is {np.linalg.norm(gradient):.1e} and does not vanish"
-    values, _ = _curvature(found.hessian[0], slopes)
     if values.size and values[0] < -SECOND:
         return f"the loss bends down in some direction (curvature {values[0]:.1e} of what squares alone have)"
     return ""
@@ -41,7 +45,7 @@ def polish(problem: Problem, found: Solution) -> tuple[Solution, str]:
     """The first of `found`, solved on until it is a minimum, and what keeps it from being one ("" where nothing does).
 
     Newton's steps start anew from it and from both sides of every direction in which the loss bends down; where that
-    does not help either, a trust region does.
+    does not help either, a quasi-Newton method goes on.
     """
     ones = np.ones((1, problem.y.size))
     reason = why_not(problem, found)
@@ -56,7 +60,7 @@ def polish(problem: Problem, found: Solution) -> tuple[Solution, str]:
             if value < -SECOND:
                 tried += [theta + sign * step * problem.basis @ direction for step in STEPS for sign in (-1.0, 1.0)]
         if attempt:
-            tried.append(_trust(problem, theta))
+            tried.append(_descend(problem, theta))
         made = problem.solve(problem.y[None], np.tile(ones, (len(tried), 1)), np.array(tried))
         made = boundary.settle(problem, problem.y[None], np.tile(ones, (len(tried), 1)), made)
         best = int(np.nanargmin(np.where(np.isfinite(made.objective), made.objective, np.inf)))
@@ -87,8 +91,8 @@ def _curvature(hessian: np.ndarray, slopes: Float[np.ndarray, "R F"]) -> tuple[n
     return values, full
 
 
-def _trust(problem: Problem, theta: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
-    """A quasi-Newton method with a line search, in directions of unit square: it goes down where Newton's steps stall."""
+def _descend(problem: Problem, theta: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
+    """A quasi-Newton method with a line search, in directions of unit square, for where Newton's steps stall."""
     slopes, _ = _seen(problem, theta)
     square = np.sqrt(np.sum(slopes**2, axis=0))
     scale = 1.0 / np.where(square > 0, square, np.inf) * np.sqrt(len(slopes))

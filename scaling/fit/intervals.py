@@ -23,13 +23,13 @@ from scaling.fit import boundary
 from scaling.fit.estimate import Fit
 from scaling.fit.outliers import gross
 from scaling.fit.problem import Columns, Problem, centre, jacobian, predict
+from scaling.fit.question import METHODS
 from scaling.laws.optimum import optimum as optimum_of
 from train.errors import UserError
 
 Interval = tuple[float, float]
 LEVEL = 0.9
 PILOTS = 200  # refits that measure by how much residuals are smaller than errors
-METHODS = ("residual", "pairs", "cluster")
 MANY = 2_000  # rows beyond which a resample is one Newton step: its error falls faster than the interval does
 
 

@@ -26,7 +26,7 @@ def gross(fitted: Fit) -> np.ndarray:
 
 
 def sentences(fitted: Fit, where: Sequence[str]) -> list[str]:
-    """What is to be known before all else: which rows they are, by name, how to leave them out, and what that changes."""
+    """Which rows they are, by name, how to leave them out, and what that changes."""
     rows = gross(fitted)
     law = fitted.law
     if not rows.size:

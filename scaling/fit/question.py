@@ -12,6 +12,7 @@ from scaling.laws.api import Law, measured
 from train.errors import UserError
 
 SPACES = ("log", "loss")
+METHODS = ("residual", "pairs", "cluster")  # of the bootstrap, see fit/intervals.py
 LOG_MSE = math.inf  # a Huber loss that is quadratic everywhere: pass as `delta` for least squares
 
 

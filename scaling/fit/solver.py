@@ -30,6 +30,9 @@ class Solution(NamedTuple):
         return np.linalg.norm(self.gradient, axis=-1)
 
 
+FEWEST = 128  # rows that a program is made for: to make another costs more than it saves
+MANY = 400  # problems, of resamples as a rule, beyond which the size of the data decides
+SMALL = 16  # problems that have a program of their own, which is a quarter of the work of the larger one
 ROUND = 12  # iterations before finished problems leave the batch and others move up
 LIMIT = 25  # rounds
 SETTLED = 1e-13  # of log loss: the rounding of the loss itself
@@ -53,8 +56,9 @@ def solve(
     Precision and devices of whatever else this process computes stay as they are.
     """
     count, rows = len(theta), x.shape[1]
-    padded = max(32, 1 << (rows - 1).bit_length())  # one program for data of many sizes
-    batch = max(1, min(64, 16384 // padded))  # temporaries of one batch stay in cache
+    # One program for data of many sizes; many problems are worth a program of their own size.
+    padded = max(FEWEST if count <= MANY else FEWEST // 4, 1 << (rows - 1).bit_length())
+    batch = max(1, min(64 if count > SMALL else SMALL, 16384 // padded))  # temporaries of one batch stay in cache
     x = np.pad(x, ((0, 0), (0, padded - rows)))
     theta, delta = np.array(theta, np.float64), min(delta, QUADRATIC)
     basis = np.eye(theta.shape[1])[None] if basis is None else np.asarray(basis, np.float64)
@@ -94,7 +98,7 @@ def _packed(index, batch, rows, y, weights, basis, theta, damping):
     return tall(y), tall(weights), np.moveaxis(pick(basis), 0, -1), theta[index].T, damping[index]
 
 
-@functools.partial(jax.jit, static_argnames=("predict", "newton"))
+@functools.partial(jax.jit, static_argnames=("predict",))
 def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, enough, newton):
     """Up to `ROUND` damped steps of every problem that has not settled."""
     evaluate = lambda theta: _derivatives(predict, theta, x_IR1, y_RB, w_RB, delta, newton)
@@ -142,12 +146,11 @@ def _derivatives(predict, theta_PB, x_IR1, y_RB, w_RB, delta, newton):
     size = jnp.abs(r)
     push = w_RB * jnp.clip(r, -delta, delta)
     squares = lambda weight: jnp.stack([((weight * j_RB)[None] * j_PRB).sum(1) for j_RB in j_PRB])
-    if newton:
-        bend = along(jax.grad(lambda theta: (push * residual(theta)).sum()))
-        h_PPB = squares(w_RB * (size <= delta)) + bend
-    else:
-        h_PPB = squares(w_RB * jnp.minimum(1.0, delta / jnp.maximum(size, 1e-300)))
-    return (w_RB * huber(r, delta)).sum(0), (push[None] * j_PRB).sum(1), h_PPB, squares(w_RB)
+    square_PPB = squares(w_RB)
+    weight_RB = jnp.where(newton, size <= delta, jnp.minimum(1.0, delta / jnp.maximum(size, 1e-300)))
+    bend = lambda: along(jax.grad(lambda theta: (push * residual(theta)).sum()))
+    h_PPB = squares(w_RB * weight_RB) + jax.lax.cond(newton, bend, lambda: jnp.zeros_like(square_PPB))  # one program
+    return (w_RB * huber(r, delta)).sum(0), (push[None] * j_PRB).sum(1), h_PPB, square_PPB
 
 
 def huber(r: Any, delta: Any) -> jax.Array:

@@ -218,7 +218,7 @@ class Law:
         shape = np.broadcast_shapes(theta.shape[1:], *(np.shape(x) for x in logs))
         flat = [np.broadcast_to(v, shape).reshape(-1) for v in (*theta, *(np.asarray(x, np.float64) for x in logs))]
         size = flat[0].size
-        block = min(BLOCK, max(256, 1 << (size - 1).bit_length()))  # few shapes: few programs to compile
+        block = next((block for block in BLOCKS if size <= block), BLOCKS[-1])
         out = np.empty(size)
         with jax.enable_x64(True):
             for i in range(0, size, block):
@@ -251,7 +251,7 @@ def measured(law: Law) -> Law:
     )
 
 
-BLOCK = 1 << 16  # predictions evaluated together
+BLOCKS = (1 << 8, 1 << 12, 1 << 16)  # predictions evaluated together: few shapes are few programs to compile
 _evaluate = jit(lambda predict, theta, *logs: predict(theta, *logs), static_argnums=0)
 
 

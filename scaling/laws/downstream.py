@@ -103,6 +103,7 @@ def doubling_time(t: Any, density: Any, level: float = 0.95) -> Doubling:
     import scipy.stats
 
     t, density = np.asarray(t, np.float64), np.asarray(density, np.float64)
+
     line = scipy.stats.linregress(t, np.log(density))
     half = line.stderr * scipy.stats.t.ppf(0.5 + level / 2, t.size - 2)
     slow, fast = line.slope - half, line.slope + half

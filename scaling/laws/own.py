@@ -4,16 +4,15 @@ import dataclasses
 import functools
 import importlib.util
 import inspect
-import math
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from scaling.laws import dimensions
-from scaling.laws.api import Law, Param, log_sum, measured
-from scaling.laws.formula import Call, Formula, Name, Node, Number, Power, Product, Sum, names, parse
+from scaling.laws import dimensions, evaluate
+from scaling.laws.api import Law, Param, measured
+from scaling.laws.formula import Formula, Name, Node, Product, Sum, names, parse
 from scaling.laws.lazy import jnp
 from train.errors import UserError, suggest
 
@@ -57,7 +56,7 @@ def from_formula(text: str) -> Law:
 
     def predict(theta: Any, *x: Any, xp: Any = jnp) -> Any:
         values = dict(zip(order, (*theta, *x), strict=True))
-        return (_value if space == "linear" else _log)(tree, values, kinds, xp)
+        return (evaluate.value if space == "linear" else evaluate.log)(tree, values, kinds, xp)
 
     linear, floor = _amplitudes(tree, kinds) if space == "log" else ((), None)
     law = Law(
@@ -113,97 +112,10 @@ def _complete(formula: Formula, inputs: Mapping[str, None], kinds: Mapping[str, 
         raise UserError(f"the formula reads {', '.join(left_out)}, which its left side does not list")
 
 
-# What the tree says, in logs wherever a part is positive whatever its parameters are.
-
-Values = Mapping[str, Any]  # name -> its log, where it is an input or a positive parameter; else its value
-Kinds = Mapping[str, str]
-
-
-def _positive(node: Node, kinds: Kinds) -> bool:
-    match node:
-        case Number(value):
-            return value > 0
-        case Name(text):
-            return kinds.get(text) != "real"
-        case Call("exp" | "sigmoid"):
-            return True
-        case Call("log"):
-            return False
-        case Call(_, parts):
-            return all(_positive(part, kinds) for part in parts)
-        case Sum(terms):
-            return all(sign > 0 and _positive(term, kinds) for sign, term in terms)
-        case Product(factors):
-            return all(_positive(factor, kinds) for _, factor in factors)
-        case Power(base, _):
-            return _positive(base, kinds)
-    raise AssertionError(node)
-
-
-def _log(node: Node, values: Values, kinds: Kinds, xp: Any) -> Any:
-    """The logarithm of `node`: nan where it is negative."""
-    if not _positive(node, kinds):
-        return xp.log(_value(node, values, kinds, xp))
-    match node:
-        case Number(value):
-            return math.log(value)
-        case Name(text):
-            return values[text]
-        case Call("exp", (inner,)):
-            return _value(inner, values, kinds, xp)
-        case Call("sigmoid", (inner,)):
-            return -xp.logaddexp(0.0, -_value(inner, values, kinds, xp))
-        case Call("sqrt", (inner,)):
-            return 0.5 * _log(inner, values, kinds, xp)
-        case Call(function, parts):
-            return functools.reduce(
-                xp.minimum if function == "min" else xp.maximum, (_log(part, values, kinds, xp) for part in parts)
-            )
-        case Sum(terms):
-            logs = [xp.asarray(_log(term, values, kinds, xp)) for _, term in terms]
-            return log_sum(*logs) if xp is jnp else functools.reduce(xp.logaddexp, logs)
-        case Product(factors):
-            return sum(sign * _log(factor, values, kinds, xp) for sign, factor in factors)
-        case Power(base, exponent):
-            return _value(exponent, values, kinds, xp) * _log(base, values, kinds, xp)
-    raise AssertionError(node)
-
-
-def _value(node: Node, values: Values, kinds: Kinds, xp: Any) -> Any:
-    if isinstance(node, Number):
-        return xp.asarray(node.value)
-    if _positive(node, kinds):
-        return xp.exp(_log(node, values, kinds, xp))
-    match node:
-        case Name(text):
-            return values[text]
-        case Call("log", (inner,)):
-            return _log(inner, values, kinds, xp)
-        case Call("sqrt", (inner,)):
-            return xp.sqrt(_value(inner, values, kinds, xp))
-        case Call(function, parts):
-            return functools.reduce(
-                xp.minimum if function == "min" else xp.maximum, (_value(part, values, kinds, xp) for part in parts)
-            )
-        case Sum(terms):
-            return sum(sign * _value(term, values, kinds, xp) for sign, term in terms)
-        case Product(factors):
-            found = 1.0
-            for sign, factor in factors:
-                value = _value(factor, values, kinds, xp)
-                found = found * value if sign > 0 else found / value
-            return found
-        case Power(base, Number(exponent)) if exponent.is_integer():
-            return _value(base, values, kinds, xp) ** int(exponent)
-        case Power(base, exponent):
-            return _value(base, values, kinds, xp) ** _value(exponent, values, kinds, xp)
-    raise AssertionError(node)
-
-
 # What a fit needs beside the formula.
 
 
-def _amplitudes(tree: Node, kinds: Kinds) -> tuple[tuple[str, ...], str | None]:
+def _amplitudes(tree: Node, kinds: Mapping[str, str]) -> tuple[tuple[str, ...], str | None]:
     """Parameters that the formula is a sum over, one a term, where it is such a sum; and the one that stands alone."""
     terms = tree.terms if isinstance(tree, Sum) else ((1, tree),)
     uses = [name.text for name, _ in names(tree)]
@@ -216,14 +128,14 @@ def _amplitudes(tree: Node, kinds: Kinds) -> tuple[tuple[str, ...], str | None]:
             if over > 0 and isinstance(factor, Name) and kinds.get(factor.text) == "positive"
             if uses.count(factor.text) == 1
         ]
-        if sign < 0 or not free or not _positive(term, kinds):
+        if sign < 0 or not free or not evaluate.positive(term, kinds):
             return (), None
         found.append(free[0])
         alone += free if isinstance(term, Name) else []
     return tuple(found), alone[0] if len(alone) == 1 and len(terms) > 1 else None
 
 
-def _starts(kinds: Kinds, linear: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
+def _starts(kinds: Mapping[str, str], linear: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
     """An even sequence in as many dimensions as there are parameters that variable projection does not solve for.
 
     Exponents take both signs, two of three positive, of sizes .03 to 1.5; others e^-3 to e^3 of a typical value.
@@ -244,7 +156,7 @@ def _starts(kinds: Kinds, linear: tuple[str, ...]) -> tuple[tuple[float, ...], .
     return tuple(map(tuple, np.stack([columns[name] for name in kinds], 1).tolist()))
 
 
-def _with_units(law: Law, tree: Node, columns: Mapping[str, str], evaluate: Callable[..., Any]) -> Law:
+def _with_units(law: Law, tree: Node, columns: Mapping[str, str], predict: Callable[..., Any]) -> Law:
     """`law` with the units of its parameters; a column is left uncentred where they do not make the law closed."""
     powers: dict[str, dict[str, Any]] = {name: {} for name in law.names}
     units: dict[str, str | None] = {}
@@ -254,7 +166,7 @@ def _with_units(law: Law, tree: Node, columns: Mapping[str, str], evaluate: Call
         try:
             found = dimensions.powers(tree, columns, column, 1.0 if column == law.output else 0.0)
             alone = _of_units(law, {name: {column: power} for name, power in found.items()})
-            if not _closed(alone, column, evaluate):
+            if not _closed(alone, column, predict):
                 raise dimensions.Inconsistent
         except dimensions.Inconsistent:
             units[column] = None
@@ -268,15 +180,15 @@ def _of_units(law: Law, powers: Mapping[str, Mapping[str, Any]]) -> Law:
     return dataclasses.replace(law, params=tuple(p._replace(powers=powers.get(p.name, {})) for p in law.params))
 
 
-def _closed(law: Law, column: str, evaluate: Callable[..., Any]) -> bool:
+def _closed(law: Law, column: str, predict: Callable[..., Any]) -> bool:
     """Does a change of the column's unit leave every prediction where it was?  Tried at some starting points."""
     theta = np.asarray(law.starts)[:16]
     x = np.random.default_rng(0).uniform(-1.0, 1.0, (len(law.inputs), 1, 5))
     shift = {column: 0.7}
     with np.errstate(all="ignore"):
-        before = evaluate(theta.T[..., None], *x) + shift.get(law.output, 0.0)
+        before = predict(theta.T[..., None], *x) + shift.get(law.output, 0.0)
         moved = [v + shift.get(name, 0.0) for name, v in zip(law.inputs, x, strict=True)]
-        after = evaluate(law.rescale(theta, shift).T[..., None], *moved)
+        after = predict(law.rescale(theta, shift).T[..., None], *moved)
         known = np.isfinite(before) & np.isfinite(after)
         return bool(known.any() and np.abs(after - before)[known].max() < 1e-9)
 

@@ -141,6 +141,16 @@ def tokens(columns: Columns, values: Columns, mapping: dict[str, str], said: lis
     )
 
 
+def numbered(runs: Runs, groups: Sequence[str]) -> Runs:
+    """The rows with their groups numbered from 1 as `groups` are: a file alone numbers labels as they appear in it."""
+    labels = [str(v) for v in runs.table[runs.mapping["group"]].tolist()]
+    for label in labels:
+        if label not in groups:
+            raise UserError(f"group {label!r} is none of those that the law was fitted to{suggest(label, groups)}")
+    numbers = np.array([groups.index(label) + 1 for label in labels], np.float64)
+    return runs._replace(columns={**runs.columns, "group": numbers})
+
+
 def take(columns: Columns, rows: np.ndarray) -> Columns:
     return {name: values[rows] for name, values in columns.items()}
 

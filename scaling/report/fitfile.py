@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scaling import predict
+from scaling.approaches.choice import FIRST, SECOND, THIRD, Answer, answer, disagreement
 from scaling.approaches.lines import Line
-from scaling.fit.backtest import known_errors
+from scaling.fit.backtest import axis, known_errors
 from scaling.fit.discrepancy import Past
+from scaling.fit.intervals import interval
 from scaling.fit.select import called, flags
 from scaling.laws import own
 from scaling.laws.api import Law
+from scaling.laws.optimum import optimum
 from train.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,7 +80,14 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
         "better": better(analysis),
         "influence": [row._asdict() for row in analysis.influence],
         "conventions": analysis.conventions,
+        "approach": analysis.choice.approach,
         "approaches": approaches(analysis),
+        "disagreement": disagreement_of(analysis),
+        "causes": analysis.causes,
+        "elasticity": {
+            "law": analysis.elasticity,
+            "profiles": analysis.profiles.elasticity._asdict() if analysis.profiles else None,
+        },
         "profiles": [m._asdict() for m in analysis.profiles.minima] if analysis.profiles else [],
         "kaplan": {
             name: {"equation": one.law.equation, "params": one.params, "n_rows": one.residuals.size}
@@ -86,10 +96,14 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
         "gap": gaps(analysis),
         "warnings": analysis.warnings,
         "resamples": {"theta": kept, "scale": analysis.draws.scale[: DRAWS_KEPT], "residuals": fit.residuals[:2000]},
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in ("jax", "numpy")},
+        "versions": versions(),
     }  # fmt: skip
     return _finite(plain)
+
+
+def versions() -> dict[str, str]:
+    """Of what the numbers rest on."""
+    return {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in ("jax", "numpy")}
 
 
 def selection(analysis: "Analysis") -> dict[str, Any] | None:
@@ -98,18 +112,53 @@ def selection(analysis: "Analysis") -> dict[str, Any] | None:
     return found and {**found._asdict(), "clear": found.clear, "scores": [score._asdict() for score in found.scores]}
 
 
-def approaches(analysis: "Analysis") -> dict[str, dict[str, dict[str, Any]]]:
+def approaches(analysis: "Analysis") -> dict[str, dict[str, Any]]:
     """name -> {"a": value and interval, "b": …} of approaches 1 and 2, where the runs allow them."""
-    known: dict[str, dict[str, dict[str, Any]]] = {}
+    found = {name: _lines(*lines) for name, lines in lines_of(analysis).items()}
     if analysis.profiles:
-        known["isoFLOP profiles (approach 2)"] = _lines(analysis.profiles.n, analysis.profiles.d)
-    if analysis.envelope:
-        known["envelope of curves (approach 1)"] = _lines(analysis.envelope.n_line, analysis.envelope.d_line)
-    return known
+        found[SECOND] |= {"method": analysis.profiles.method, "weights": analysis.profiles.weights}
+    return found
 
 
 def _lines(n: Line, d: Line) -> dict[str, dict[str, Any]]:
-    return {name: {"value": line.exponent, "interval": line.interval} for name, line in (("a", n), ("b", d))}
+    return {
+        name: {
+            "value": line.exponent, "interval": line.interval, "k": line.k, "level": line.level,
+            "draws": line.draws[:DRAWS_KEPT],
+        }
+        for name, line in (("a", n), ("b", d))
+    }  # fmt: skip
+
+
+def largest_of(analysis: "Analysis") -> float:
+    """Compute of the largest run fitted, FLOPs; of laws that know none, their first column."""
+    return float(axis(analysis.fit.law, analysis.columns).max())
+
+
+def lines_of(analysis: "Analysis") -> dict[str, tuple[Line, Line]]:
+    """N* and D* of C by approaches 1 and 2, where the runs allow them."""
+    found = {}
+    if analysis.profiles:
+        found[SECOND] = analysis.profiles.n, analysis.profiles.d
+    if analysis.envelope:
+        found[FIRST] = analysis.envelope.n_line, analysis.envelope.d_line
+    return found
+
+
+def answers(analysis: "Analysis") -> list[Answer]:
+    """The best run for the largest compute fitted, by every approach that the runs allow."""
+    law, c = analysis.fit.law, largest_of(analysis)
+    found = []
+    if law.splits:
+        best, drawn = optimum(law, analysis.fit.theta, c), optimum(law, analysis.draws.theta, c)
+        ends = [interval(drawn[name], analysis.level) for name in ("n", "d")]
+        found.append(Answer(THIRD, float(best["n"]), float(best["d"]), *ends))
+    return found + [answer(name, *lines, c) for name, lines in lines_of(analysis).items()]
+
+
+def disagreement_of(analysis: "Analysis") -> str:
+    """The sentence where approaches disagree at the largest compute fitted, or ""."""
+    return disagreement(answers(analysis), largest_of(analysis), analysis.causes)
 
 
 def gaps(analysis: "Analysis") -> dict[str, float] | None:
@@ -146,6 +195,8 @@ class Fitted(NamedTuple):
     counting: dict[str, Any]
     level: float
     better: str  # a sentence, where another law is clearly the better one to forecast with
+    lines: dict[str, tuple[Line, Line]]  # approaches 1 and 2, where the runs allowed them: N* and D* of C
+    causes: list[str]  # why the approaches may disagree
 
 
 def of(analysis: "Analysis") -> Fitted:
@@ -155,7 +206,7 @@ def of(analysis: "Analysis") -> Fitted:
         law=fit.law, params=fit.params, theta=fit.theta, draws=analysis.draws.theta, scale=analysis.draws.scale,
         residuals=fit.residuals, past=past(analysis), largest=largest({"range": ranges(analysis)}),
         counting=analysis.runs.mapping, level=analysis.level,
-        better=better(analysis),
+        better=better(analysis), lines=lines_of(analysis), causes=analysis.causes,
     )  # fmt: skip
 
 
@@ -195,6 +246,8 @@ def load(path: str | pathlib.Path, law_file: str | pathlib.Path | None = None) -
             past=[[(error, reach) for error, reach in window] for window in found["past"]],
             largest=largest(found), counting=found["counting"],
             level=found["interval"]["level"], better=found["better"],
+            lines={name: (_line(of["a"]), _line(of["b"])) for name, of in found["approaches"].items()},
+            causes=found["causes"],
         )  # fmt: skip
     except UserError:
         raise
@@ -202,6 +255,14 @@ def load(path: str | pathlib.Path, law_file: str | pathlib.Path | None = None) -
         raise UserError(
             f"{path} is not the fit.json of `python -m scaling fit` ({error!r}); fit the runs again"
         ) from None
+
+
+def _line(found: dict[str, Any]) -> Line:
+    """A line as `_lines` wrote it."""
+    known = lambda v: math.nan if v is None else float(v)
+    low, high = (known(v) for v in found["interval"])
+    draws = np.array([[known(v) for v in draw] for draw in found["draws"]], np.float64).reshape(-1, 2)
+    return Line(known(found["k"]), known(found["value"]), (low, high), draws, found["level"])
 
 
 def largest(found: dict[str, Any]) -> float:

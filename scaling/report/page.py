@@ -16,8 +16,17 @@ from scaling.laws import PUBLISHED
 from scaling.logs.names import names
 from scaling.report import canvas, plot, verdict
 from scaling.report.checklist import checklist
-from scaling.report.fitfile import approaches, as_json, of
-from scaling.report.words import GREEK, certificate, constants, formula, gap_sentence, meanings, unit
+from scaling.report.fitfile import approaches, as_json, disagreement_of, of, versions
+from scaling.report.words import (
+    GREEK,
+    certificate,
+    constants,
+    formula,
+    gap_sentence,
+    meanings,
+    substitution,
+    unit,
+)  # fmt: skip
 from train import numbers
 from train.files import write_whole
 
@@ -84,6 +93,8 @@ def html(analysis: Analysis, figures: dict[str, tuple[str, str]]) -> str:
         advice=advice.once(analysis.profiles.warnings) if analysis.profiles else [],
         approaches=approaches(analysis),
         constants=constants(analysis),
+        disagreement=disagreement_of(analysis),
+        substitution=substitution(analysis),
         figures=figures,
         gap=gap_sentence(analysis),
         certificate=certificate(analysis.fit),
@@ -98,7 +109,7 @@ def html(analysis: Analysis, figures: dict[str, tuple[str, str]]) -> str:
         executed=executed(analysis),
         span=axis(analysis.fit.law, analysis.columns),
         unit=unit(analysis.fit.law),
-        versions=as_json(analysis)["versions"],
+        versions=versions(),
         width=verdict.shown(judged.width) if judged else "",
     )
 

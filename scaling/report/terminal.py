@@ -9,8 +9,8 @@ from scaling import predict
 from scaling.analyse import Analysis
 from scaling.fit.backtest import axis
 from scaling.report import fitfile, verdict
-from scaling.report.fitfile import approaches
-from scaling.report.words import GREEK, certificate, constants, gap_sentence, meanings, unit
+from scaling.report.fitfile import approaches, disagreement_of
+from scaling.report.words import GREEK, certificate, constants, gap_sentence, meanings, substitution, unit
 from train.numbers import digits, interval, percent, si
 
 SHOWN = 5  # rows left out that are listed
@@ -120,7 +120,9 @@ def _table(analysis: Analysis) -> list[str]:
 def _notes(analysis: Analysis, out: str | pathlib.Path | None) -> list[str]:
     lines = [certificate(analysis.fit)]
     for name, ends in approaches(analysis).items():
-        lines.append(f"{name}: a {digits(ends['a']['value'], 4)} {interval(*ends['a']['interval'], 4)}")
+        how = f" by {ends['method']}" if "method" in ends else ""
+        lines.append(f"{name}{how}: a {digits(ends['a']['value'], 4)} {interval(*ends['a']['interval'], 4)}")
+    lines += substitution(analysis)
     if "train_loss" in analysis.runs.table or "name" in analysis.runs.table:
         lines.append(gap_sentence(analysis))
     dropped = analysis.runs.dropped
@@ -129,8 +131,8 @@ def _notes(analysis: Analysis, out: str | pathlib.Path | None) -> list[str]:
         lines += [f"  {entry['row']}: {entry['reason']}" for entry in dropped[:SHOWN]]
         if len(dropped) > SHOWN:
             lines.append(f"  and {len(dropped) - SHOWN} more, listed in the report")
-    better = fitfile.better(analysis)
-    lines += [f"! {sentence}" for sentence in ([better] if better else []) + analysis.warnings]
+    first = [fitfile.better(analysis), disagreement_of(analysis)]
+    lines += [f"! {sentence}" for sentence in [*first, *analysis.warnings] if sentence]
     if out is not None:
         lines.append(f"report: {pathlib.Path(out) / 'report.html'}; all digits: fit.json; figures: plots/")
     return lines

@@ -1,5 +1,6 @@
 """What the terminal and the page both say of a fit, in the same words."""
 
+import math
 import re
 
 import markupsafe
@@ -8,7 +9,7 @@ from scaling.analyse import Analysis
 from scaling.fit.estimate import Fit
 from scaling.laws.api import Law
 from scaling.report.fitfile import gaps
-from train.numbers import digits
+from train.numbers import digits, interval
 
 GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "eta": "η", "epsilon": "ε", "alpha_N": "α_N", "alpha_D": "α_D",
@@ -66,3 +67,13 @@ def formula(text: str) -> markupsafe.Markup:
     text = re.sub(r"_([\w∞])", r"<sub>\1</sub>", str(markupsafe.escape(text)))
     text = re.sub(r"\^\(([^()]*)\)", r"<sup>\1</sup>", text)
     return markupsafe.Markup(re.sub(r"\^(\w+)(<sub>\w</sub>)?", r"<sup>\1\2</sup>", text))
+
+
+def substitution(analysis: "Analysis") -> list[str]:
+    """How easily parameters replace tokens: read off the profiles, without a law, beside what the law implies."""
+    found = analysis.profiles.elasticity if analysis.profiles else None
+    if found is None or not math.isfinite(found.value):
+        return []
+    law = f"; the law implies {digits(analysis.elasticity)}" if math.isfinite(analysis.elasticity) else ""
+    ends = interval(*found.interval)
+    return [f"elasticity of substitution between N and D, by the profiles: {digits(found.value)} {ends}{law}"]
