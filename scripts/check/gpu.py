@@ -1,4 +1,4 @@
-"""What a GPU does with this code: one table, one JSON file, seven minutes at most.
+"""What a GPU does with this code: one table, one JSON file, nine minutes at most.
 
     python -m scripts.check.gpu --out DIR                    on a machine with a GPU (and PyTorch, for parts c and d)
     python -m scripts.check.gpu --out DIR --small            the same on a CPU at tiny sizes: a rehearsal
@@ -8,6 +8,8 @@ a  six pages through the front door, 20 steps: losses beside the CPU's, in the h
 b  kill -9 and resume: the same bits, or how far off
 c  GPT-2 124M in bfloat16, 1,024 tokens: the largest batch, time, tokens/s, MFU, memory beside the plan; PyTorch beside
 d  ResNet-50 in bfloat16, 224 x 224, batch 256, beside PyTorch (channels last, compiled)
+e  attention by XLA beside cuDNN's fused one, at 1k, 4k and 16k tokens; the step of c with the fused one
+h  a GPT of 1.3 B with rematerialization: memory and MFU
 f  the share of a run spent waiting for data
 
 A part that fails says so, and the others go on.  Figures of MFU are of 990 TFLOP/s (H100, H200: bfloat16, dense).
@@ -23,13 +25,18 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Timer
 from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[2]
 PEAK = 990e12  # FLOP/s in bfloat16 without sparsity, NVIDIA's H100 SXM data sheet
+GPT2 = {"layers": 12, "heads": 6, "width": 768, "context": 1024, "vocab": 50_304}  # as configs/gpt_124m.py
 STEPS = 20
+LIMIT = 150  # seconds: no command of a part takes longer
 PAGES = ("markov_gpt", "shapes_resnet", "adding_lstm", "ring_gan", "scenes_unet", "tones_wavenet")  # data are drawn
 HARDWARE = "import json, jax; from train import mesh; print(json.dumps(mesh.hardware() | {'jax': jax.__version__}))"
+SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # several processes on one card
 Rows = list[tuple[str, str]]
 
 
@@ -50,7 +57,7 @@ def main() -> int:
     flags.add_argument("--parts", nargs="*", default=list(PARTS), choices=list(PARTS))
     flags.add_argument("--torch", metavar="PYTHON", default=sys.executable, help="default: this Python")
     flags.add_argument("--small", action="store_true", help="tiny sizes, for a CPU")
-    flags.add_argument("--seconds", type=float, default=420.0, help="no part starts after these; default: 420")
+    flags.add_argument("--seconds", type=float, default=480.0, help="no part starts after these; default: 480")
     options = flags.parse_args()
     has_torch = subprocess.run([options.torch, "-c", "import torch"], capture_output=True).returncode == 0
     context = Context(pathlib.Path(options.out).absolute(), options.small, options.torch if has_torch else None)
@@ -77,7 +84,12 @@ def main() -> int:
 
 def run(command: list[str], **environment: str) -> str:
     """What `command` prints; raises with the end of its errors."""
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, text=True, capture_output=True)
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **environment}, text=True, capture_output=True, timeout=LIMIT
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"{' '.join(command[:6])} …: not done after {LIMIT} s") from error
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[:6])} …: {(done.stderr or done.stdout).strip()[-1500:]}")
     return done.stdout
@@ -100,19 +112,30 @@ def train(page: str, workdir: pathlib.Path, *, changes: dict[str, Any], **enviro
 
 
 def pages(context: Context) -> Rows:
-    rows = []
     changes = {"steps": STEPS, "log_every": 1, "schedule.warmup": 5, "eval.every": 0}
-    for page in PAGES[: context.size(len(PAGES), 2)]:
+    environments = {
+        "cpu": {"JAX_PLATFORMS": "cpu"},
+        "highest": {"JAX_DEFAULT_MATMUL_PRECISION": "highest"},
+        "default": {},
+    }
+    names = PAGES[: context.size(len(PAGES), 2)]
+    with ThreadPoolExecutor(context.size(6, 1)) as several:  # nobody's time is taken here
         losses = {
-            name: train(page, context.out / "a" / f"{page}_{name}", changes=changes, **environment)
-            for name, environment in {
-                "cpu": {"JAX_PLATFORMS": "cpu"},
-                "highest": {"JAX_DEFAULT_MATMUL_PRECISION": "highest"},
-                "default": {},
-            }.items()
+            (page, name): several.submit(
+                train, page, context.out / "a" / f"{page}_{name}", changes=changes, **environment, **SHARED
+            )
+            for page in names
+            for name, environment in environments.items()
         }
-        off = {name: apart(losses["cpu"], losses[name]) for name in ("highest", "default")}
-        rows.append((page, f"highest precision {off['highest']:.1e} (allowed 1e-5), default {off['default']:.1e}"))
+    rows = []
+    for page in names:
+        try:
+            cpu, highest, default = (losses[page, name].result() for name in environments)
+        except RuntimeError as error:
+            rows.append((page, f"FAILED: {str(error)[-300:]}"))
+            continue
+        off = f"highest precision {apart(cpu, highest):.1e} (allowed 1e-5), default {apart(cpu, default):.1e}"
+        rows.append((page, off))
     return rows
 
 
@@ -125,21 +148,22 @@ def apart(a: list[float], b: list[float]) -> float:
 
 
 def resume(context: Context) -> Rows:
-    rows = []
-    for name, flags in {"default": "", "deterministic": "--xla_gpu_deterministic_ops=true"}.items():
-        if context.small and flags:
-            continue  # a CPU does not know the flag
-        environment = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
-        command = [sys.executable, "-m", "scripts.check_kill", "--kills", str(context.size(3, 1)), "gpt", "resnet"]
+    command = [sys.executable, "-m", "scripts.check_kill", "--kills", str(context.size(3, 1))]
+    ways = {"default": "", "deterministic": "--xla_gpu_deterministic_ops=true"}
+    todo = [(n, way) for way in ways for n in ("gpt", "resnet")][: context.size(4, 1)]  # a CPU does not know the flag
+
+    def one(network: str, way: str) -> str:
+        flags = f"{os.environ.get('XLA_FLAGS', '')} {ways[way]}".strip()
+        environment = {**os.environ, **SHARED, "XLA_FLAGS": flags}
         done = subprocess.run(
-            command[: context.size(None, -1)], cwd=ROOT, env={**os.environ, **environment}, text=True,
-            capture_output=True,
-        )  # fmt: skip
+            [*command, network], cwd=ROOT, env=environment, text=True, capture_output=True, timeout=LIMIT
+        )
         lines = [line.split() for line in done.stdout.splitlines()[1:]]
-        if not lines:
-            raise RuntimeError(done.stderr[-500:])
-        rows += [(f"{line[0]}, {name} flags", f"bitwise equal after {line[1]} kills: {line[2]}") for line in lines]
-    return rows
+        return f"bitwise equal after {lines[0][1]} kills: {lines[0][2]}" if lines else f"FAILED: {done.stderr[-300:]}"
+
+    with ThreadPoolExecutor(len(todo)) as several:  # no time is taken
+        found = several.map(lambda case: one(*case), todo)
+        return [(f"{n}, {way} flags", text) for (n, way), text in zip(todo, found, strict=True)]
 
 
 # c and d
@@ -147,7 +171,7 @@ def resume(context: Context) -> Rows:
 
 def gpt(context: Context) -> Rows:
     shape = context.size(
-        {"layers": 12, "heads": 6, "width": 768, "context": 1024, "vocab": 50_304},
+        GPT2,
         {"layers": 2, "heads": 2, "width": 64, "context": 64, "vocab": 256},
     )
     tokens = f"the largest batch of {shape['context']:,} tokens"
@@ -173,6 +197,7 @@ def gpt(context: Context) -> Rows:
 
 def flops_of(shape: dict[str, int]) -> float:
     """FLOPs of training, per token."""
+    shape = {name: shape[name] for name in GPT2}
     return ask(f"import json; from scaling.counting import count; print(json.dumps(count({shape!r}).flops_train))")
 
 
@@ -192,8 +217,13 @@ def beside(context: Context, network: str, shape: dict[str, int], work: float) -
     sides = {"isoflop": ours}
     if context.torch:
         sides["torch"] = [context.torch, "-m", "scripts.check.torch_steps", network, json.dumps(shape)]
-    measured = alternate(sides, context.size(8, 2), context.size(10, 1))
-    rows = [
+    rows = []
+    try:
+        measured = alternate(sides, context.size(8, 2), context.size(10, 1))
+    except (OSError, RuntimeError) as error:
+        rows.append(("torch", f"FAILED: {error}"))
+        measured = alternate({"isoflop": ours}, context.size(8, 2), context.size(10, 1))
+    rows += [
         (f"{name}, batch {shape['batch']}", f"{statistics.median(seconds) * 1e3:.1f} ms"
          + ("" if context.small else f", MFU {work / statistics.median(seconds) / PEAK:.1%}"))
         for name, seconds in measured.items()
@@ -201,7 +231,7 @@ def beside(context: Context, network: str, shape: dict[str, int], work: float) -
     if len(measured) == 2:
         ratios = [b / a for a, b in zip(measured["isoflop"], measured["torch"], strict=True)]
         rows.append(("throughput over PyTorch's", f"{statistics.median(ratios):.2f}"))
-    else:
+    elif not context.torch:
         rows.append(("torch", "not installed"))
     return rows
 
@@ -217,6 +247,8 @@ def alternate(sides: dict[str, list[str]], rounds: int, steps: int) -> dict[str,
         for name, command in sides.items()
     }
     found: dict[str, list[float]] = {name: [] for name in sides}
+    watch = Timer(LIMIT, lambda: [server.kill() for server in servers.values()])
+    watch.start()
     try:
         for i in range(rounds + 1):
             for name, server in servers.items():
@@ -226,14 +258,69 @@ def alternate(sides: dict[str, list[str]], rounds: int, steps: int) -> dict[str,
                 server.stdin.flush()
                 line = server.stdout.readline()
                 if not line:
-                    raise RuntimeError(f"{name} ended with {server.wait()}")
+                    raise RuntimeError(f"{name} ended with {server.wait()} (-9: it took {LIMIT} s)")
                 if i:
                     found[name].append(json.loads(line))
     finally:
+        watch.cancel()
         for server in servers.values():
             server.kill()
             server.wait()
     return found
+
+
+# e
+
+
+def attention(context: Context) -> Rows:
+    rows = []
+    for length in context.size((1024, 4096, 16384), (64,)):
+        found = {}
+        for way in ("xla", *context.size(("cudnn",), ())):
+            try:
+                found[way] = ask(f"from scripts.check.gpu_steps import attend; attend({length}, {way!r})", **SHARED)
+            except RuntimeError as error:
+                rows.append((f"{way}, {length:,} tokens", f"FAILED: {str(error)[-200:]}"))
+        rows += [
+            (f"{way}, {length:,} tokens", f"{at['ms']:.2f} ms forward and backward, {at['peak'] / 2**30:.2f} GiB")
+            for way, at in found.items()
+        ]
+    if not context.small:
+        for batch in (16, 64):
+            for way in ("xla", "cudnn"):
+                try:
+                    found = step("gpt", {**GPT2, "batch": batch, "attention": way}, rounds=3)
+                except RuntimeError as error:
+                    rows.append((f"c's step with {way}, batch {batch}", f"FAILED: {str(error)[-200:]}"))
+                    continue
+                speed = batch * GPT2["context"] / found["ms"] * 1e3
+                rows.append((
+                    f"c's step with {way}, batch {batch}",
+                    f"{found['ms']:.1f} ms, MFU {speed * flops_of(GPT2) / PEAK:.1%}, {found['peak'] / 2**30:.2f} GiB",
+                ))  # fmt: skip
+    return rows
+
+
+# h
+
+
+def large(context: Context) -> Rows:
+    shape = context.size(
+        {"layers": 24, "heads": 16, "width": 2048, "context": 2048, "vocab": 50_304, "batch": 8},
+        {"layers": 2, "heads": 2, "width": 64, "context": 64, "vocab": 256, "batch": 2},
+    )
+    rows = []
+    for way in context.size(("cudnn", "xla"), ("xla",)):
+        try:
+            found = step("gpt", {**shape, "stack": "scan", "remat": "full", "attention": way}, rounds=1)
+        except RuntimeError as error:
+            rows.append((f"with {way}", f"FAILED: {str(error)[-200:]}"))
+            continue
+        speed = shape["batch"] * shape["context"] / found["ms"] * 1e3
+        mfu = context.size(f"MFU {speed * flops_of(shape) / PEAK:.1%}, ", "")
+        rows.append((f"with {way}, batch {shape['batch']}", f"{found['ms']:.1f} ms, {mfu}{found['peak'] / 2**30:.2f}"
+                     f" GiB measured, {found['planned'] / 2**30:.2f} GiB planned by XLA"))  # fmt: skip
+    return rows
 
 
 # f
@@ -252,7 +339,9 @@ def data_wait(context: Context) -> Rows:
     return rows
 
 
-PARTS: dict[str, Callable[[Context], Rows]] = {"a": pages, "b": resume, "c": gpt, "d": resnet, "f": data_wait}
+PARTS: dict[str, Callable[[Context], Rows]] = {
+    "a": pages, "b": resume, "f": data_wait, "d": resnet, "c": gpt, "e": attention, "h": large,
+}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())
