@@ -26,6 +26,7 @@ from scaling.laws.optimum import optimum
 from scaling.logs import records, roles
 from scaling.logs.names import names
 
+FEWER = 400  # resamples by the methods that were not chosen, for comparison
 FEW = 2_000  # rows beyond which the tables that refit again and again are left out
 
 
@@ -166,7 +167,7 @@ def mixed(runs: records.Runs) -> list[str]:
 def other_intervals(fitted: Fit, sample: Draws, run: np.ndarray | None, level: float) -> dict[str, dict[str, Interval]]:
     """The same constants by every other method, so that a reader sees how much the method decides."""
     others = [m for m in METHODS if m != sample.method and (m != "cluster" or run is not None)]
-    drawn = [bootstrap(fitted, draws=min(sample.size, 1000), seed=1, run=run, method=m) for m in others]
+    drawn = [bootstrap(fitted, draws=min(sample.size, FEWER), seed=1, run=run, method=m) for m in others]
     return {draws.how: constants(draws, level) for draws in drawn} | {"profile": profile(fitted, level)}
 
 

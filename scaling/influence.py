@@ -10,7 +10,7 @@ from scaling.fit.backtest import axis
 from scaling.fit.estimate import Columns, Fit, fit
 from scaling.fit.intervals import Draws, jackknife
 from scaling.fit.question import LOG_MSE, Question
-from scaling.laws import LAWS
+from scaling.fit.select import candidates
 from scaling.laws.api import Law
 from scaling.laws.optimum import optimum
 from scaling.logs import records, roles
@@ -92,13 +92,9 @@ def table(fitted: Fit, draws: Draws, runs: records.Runs | None = None) -> list[R
                     columns={**columns, "n": n},
                 )
     if law.splits:
-        for other in ("chinchilla", "overtrained", "kaplan_nd"):
-            if other != law.name:
-                add(
-                    "law",
-                    f"{other}: {LAWS[other].equation}",
-                    dataclasses.replace(asked, law=LAWS[other], pin={}, tie={}),
-                )
+        for other in candidates(asked).values():
+            if other.law.name not in (law.name, law.in_logs.name):
+                add("law", f"{other.law.name}: {other.law.equation}", other)
     return rows
 
 

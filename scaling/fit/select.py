@@ -74,7 +74,7 @@ def candidates(asked: Question, most: int | None = MOST) -> dict[str, Question]:
     alone = dataclasses.replace(asked, law=law, pin={}, tie={})
     found = {called(asked): asked}
     for other in LAWS.values():
-        same = other.inputs == law.inputs and other.output == law.output and not other.groups
+        same = other.inputs == law.inputs and other.output == law.output and not other.groups and not other.same_as
         if same and other.name not in found and (most is None or len(other.params) <= most):
             found[other.name] = dataclasses.replace(alone, law=other)
     if "chinchilla" in found:  # with one exponent for both, which is all that many small sweeps can show

@@ -126,6 +126,7 @@ class Law:
     delta: float = 1e-3  # where the Huber loss turns linear if nothing else is asked; inf: least squares
     floor: str | None = None  # the parameter that is left of the output as every input grows
     ceiling: str | None = None  # the parameter that the output comes to as the inputs vanish
+    same_as: str = ""  # what this law is in other letters, as `fit.select` calls it
     logs: "Law | None" = None  # this law in log space, where `measured` has put it into the output's own
     formula: str = ""  # the reader's own text that the law was made from
     file: str = ""  # the reader's own file that it is in

@@ -14,6 +14,14 @@ from scaling.laws.api import Law, best_split, grid, log_sum, positive, real
 SOURCE = "Kaplan et al. 2020, arXiv:2001.08361, equation "
 
 
+def _line(theta: Any, x: Any) -> Any:  # laws that share a function share a compiled program
+    return theta[1] * (theta[0] - x)
+
+
+def _line_above_floor(theta: Any, x: Any) -> Any:
+    return log_sum(theta[0], theta[2] * (theta[1] - x))
+
+
 def power_law(name: str, symbol: str, column: str, equation: str, constant: str | None = None) -> Law:
     """L = (constant / x)^alpha: a straight line in logs."""
     constant = constant or f"{symbol}_c"
@@ -24,7 +32,7 @@ def power_law(name: str, symbol: str, column: str, equation: str, constant: str 
         source=SOURCE + equation,
         inputs=(column,),
         params=(positive(constant, **{column: 1, "loss": f"1/{exponent}"}), real(exponent)),
-        predict=lambda theta, x: theta[1] * (theta[0] - x),
+        predict=_line,
         starts=grid((0.0,), (0.05, 0.3)),
         levels={column: 2},
     )
@@ -43,7 +51,7 @@ def with_floor(name: str, symbol: str, column: str) -> Law:
             positive(constant, **{column: 1, "loss": f"1/{exponent}"}),
             real(exponent),
         ),
-        predict=lambda theta, x: log_sum(theta[0], theta[2] * (theta[1] - x)),
+        predict=_line_above_floor,
         starts=tuple(
             (math.log(floor), math.log(1 - floor) / alpha, alpha)
             for floor in (0.1, 0.4, 0.7, 0.9)

@@ -68,6 +68,7 @@ overtrained = Law(
     starts=grid((0.0,), (0.0,), (0.0,), (0.03, 0.08, 0.15, 0.25, 0.4, 0.7)),
     linear=("E", "a", "b"),
     floor="E",
+    same_as="chinchilla, beta = alpha",  # alpha = 2 eta, and 6^eta in the amplitudes
     typical={"eta": (0.01, 1.0)},
 )
 

@@ -113,6 +113,7 @@ def png(figure: Figure) -> bytes:
     """The figure on white, for slides and papers."""
     image = io.BytesIO()
     figure.set_facecolor("white")
+    figure.set_layout_engine("none")  # it keeps its layout
     with rc_context(STYLE):
         FigureCanvasAgg(figure).print_png(image)
     return image.getvalue()

@@ -4,7 +4,7 @@ import math
 from typing import Literal, NamedTuple
 
 import numpy as np
-import scipy.stats
+import scipy.special
 
 from scaling.fit.backtest import Heldout, Run
 from train.numbers import digits
@@ -42,7 +42,7 @@ def judge_mean(heldout: Heldout, measured: np.ndarray) -> Verdict:
     """Of several runs at once: are as many inside as their level lets expect, and are their intervals narrow?"""
     each = [judge(run, measured) for run in heldout.runs]
     inside, width = sum(run.inside for run in heldout.runs), float(np.median([one.width for one in each]))
-    if inside < scipy.stats.binom.ppf(CHANCE, len(each), heldout.level):
+    if scipy.special.bdtr(inside, len(each), heldout.level) < CHANCE:
         return Verdict("outside", f"too few are inside their intervals ({shown(width)})", width)
     if 2 * sum(one.kind == "little" for one in each) > len(each):
         return Verdict("little", f"most of their intervals say little ({shown(width)})", width)
