@@ -307,9 +307,9 @@ def _analysis(options: argparse.Namespace) -> Any:
     records.unread(runs, given, options.count, [*law.inputs, law.output, *judge])
 
     from scaling.analyse import analyse
-    from train import mesh
+    from train import runtime
 
-    mesh.set_up()
+    runtime.set_up()
     return analyse(
         runs,
         asked,
@@ -417,9 +417,9 @@ def design(options: argparse.Namespace) -> None:
 
 def selftest(options: argparse.Namespace) -> int:
     from scaling.selftest import checks
-    from train import mesh
+    from train import runtime
 
-    mesh.set_up()
+    runtime.set_up()
     if not options.json:
         return int(not checks.run())
     made = {name: check() for name, check in checks.CHECKS.items()}

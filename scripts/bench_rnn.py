@@ -40,10 +40,10 @@ def serve(cell: str) -> None:
     import jax
 
     from models.rnn import Recurrent
-    from train import mesh
+    from train import mesh, runtime
 
     B, L, H = SIZES["batch"], SIZES["length"], SIZES["width"]
-    mesh.set_up()
+    runtime.set_up()
     network = Recurrent(cell, H)
     x_BLF = jax.random.normal(jax.random.key(0), (B, L, H))
     params = network.init(jax.random.key(1), x_BLF)

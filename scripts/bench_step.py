@@ -89,14 +89,14 @@ def answer(bare: "Bare") -> None:
 
 def load(path: str, folder: pathlib.Path, **changes):
     """The config, on random characters where it wants a text file, and its devices set up."""
-    from train import configs, mesh
+    from train import configs, runtime
 
     config = configs.config_of(configs.load(path), [f"{key}={value}" for key, value in changes.items()])
     if config.data.name == "text:file":
         config.data.path = str(folder / "random.txt")
         characters = string.printable[: config.model.vocab]
         (folder / "random.txt").write_text("".join(random.Random(0).choices(characters, k=200_000)))
-    mesh.set_up(config.cpu_devices)
+    runtime.set_up(config.cpu_devices)
     return config
 
 

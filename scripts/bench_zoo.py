@@ -47,9 +47,9 @@ def main() -> None:
 
 def config_of(name: str):
     from configs.base import base
-    from train import mesh
+    from train import runtime
 
-    mesh.set_up()
+    runtime.set_up()
     config = base()
     config.batch_size = NETWORKS[name]["batch_size"]
     config.data.update(NETWORKS[name]["data"])

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from scripts.small import PAGES, small
-from train import configs, mesh
+from train import configs, mesh, runtime
 from train.display import Display
 from train.experiment import build_experiment
 from train.loop import train
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
     flags.add_argument("--layouts", nargs="+", choices=list(LAYOUTS), default=list(LAYOUTS), metavar="NAME")
     flags.add_argument("--accumulate", type=int, default=1, metavar="N")
     options = flags.parse_args(argv)
-    mesh.set_up(DEVICES)
+    runtime.set_up(DEVICES)
     mesh.SMALL = 1  # networks this small would otherwise not be split at all
     width = max(map(len, options.pages))
     print(f"{'':<{width}}" + "".join(f"{name:>17}" for name in options.layouts) + f"{'fsdp':>7}{'tensor':>8}")

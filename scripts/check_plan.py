@@ -22,7 +22,7 @@ import tempfile
 import jax
 import numpy as np
 
-from train import configs, mesh
+from train import configs, mesh, runtime
 from train.experiment import build_experiment
 from train.program import initial_state, step_program
 from train.writer import read_rows
@@ -78,7 +78,7 @@ def measure(page: str, changes: dict) -> tuple[int, float]:
     """Parameters of the state, and bytes by which the process grew while it trained a few steps."""
     config = configs.load(f"configs/{page}.py").get_config()
     config.update_from_flattened_dict(changes)
-    mesh.set_up()
+    runtime.set_up()
     experiment, devices = build_experiment(config), mesh.make_mesh()
     program = step_program(experiment, devices, print)
     key = jax.random.key(0)
@@ -92,7 +92,7 @@ def measure(page: str, changes: dict) -> tuple[int, float]:
             state, _ = jax.block_until_ready(program(state, batch, key, np.float32(0)))
 
     steps()  # code and threads are in memory from here on
-    grown = [mesh.grown(steps) for _ in range(3)]
+    grown = [runtime.grown(steps) for _ in range(3)]
     if None in grown:
         raise OSError("check_plan reads the memory of a process from /proc, as Linux has it; there is none here")
     held = sum(leaf.nbytes for leaf in jax.tree.leaves((state, batch)))

@@ -18,7 +18,7 @@ import tempfile
 import jax
 
 from scripts.small import PAGES, pose
-from train import configs, mesh
+from train import configs, mesh, runtime
 from train.errors import UserError
 from train.plan import Plan, as_json, elsewhere
 
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
     flags.add_argument("--json", type=pathlib.Path, help="append the plans to this file, one a line")
     options = flags.parse_args(argv)
     jax.config.update("jax_platforms", "cpu")
-    mesh.set_up()
+    runtime.set_up()
     failed = 0
     print("| config | slice | changes | HBM a chip, GiB | step, ms | products | memory | waited | MFU | sent a step |")
     print("|---|---|---|---|---|---|---|---|---|---|")

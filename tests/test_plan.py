@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from scripts.small import PAGES, small
-from train import chips, configs, hlo, mesh, plan
+from train import chips, configs, hlo, mesh, plan, runtime
 from train.__main__ import main
 from train.errors import UserError
 from train.experiment import build_experiment
@@ -140,15 +140,15 @@ def test_a_plan_of_this_machine(capsys):
 def test_memory_by_which_a_process_grows():
     """What was given back before the end counts, and what was freed before the start does not make it unseen."""
     np.ones(10**7)  # 80 MB, freed at once
-    grown = lambda run: statistics.median(mesh.grown(run) for _ in range(3))  # JAX's own threads may show in one
+    grown = lambda run: statistics.median(runtime.grown(run) for _ in range(3))  # JAX's own threads may show in one
     assert grown(lambda: np.ones(10**7).sum()) == pytest.approx(8e7, rel=0.1)
     assert grown(lambda: None) < 8e6
 
 
 def test_steps_are_made_where_no_kernel_says_their_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(mesh, "PROCESS", tmp_path / "nowhere")
+    monkeypatch.setattr(runtime, "PROCESS", tmp_path / "nowhere")
     made = []
-    assert mesh.grown(lambda: made.append("a step")) is None
+    assert runtime.grown(lambda: made.append("a step")) is None
     assert made == ["a step"]
 
 

@@ -55,11 +55,11 @@ def main(argv: list[str]) -> None:
         flags.error("--workdir is missing: name a folder for the run, such as --workdir runs/x")
     config = configs.config_of(configs.load(options.config), options.overrides)
 
-    from train import hosts, mesh, record
+    from train import hosts, record, runtime
     from train.loop import train
 
     hosts.settle()
-    mesh.set_up(config.cpu_devices)
+    runtime.set_up(config.cpu_devices)
     place = hosts.seat(options.coordinator, options.processes, options.process)
     hosts.join(place, {"config": record.config_hash(config), "code": record.git_commit(), **record.versions()})
     train(config, pathlib.Path(options.workdir), profile=options.profile)
@@ -80,15 +80,15 @@ def zoo(workdir: str | None) -> None:
 def plan(options: argparse.Namespace, configs: types.ModuleType) -> None:
     import jax
 
-    from train import mesh
     from train import plan as plans
+    from train import runtime
 
     if options.fit and not options.topology:
         raise UserError("--fit needs --topology KIND:SHAPE: on this machine there is nothing to choose")
     config = configs.config_of(configs.load(options.config), options.overrides)
     if options.topology:
         jax.config.update("jax_platforms", "cpu")  # libtpu is here to compile; no chip is
-    mesh.set_up(config.cpu_devices)
+    runtime.set_up(config.cpu_devices)
     say = lambda line: print(line, file=sys.stderr, flush=True)
     if options.fit:
         made = plans.fit(config, options.topology, say)

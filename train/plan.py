@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from data.tfds import NotPrepared
-from train import budget, chips, hlo, mesh
+from train import budget, chips, hlo, mesh, runtime
 from train.errors import UserError
 from train.experiment import Experiment, build_experiment
 from train.numbers import digits, metric, seconds
@@ -97,7 +97,7 @@ def here(config: ConfigDict) -> Plan:
             seconds.append(time.perf_counter() - start)
 
     steps(1)  # code and threads are in memory from here on; what else the process does may show in one of three
-    grown = [mesh.grown(functools.partial(steps, count)) for count in (1, 1, TIMED_STEPS)]
+    grown = [runtime.grown(functools.partial(steps, count)) for count in (1, 1, TIMED_STEPS)]
     shared = devices.devices.size if mesh.on_cpu(devices) else 1  # devices that a CPU poses as share its memory
     measured = mesh.on_cpu(devices) and None not in grown
     state_bytes = shared * mesh.bytes_on_each(devices, experiment.state, experiment.axes)

@@ -42,12 +42,12 @@ def sample(workdir: pathlib.Path, prompt: str, *, tokens: int, temperature: floa
     import jax
 
     from models.api import from_linen
-    from train import mesh
+    from train import runtime
     from train.build import build
     from train.experiment import build_experiment
 
     config = saved_config(workdir)
-    mesh.set_up()
+    runtime.set_up()
     experiment = build_experiment(config)
     network = build("models", config.model.to_dict(), "model") if "name" in config.model else None
     tokenizer = experiment.dataset.tokenizer

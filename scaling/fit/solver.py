@@ -142,14 +142,18 @@ def _derivatives(predict, theta_PB, x_IR1, y_RB, w_RB, delta, newton):
     """
     units = [jnp.zeros_like(theta_PB).at[p].set(1.0) for p in range(len(theta_PB))]
     residual = lambda theta: predict(theta[:, None], *x_IR1) - y_RB
-    along = lambda f: jnp.stack([jax.jvp(f, (theta_PB,), (unit,))[1] for unit in units])
-    r, j_PRB = residual(theta_PB), along(residual)
+
+    def along(f):
+        value, push = jax.linearize(f, theta_PB)
+        return value, jnp.stack([push(unit) for unit in units])
+
+    r, j_PRB = along(residual)
     size = jnp.abs(r)
     push = w_RB * jnp.clip(r, -delta, delta)
     squares = lambda weight: jnp.stack([((weight * j_RB)[None] * j_PRB).sum(1) for j_RB in j_PRB])
     square_PPB = squares(w_RB)
     weight_RB = jnp.where(newton, size <= delta, jnp.minimum(1.0, delta / jnp.maximum(size, 1e-300)))
-    bend = lambda: along(jax.grad(lambda theta: (push * residual(theta)).sum()))
+    bend = lambda: along(jax.grad(lambda theta: (push * residual(theta)).sum()))[1]
     h_PPB = squares(w_RB * weight_RB) + jax.lax.cond(newton, bend, lambda: jnp.zeros_like(square_PPB))  # one program
     return (w_RB * huber(r, delta)).sum(0), (push[None] * j_PRB).sum(1), h_PPB, square_PPB
 

@@ -18,10 +18,10 @@ def main(argv: list[str]) -> None:
     flags.add_argument("workdir", metavar="DIR", help="of the sweep")
     options = flags.parse(argv)
 
-    from train import hosts, mesh
+    from train import hosts, runtime
 
     hosts.settle()
-    mesh.set_up()
+    runtime.set_up()
     work(pathlib.Path(options.workdir))
 
 

@@ -21,7 +21,7 @@ from scaling.fit import discrepancy
 from scaling.fit.backtest import HORIZONS, Window, backtest, horizon_of
 from scaling.fit.question import Question
 from scaling.laws import LAWS, hoffmann
-from train import mesh
+from train import runtime
 
 LEVEL, DRAWS = 0.9, 200
 RATIOS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4)
@@ -118,7 +118,7 @@ def main() -> None:
     flags.add_argument("--law", default="chinchilla")
     flags.add_argument("--seeds", type=int, default=2)
     options = flags.parse_args()
-    mesh.set_up()
+    runtime.set_up()
     scored = {
         ratio: {
             name: np.concatenate([score(forecasts(columns, options.law, ratio)) for columns in several])

@@ -38,9 +38,9 @@ def config_of(network: str, shape: dict[str, Any]) -> ConfigDict:
 def bare(network: str, shape: dict[str, Any]) -> Bare:
     import jax
 
-    from train import mesh
+    from train import runtime
 
-    mesh.set_up()
+    runtime.set_up()
     if shape.get("attention") == "cudnn":  # tried before a page can name it; it takes no float32
         plain = jax.nn.dot_product_attention
 
@@ -78,7 +78,7 @@ def attend(length: int, way: str, heads: int = 16, head: int = 128) -> None:
         mixed = jax.nn.dot_product_attention(q, k, v, is_causal=True, implementation=way)
         return jnp.square(mixed.astype(jnp.float32)).sum()
 
-    both = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))
+    both = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
     jax.block_until_ready(both(*qkv))
     laps = []
     for _ in range(5):

@@ -20,7 +20,7 @@ from scaling.fit.question import Question
 from scaling.fit.select import MOST, candidates, choose, score, thinned
 from scaling.laws import chinchilla
 from scripts.check.forecasts import Columns, sets
-from train import mesh
+from train import runtime
 
 CAP = 3.0  # log error beyond which a forecast is as bad as any
 
@@ -73,7 +73,7 @@ def main() -> None:
     flags.add_argument("--seeds", type=int, default=2)
     flags.add_argument("--every", action="store_true", help="laws of more constants too, which takes long")
     options = flags.parse_args()
-    mesh.set_up()
+    runtime.set_up()
     questions = candidates(Question(chinchilla), None if options.every else MOST)
     names, ratios = [*questions, "auto", "oracle"], []
     print(f"{'rms error, %':<20}" + "".join(f"{name[-15:]:>17}" for name in names) + "  auto / default, chosen")
