@@ -167,6 +167,7 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
 
 def add_predict(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--fit", metavar="FILE", required=True, help="a fit.json, or the folder it is in")
+    flags.add_argument("--then", metavar="FILE", help="a second fit.json, of a law that reads what the first forecasts")
     flags.add_argument("--law-file", metavar="FILE", help="the file of a law of your own, where the fit is of one")
     flags.add_argument("runs", metavar="ROWS", nargs="+", help="tables of the law's inputs, as `fit` reads them")
     columns = flags.add_argument_group("columns (guessed from their names where no flag names one)")
@@ -376,11 +377,13 @@ def predict(options: argparse.Namespace) -> None:
         readers.read(options.runs), inputs=law.inputs, output=law.inputs[0], given=_given(options)
     )
     runs = records.numbered(runs, law.groups) if law.groups else runs
-    found = forecast.predict(fitted, runs.columns)
+    second = fitfile.load(options.then) if options.then else None
+    found = forecast.chained(fitted, second, runs.columns) if second else forecast.predict(fitted, runs.columns)
     if options.json:
         print(_json([one._asdict() for one in found]))
         return
-    print("\n".join([law.equation, *forecast.table(found, fitted)]))
+    equations = [law.equation, *([second.law.equation] if second else [])]
+    print("\n".join([*equations, *forecast.table(found, fitted, second.law.output if second else None)]))
     for sentence in [f"left out {entry['row']}: {entry['reason']}" for entry in runs.dropped]:
         print(f"! {sentence}")
 

@@ -11,6 +11,7 @@ from scaling.counting import c_6nd
 from scaling.fit.discrepancy import bounded, learn
 from scaling.fit.intervals import Interval, interval
 from scaling.laws.optimum import optimum
+from train.errors import UserError
 from train.numbers import digits, si
 
 if TYPE_CHECKING:
@@ -43,6 +44,34 @@ def predict(fitted: "Fitted", columns: Mapping[str, np.ndarray]) -> list[Predict
             interval(values[:, i], fitted.level),
         )
         for i in range(reach.size)
+    ]
+
+
+def chained(first: "Fitted", second: "Fitted", columns: Mapping[str, np.ndarray]) -> list[Prediction]:
+    """Of every row, what `second` makes of the output that `first` forecasts: a task law in two steps.
+
+    Loss from N and D, then accuracy from that loss (Bhagia et al. 2024).  A draw of the one goes through a draw of the
+    other, so the interval holds what both leave open.
+
+    Raises UserError where `second` reads something else than the output of `first`.
+    """
+    law, task = first.law, second.law
+    if task.inputs != (law.output,):
+        raise UserError(
+            f"{task.name} reads {' and '.join(task.inputs)}, and {law.name} gives {law.output}; the second step reads "
+            f"what the first gives, as `--law accuracy` reads loss"
+        )
+    found = predict(first, columns)
+    columns = {name: np.array([one.inputs[name] for one in found]) for name in law.inputs}
+    reach = np.array([one.reach for one in found])
+    middle = law.natural(drawn(first, columns, reach))
+    pick = np.arange(len(middle)) % len(second.draws)
+    scatter = np.random.default_rng(1).choice(second.residuals, pick.size) * second.scale[pick]
+    values = task.natural(task.at(second.draws[pick][:, None], np.log(middle)) + scatter[:, None])
+    expected = task.natural(task.at(second.theta, np.log([one.predicted for one in found])))
+    return [
+        one._replace(predicted=float(expected[i]), interval=interval(values[:, i], first.level))
+        for i, one in enumerate(found)
     ]
 
 
@@ -85,11 +114,11 @@ def ahead(fitted: "Fitted", times: tuple[float, ...] = NEXT) -> list[Prediction]
     return [one for one in found if math.isfinite(one.predicted)]
 
 
-def table(found: list[Prediction], fitted: "Fitted") -> list[str]:
-    """Lines of the terminal: reach, inputs, prediction ± half the interval's width."""
+def table(found: list[Prediction], fitted: "Fitted", output: str | None = None) -> list[str]:
+    """Lines of the terminal: reach, inputs, prediction of the law's output (or of `output`), interval."""
     law = fitted.law
     names = [name.upper() for name in law.inputs]
-    heads = ["reach", *(["C"] if law.trades else []), *names, law.output, f"{fitted.level:.0%} interval"]
+    heads = ["reach", *(["C"] if law.trades else []), *names, output or law.output, f"{fitted.level:.0%} interval"]
     rows = [heads]
     for one in found:
         compute = [si(c_6nd(one.inputs["n"], one.inputs["d"]))] if law.trades else []

@@ -13,7 +13,7 @@ from scaling.fit.backtest import backtest, heldout
 from scaling.fit.estimate import fit
 from scaling.fit.question import Below, Question
 from scaling.fit.select import called, candidates, evidence, flags, select
-from scaling.laws import LAWS, chinchilla
+from scaling.laws import LAWS, chinchilla, downstream
 from scaling.report import fitfile
 from scripts.check_coverage import TRUTH, design
 from train.errors import UserError
@@ -140,6 +140,30 @@ def test_predictions_are_the_law_at_its_inputs():
     np.testing.assert_allclose(
         [one.predicted for one in predict.ahead(fitted)], alone(values, np.array(predict.NEXT) * 1e20), rtol=1e-12
     )
+
+
+def test_a_task_is_forecast_in_two_steps(tmp_path, capsys):
+    """Loss from N and D, accuracy from that loss: by the command, on noise-free runs, the two laws' own composition."""
+    made, task = columns(noise=0.0), {"a": 0.65, "k": -5.0, "L_0": 2.6, "b": 0.25}
+    losses = write(tmp_path / "losses.csv", made)
+    rows = "".join(f"{v},{float(LAWS['accuracy'](task, v))}\n" for v in made["loss"].tolist())
+    (tmp_path / "tasks.csv").write_text("loss,accuracy\n" + rows)
+    (tmp_path / "next.csv").write_text("n,d\n1e9,1e11\n3e9,4e11\n")
+    main(["fit", losses, "--draws", "50", "--out", str(tmp_path / "loss")])
+    main(["fit", str(tmp_path / "tasks.csv"), "--law", "accuracy", "--draws", "50", "--out", str(tmp_path / "task")])
+    capsys.readouterr()
+    both = ["--fit", str(tmp_path / "loss"), "--then", str(tmp_path / "task"), str(tmp_path / "next.csv")]
+    main(["predict", *both, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    n, d = np.array([1e9, 3e9]), np.array([1e11, 4e11])
+    wanted = downstream.two_step(chinchilla, TRUTH, LAWS["accuracy"], task, n, d)
+    np.testing.assert_allclose([one["predicted"] for one in found], wanted, rtol=1e-6)
+    np.testing.assert_allclose([one["interval"] for one in found], np.stack([wanted, wanted], 1), rtol=1e-3)
+    main(["predict", *both])
+    assert "accuracy" in capsys.readouterr().out
+    with pytest.raises(UserError, match="accuracy reads loss, and accuracy gives accuracy"):
+        task_alone = fitfile.load(tmp_path / "task")
+        predict.chained(task_alone, task_alone, {"loss": np.array([2.5])})
 
 
 def write(path, made):

@@ -85,7 +85,7 @@ def _loss_unit(fit: Fit, free: int) -> float:
     r, delta = fit.residuals, fit.question.delta
     through = np.sort(np.argsort(np.abs(r))[min(free, r.size - 3) :])
     pool = r[through]
-    width = 1.06 * min(np.std(pool), np.ptp(np.quantile(pool, [0.25, 0.75])) / 1.349) * pool.size**-0.2
+    width = 1.06 * min(np.std(pool), np.ptp(np.quantile(pool, [0.25, 0.75])) / 1.349) * pool.size**-0.2 + 1e-150
     scale = math.sqrt(r.size / (r.size - free))
     if not math.isfinite(delta):
         return float(np.mean((scale * r) ** 2))
