@@ -161,8 +161,8 @@ def test_a_task_is_forecast_in_two_steps(tmp_path, capsys):
     np.testing.assert_allclose([one["interval"] for one in found], np.stack([wanted, wanted], 1), rtol=1e-3)
     main(["predict", *both])
     assert "accuracy" in capsys.readouterr().out
+    task_alone = fitfile.load(tmp_path / "task")
     with pytest.raises(UserError, match="accuracy reads loss, and accuracy gives accuracy"):
-        task_alone = fitfile.load(tmp_path / "task")
         predict.chained(task_alone, task_alone, {"loss": np.array([2.5])})
 
 

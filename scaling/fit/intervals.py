@@ -29,7 +29,7 @@ from train.errors import UserError
 
 Interval = tuple[float, float]
 LEVEL = 0.9
-PILOTS = 200  # refits that measure by how much residuals are smaller than errors; a quarter of few draws, but 20
+PILOTS = 200  # refits that measure by how much residuals are smaller than errors; with 50, forecasts hold less
 MANY = 2_000  # rows beyond which a resample is one Newton step: its error falls faster than the interval does
 
 
@@ -94,7 +94,7 @@ def bootstrap(
         return Draws(fit, method, theta, np.full(draws, wider), run if method == "cluster" else None)
     fitted = problem.y - fit.residuals
     expected = (fitted + problem.units.get(fit.law.output, 0.0))[None]
-    errors = scatter(fit, rng, np.ones(min(PILOTS, max(draws // 4, 20))), expected)
+    errors = scatter(fit, rng, np.ones(PILOTS), expected)
     pilot = problem.raw(_refit(problem, start, fitted + errors, ones))
     left = fitted + errors + problem.units.get(fit.law.output, 0.0) - predict(fit.law, pilot[:, None], fit.columns)
     scale = rng.choice(np.sqrt(np.mean(errors**2)) / np.sqrt(np.mean(left**2, axis=1)), draws)
