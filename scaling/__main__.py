@@ -92,7 +92,6 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--law",
         choices=(*LAWS, AUTO),
-        default=DEFAULT,
         metavar="LAW",
         help=f"default: {DEFAULT}; {', '.join(LAWS)}; {AUTO}: {DEFAULT}, or the law that clearly forecasts better",
     )
@@ -297,8 +296,7 @@ def _analysis(options: argparse.Namespace) -> Any:
 
     budget = _heldout(options)
     law, given = _law(options), _given(options)
-    delta = law.delta if options.delta is None else options.delta
-    asked = Question(law, delta, pin, dict(map(_pair, options.tie)), options.space)
+    asked = Question(law, options.delta, pin, dict(map(_pair, options.tie)), options.space)
     runs = records.assign(  # before anything that loads JAX: a wrong column is said at once
         readers.read(options.runs), inputs=law.inputs, output=law.output, count=options.count, given=given,
         filters=options.filter, last=options.last, best=options.best, drop_outliers=0 if most == "none" else int(most),
@@ -343,13 +341,15 @@ def _law(options: argparse.Namespace) -> Law:
     """The law that is asked for: of the reader's own formula or file, or by its name."""
     from scaling.laws import own
 
-    if options.formula and options.law_file:
-        raise UserError("--formula and --law-file each give a law; leave one of them out")
+    named = [flag for flag in ("law", "formula", "law_file") if getattr(options, flag)]
+    if len(named) > 1:
+        flags = " and ".join("--" + flag.replace("_", "-") for flag in named)
+        raise UserError(f"{flags} each give a law; leave {'one' if len(named) == 2 else 'two'} of them out")
     if options.formula:
         return own.from_formula(options.formula)
     if options.law_file:
         return own.from_file(options.law_file)
-    return LAWS[DEFAULT if options.law == AUTO else options.law]
+    return LAWS[DEFAULT if options.law in (None, AUTO) else options.law]
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -83,7 +83,7 @@ def drawn(
     scatter = np.random.default_rng(0).choice(fitted.residuals, len(fitted.draws)) * fitted.scale
     values = law.at(fitted.draws[:, None], *_logs(fitted, columns)) + scatter[:, None]
     off = learn(fitted.past, typical)
-    values = bounded(values, _expected(fitted, columns), reach, typical, off.prior)
+    values = bounded(values, _expected(fitted, columns), reach, typical, off.prior, law.space == "log")
     return values + off.draw(reach, len(values)) * (reach > 1.0)
 
 

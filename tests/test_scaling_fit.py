@@ -28,6 +28,7 @@ from scaling.laws import LAWS, chinchilla
 from scaling.laws.kaplan import kaplan_d, kaplan_n
 from scaling.logs import readers, records
 from scripts.check_coverage import NAMES, TRUTH, covered, design
+from train.errors import UserError
 
 OTHER = {"E": 2.1, "A": 213.0, "B": 5.0e6, "alpha": 0.29, "beta": 0.71}  # a steep law, like that of Gemstones
 
@@ -258,6 +259,9 @@ def test_draws_that_ran_off_are_bounded_and_others_are_left_alone():
     assert np.diff(np.quantile(made[:, 1], (0.05, 0.95)))[0] / 3.29 == pytest.approx(most)
     assert np.isfinite(made).all()
     assert made[:, 2].max() == pytest.approx(0.7 + most)
+    plain = bounded(wide[:, None] * 10, np.array([7.0]), np.array([4.0]), 0.0, prior, logs=False)
+    width = np.diff(np.quantile(plain, (0.05, 0.95)))[0] / 3.29
+    assert width == pytest.approx(0.1 * np.log(4.0) * 7)  # outside of logs a part of what is expected
 
 
 def test_a_law_that_bends_away_widens_its_own_forecast():
@@ -328,6 +332,8 @@ def test_checkpoints_of_one_run_are_redrawn_together():
     two = bootstrap(fit(chinchilla, repeated), draws=400, run=run)
     naive = bootstrap(fit(chinchilla, repeated), draws=400, method="pairs")
     assert two.method == "cluster"
+    with pytest.raises(UserError, match="every row is a run of its own"):
+        bootstrap(fit(chinchilla, data), draws=20, method="cluster")
     width = lambda draws: np.ptp(constants(draws, 0.9)["alpha"])
     assert width(two) == pytest.approx(width(one), rel=0.15)
     assert width(naive) < 0.6 * width(two)

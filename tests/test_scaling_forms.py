@@ -238,6 +238,19 @@ def test_a_wrong_formula_is_answered_with_its_character(text):
     assert WRONG[text] in str(caught.value)
 
 
+def test_two_laws_at_once_are_refused(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("n,d,loss\n1e7,1e9,3\n")
+    with pytest.raises(UserError, match="--law and --formula each give a law; leave one of them out"):
+        main(["fit", str(path), "--law", "compute", "--formula", "L = A / N^a", "--out", str(tmp_path / "out")])
+
+
+def test_a_question_takes_the_delta_of_its_law():
+    assert Question(LAWS["chinchilla"]).delta == 1e-3
+    assert Question(LAWS["step_lr"]).delta == LOG_MSE
+    assert Question(LAWS["step_lr"], 1e-2).delta == 1e-2
+
+
 def test_a_formula_is_fitted_and_planned_by_command(tmp_path, capsys):
     formula = FORMULAS["chinchilla"]
     found = fitted(tmp_path, grid(0.003), "--formula", formula, "--pin", "E=1.69", "--tie", "beta=alpha")

@@ -149,7 +149,7 @@ def forecast(
             planned, reach = True, np.array([budget / fitted])
             least = law.response(optimum_of(law, sample.theta, budget)["loss"])
             noisy = least[:, None] + scatter(found, np.random.default_rng(1), sample.scale, least[:, None])
-            held = bounded(noisy, law.response(np.array([at])), reach, residual(found), off.prior)
+            held = bounded(noisy, law.response(np.array([at])), reach, residual(found), off.prior, law.space == "log")
             held = law.natural(held + off.draw(reach, sample.size))[:, 0]
             low, high = interval(held, level)
             rounding = PROFILE_ERROR * at  # of the minimum, which is read off a curve
@@ -163,7 +163,7 @@ def draw_forecasts(
     """What runs at these inputs may measure, in the law's space: constants, scatter of a run, and discrepancy."""
     fit = sample.fit
     expected = predict(fit.law, fit.theta, columns)
-    drawn = bounded(draw_runs(sample, columns), expected, reach, residual(fit), off.prior)
+    drawn = bounded(draw_runs(sample, columns), expected, reach, residual(fit), off.prior, fit.law.space == "log")
     return drawn + off.draw(reach, sample.size)
 
 

@@ -73,8 +73,11 @@ def bounded(
     reach: np.ndarray,
     residual: float,
     prior: Prior = PRIOR,
+    logs: bool = True,
 ) -> Float[np.ndarray, "draws runs"]:
     """Draws about what is `expected`, drawn together where they are wider than any forecast has been off.
+
+    The prior's bound is of log errors; where the law's space is no log, it is a part of what is expected.
 
     Resamples of few runs send exponents off, and the forecasts of such draws reach from nothing to infinity.
     """
@@ -82,7 +85,8 @@ def bounded(
     with np.errstate(invalid="ignore", over="ignore"):
         low, high = np.quantile(drawn, (0.05, 0.95), axis=0)
         width = (high - low) / 3.29  # of a normal distribution: its sd
-        most = np.sqrt((1.3 * residual) ** 2 + (prior.bound * growth(reach, prior)) ** 2)
+        bound = prior.bound * (1.0 if logs else np.abs(expected))
+        most = np.sqrt((1.3 * residual) ** 2 + (bound * growth(reach, prior)) ** 2)
         share = np.where(np.isfinite(width), np.minimum(1.0, most / np.maximum(width, 1e-300)), 0.0)
         away = np.clip(drawn - expected, -1e3, 1e3)
         outside = np.where(np.isfinite(width), 0.0, most)  # draws to infinity: as wide as is allowed

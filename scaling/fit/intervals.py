@@ -80,6 +80,11 @@ def bootstrap(
     method = method or ("cluster" if run is not None and np.unique(run).size < run.size else "residual")
     if method not in METHODS:
         raise UserError(f"method {method!r} is not a bootstrap; choose from {', '.join(METHODS)}")
+    if method == "cluster" and (run is None or np.unique(run).size == run.size):
+        raise UserError(
+            "method 'cluster' reweights runs along with their checkpoints, and here every row is a run of its own; "
+            "name the column of runs (--run COL), or choose residual or pairs"
+        )
     problem = centre(fit.question, fit.columns)
     start = boundary.starts(problem, fit.law.rescale(fit.theta, problem.units, sign=-1.0))
     rng, rows = np.random.default_rng(seed), problem.y.size

@@ -24,7 +24,9 @@ class Question:
     """
 
     law: Law
-    delta: float = 1e-3  # where the Huber loss of residuals turns linear (Hoffmann et al. 2022); inf: least squares
+    # Where the Huber loss of residuals turns linear, inf for least squares.  Not given, it is the law's own: 1e-3
+    # (Hoffmann et al. 2022), or inf for step laws.
+    delta: float = None  # pyrefly: ignore[bad-assignment]
     pin: Mapping[str, float] = types.MappingProxyType({})
     tie: Mapping[str, str] = types.MappingProxyType({})
     space: Literal["log", "loss"] = "log"  # of residuals; "loss": the output itself, and delta is in its unit
@@ -34,6 +36,8 @@ class Question:
             raise UserError(f"space is {self.space!r}; residuals are taken in {' or '.join(SPACES)}")
         if self.space == "loss":
             object.__setattr__(self, "law", measured(self.law))
+        if self.delta is None:
+            object.__setattr__(self, "delta", self.law.delta)
         if not self.delta > 0:
             raise UserError(
                 f"delta is {self.delta:g}; it is a size of residuals, and positive: "
