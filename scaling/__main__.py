@@ -296,7 +296,8 @@ def _analysis(options: argparse.Namespace) -> Any:
 
     budget = _heldout(options)
     law, given = _law(options), _given(options)
-    asked = Question(law, options.delta, pin, dict(map(_pair, options.tie)), options.space)
+    delta = law.delta if options.delta is None else options.delta
+    asked = Question(law, delta, pin, dict(map(_pair, options.tie)), options.space)
     runs = records.assign(  # before anything that loads JAX: a wrong column is said at once
         readers.read(options.runs), inputs=law.inputs, output=law.output, count=options.count, given=given,
         filters=options.filter, last=options.last, best=options.best, drop_outliers=0 if most == "none" else int(most),

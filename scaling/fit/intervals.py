@@ -102,7 +102,8 @@ def bootstrap(
     errors = scatter(fit, rng, np.ones(PILOTS), expected)
     pilot = problem.raw(_refit(problem, start, fitted + errors, ones))
     left = fitted + errors + problem.units.get(fit.law.output, 0.0) - predict(fit.law, pilot[:, None], fit.columns)
-    scale = rng.choice(np.sqrt(np.mean(errors**2)) / np.sqrt(np.mean(left**2, axis=1)), draws)
+    least = 1e-300  # of noise-free rows nothing is left
+    scale = rng.choice((np.sqrt(np.mean(errors**2)) + least) / (np.sqrt(np.mean(left**2, axis=1)) + least), draws)
     targets = fitted + scatter(fit, rng, scale, expected)
     return Draws(fit, method, problem.raw(_refit(problem, start, targets, ones)), scale)
 
@@ -163,7 +164,7 @@ def unevenness(fit: Fit) -> Callable[[np.ndarray], np.ndarray]:
     """
     kept = np.delete(np.arange(fit.residuals.size), gross(fit))
     expected, size = predict(fit.law, fit.theta, fit.columns)[kept], np.abs(fit.residuals)[kept]
-    if size.size < 12 or np.ptp(expected) == 0 or np.median(size) == 0 or not _ranks_agree(expected, size) < 0.01:
+    if size.size < 12 or 0 in (np.ptp(expected), np.ptp(size), np.median(size)) or not _ranks_agree(expected, size) < 0.01:
         return np.ones_like
     low, high, middle = expected.min(), expected.max(), expected.mean()
     slope = np.polyfit(expected, np.log(np.maximum(size, 0.1 * np.median(size))), 1)[0]

@@ -26,7 +26,7 @@ class Question:
     law: Law
     # Where the Huber loss of residuals turns linear, inf for least squares.  Not given, it is the law's own: 1e-3
     # (Hoffmann et al. 2022), or inf for step laws.
-    delta: float = None  # pyrefly: ignore[bad-assignment]
+    delta: float = math.nan
     pin: Mapping[str, float] = types.MappingProxyType({})
     tie: Mapping[str, str] = types.MappingProxyType({})
     space: Literal["log", "loss"] = "log"  # of residuals; "loss": the output itself, and delta is in its unit
@@ -36,7 +36,7 @@ class Question:
             raise UserError(f"space is {self.space!r}; residuals are taken in {' or '.join(SPACES)}")
         if self.space == "loss":
             object.__setattr__(self, "law", measured(self.law))
-        if self.delta is None:
+        if math.isnan(self.delta):
             object.__setattr__(self, "delta", self.law.delta)
         if not self.delta > 0:
             raise UserError(
