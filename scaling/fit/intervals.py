@@ -164,7 +164,8 @@ def unevenness(fit: Fit) -> Callable[[np.ndarray], np.ndarray]:
     """
     kept = np.delete(np.arange(fit.residuals.size), gross(fit))
     expected, size = predict(fit.law, fit.theta, fit.columns)[kept], np.abs(fit.residuals)[kept]
-    if size.size < 12 or 0 in (np.ptp(expected), np.ptp(size), np.median(size)) or not _ranks_agree(expected, size) < 0.01:
+    varied = size.size >= 12 and 0 not in (np.ptp(expected), np.ptp(size), np.median(size))
+    if not (varied and _ranks_agree(expected, size) < 0.01):
         return np.ones_like
     low, high, middle = expected.min(), expected.max(), expected.mean()
     slope = np.polyfit(expected, np.log(np.maximum(size, 0.1 * np.median(size))), 1)[0]
