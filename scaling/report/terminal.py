@@ -120,7 +120,7 @@ def _table(analysis: Analysis) -> list[str]:
 def _notes(analysis: Analysis, out: str | pathlib.Path | None) -> list[str]:
     lines = [certificate(analysis.fit)]
     for name, ends in approaches(analysis).items():
-        how = f" by {ends['method']}" if "method" in ends else ""
+        how = f", {ends['method']} shape" if "method" in ends else ""
         lines.append(f"{name}{how}: a {digits(ends['a']['value'], 4)} {interval(*ends['a']['interval'], 4)}")
     lines += substitution(analysis)
     if "train_loss" in analysis.runs.table or "name" in analysis.runs.table:
