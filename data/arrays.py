@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 
 from data import cache, tfds
-from data.source import Columns, Dataset
+from data.source import Columns, Dataset, check_labels
 
 VERSION = 2  # of the decoding below
 
@@ -35,6 +35,8 @@ def columns(
         split: Columns(**{name: found[f"{split}.{name}"] for name in (("x", "y") if y else ("x",))})
         for split in ("train", "valid")
     }
+    for split, half in halves.items():
+        check_labels(half, meta["classes"], split)
     return Dataset(
         **halves,
         classes=meta["classes"],

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import data.source
 from data import arrays, builders, cache, random, synthetic, text, tfds, tokenize
 from data.permute import BLOCK, permute, shuffled
 from data.pipeline import batch_at, eval_batches, train_batches
-from data.source import Columns, Windows
+from data.source import Columns, Windows, examples
 
 ROOT = Path(__file__).parents[1]
 
@@ -286,6 +287,23 @@ def test_images_of_different_sizes_are_cropped_and_scaled():
     image = np.zeros((40, 60, 3), np.uint8)
     image[:, 10:50] = 255
     assert (arrays.sized(image, 16) == 255).all()
+
+
+# Labels.
+
+
+@pytest.mark.parametrize(("value", "shape"), [(-1, ()), (-100, ()), (3, ()), (-1, (2, 2)), (255, (2, 2))])
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_labels_are_classes(value, shape, split, monkeypatch):
+    """A label of -1 would count as the last class and -100 make the loss NaN; so would a pixel's."""
+    monkeypatch.setattr(data.source, "LABELS_AT_ONCE", 4)
+    y = {half: np.resize(np.arange(3, dtype=np.int32), (10, *shape)) for half in ("train", "valid")}
+    halves = lambda: [Columns(x=np.zeros((10, 2), np.float32), y=y[half]) for half in ("train", "valid")]
+    assert examples(*halves(), classes=3).classes == 3
+    y[split][7, ..., *(1 for _ in shape[1:])] = value
+    with pytest.raises(ValueError, match=rf"record 7 of the {split} split has the label {value}; labels are 0 to 2"):
+        examples(*halves(), classes=3)
+    assert examples(*halves()).classes == 0, "numbers, not classes"
 
 
 # Synthetic.

@@ -9,7 +9,7 @@ import optax
 from ml_collections import ConfigDict
 
 from data.pipeline import batch_at
-from data.source import Dataset
+from data.source import Dataset, check_labels
 from models import axes
 from models.api import Model, from_linen
 from train.augment import augmented
@@ -112,6 +112,11 @@ def check_records(config: ConfigDict, dataset: Dataset) -> None:
         )
     if not len(dataset.valid):
         raise UserError(f"config.data: {config.data.name} holds nothing out to score the run by; give it a valid split")
+    for split, source in (("train", dataset.train), ("valid", dataset.valid)):
+        try:
+            check_labels(source, dataset.classes, split)
+        except ValueError as error:
+            raise UserError(f"config.data: {config.data.name}: {error}") from None
 
 
 def example(config: ConfigDict, dataset: Dataset) -> Shapes:
