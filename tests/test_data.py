@@ -209,6 +209,15 @@ def test_file_by_characters(tmp_path):
     assert made.tokenizer.decode(tokens).encode() == raw
 
 
+@pytest.mark.parametrize("spec", ["bytes", "chars"])
+def test_a_byte_order_mark_is_no_text(tmp_path, spec):
+    raw = ("naïve – " * 200).encode()
+    plain, marked = (
+        text.file(shakespeare(tmp_path, some), context=8, tokenizer=spec) for some in (raw, b"\xef\xbb\xbf" + raw)
+    )
+    assert marked.fingerprint == plain.fingerprint
+
+
 @pytest.mark.parametrize("spec", ["bytes", "chars", "bpe:300"])
 def test_tokenizers_round_trip(spec):
     raw = "Liberté, égalité – fraternité!\n\n  “Quoted”\tand 日本.\r\n".encode() * 5
