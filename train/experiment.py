@@ -58,7 +58,7 @@ def build_task(config: ConfigDict, classes: int, labelled: bool = False) -> Task
     """The task with its networks; it hears of the data's `classes` where it asks for them."""
     networks, offer = build_models(config, labelled), {"classes": classes}
     task = build("train.tasks", config.task.to_dict(), "task", offer=offer, **networks)
-    return augmented(task, config.augment.to_dict(), offer)
+    return augmented(task, config.augment.to_dict(), offer, config.task.name)
 
 
 def build_models(config: ConfigDict, labelled: bool = False) -> dict[str, Model]:
