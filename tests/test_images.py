@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 
-from data import images, shapes
+from data import arrays, images, shapes
 from scripts.small import image_folder
 
 
@@ -107,6 +107,8 @@ def test_sixteen_bits_become_eight(tmp_path):
         np.testing.assert_array_equal(decoded(tmp_path / name, save, name)[..., 0], right)
     grey = decoded(tmp_path / "rgb", save, channels=3)
     np.testing.assert_array_equal(grey, np.repeat(right[..., None], 3, axis=-1))
+    record = {"image": np.repeat(wide[..., None], 3, axis=-1)}
+    np.testing.assert_array_equal(arrays._row(record, "image", "", 0)["x"][..., 0], right, err_msg="of a TFDS set")
     as_pgm = lambda path: path.write_bytes(b"P5 4 2 65535 " + wide.astype(">u2").tobytes())
     np.testing.assert_array_equal(decoded(tmp_path / "pgm", as_pgm, "one.pgm")[..., 0], right)
 
