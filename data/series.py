@@ -40,8 +40,8 @@ def table(
     if inputs not in ("all", "target"):
         raise ValueError(f"inputs={inputs!r}; choose 'all' columns or 'target'")
     names = [target, *(name for name in known if name != target and inputs == "all")]
-    series = np.stack([tables.numbers(name, columns[name]) for name in names], axis=1)
-    return forecasting(series[: rows or None], lookback, horizon, season, level, train, valid)
+    series = np.stack([tables.numbers(name, columns[name][: rows or None]) for name in names], axis=1)
+    return forecasting(series, lookback, horizon, season, level, train, valid)
 
 
 def seasonal(

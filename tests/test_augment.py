@@ -165,7 +165,7 @@ def test_a_crop_keeps_the_mask_that_was_there():
         ("flip", {"y": jnp.ones((2, 2, 2), jnp.int32)}, r"'y' is int32\[2, 2, 2\], and how that moves .* not known"),
         ("crop", {"points": jnp.ones((2, 7, 2))}, r"'points' is float32\[2, 7, 2\], and how that moves"),
         ("mixup", {"y": jnp.ones((2, 4, 4), jnp.int32)}, r"one label for each image, and 'y' is int32\[2, 4, 4\]"),
-        ("cutmix", {"boxes": jnp.ones((2, 3, 4))}, r"'boxes' is float32\[2, 3, 4\] would stay as it is"),
+        ("cutmix", {"boxes": jnp.ones((2, 3, 4))}, r"mixes images and labels, and 'boxes' would stay as it is"),
     ],
 )
 def test_what_cannot_move_is_refused(name, changes, said):

@@ -64,7 +64,7 @@ def refusal(name: str, batch: Batch) -> str:
         return "it mixes labels, and the batch has no 'y'; leave it out"
     y, others = batch["y"], sorted(set(batch) - {"x", "y", "mask"})
     if others:
-        return f"it mixes images and labels, and {shown(others[0])} would stay as it is; leave it out"
+        return f"it mixes images and labels, and {others[0]!r} would stay as it is; leave it out"
     is_label = y.ndim == 1 or (y.ndim == 2 and jnp.issubdtype(y.dtype, jnp.floating))
     return "" if is_label else f"it mixes one label for each image, and {shown('y')}; leave it out"
 
