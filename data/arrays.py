@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8, UInt16
 
 from data import cache, tfds
-from data.source import Columns, Dataset
+from data.source import Columns, Dataset, check_labels
 
-VERSION = 1  # of the decoding below
+VERSION = 2  # of the decoding below
 
 
 def columns(
@@ -34,6 +35,8 @@ def columns(
         split: Columns(**{name: found[f"{split}.{name}"] for name in (("x", "y") if y else ("x",))})
         for split in ("train", "valid")
     }
+    for split, half in halves.items():
+        check_labels(half, meta["classes"], split)
     return Dataset(
         **halves,
         classes=meta["classes"],
@@ -69,13 +72,19 @@ def _write(folder: Path, split: str, records: Any, x: str, y: str, size: int) ->
 
 
 def _row(record: dict[str, Any], x: str, y: str, size: int) -> dict[str, np.ndarray]:
-    row = {"x": sized(np.asarray(record[x]), size)}
+    image = np.asarray(record[x])
+    row = {"x": sized(eight_bits(image) if image.dtype == np.uint16 and image.ndim == 3 else image, size)}
     return {**row, "y": _target(record[y])} if y else row
 
 
 def _target(value: Any) -> np.ndarray:
     value = np.asarray(value)
     return value.astype(np.int32 if np.issubdtype(value.dtype, np.integer) else np.float32)
+
+
+def eight_bits(image: UInt16[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
+    """From 0 … 65,535 to 0 … 255: divided by 257, rounded."""
+    return np.round(image / 257).astype(np.uint8)
 
 
 def sized(image: np.ndarray, size: int) -> np.ndarray:

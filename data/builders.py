@@ -83,7 +83,7 @@ def check(package: str, contents: bytes) -> None:
     if found != SHA256[package]:
         raise ValueError(
             f"the data inside the package {package!r} has sha256 {found[:12]}…, not {SHA256[package][:12]}… as in all "
-            "results so far: install the version that uv.lock names (uv sync)"
+            "results so far: install the version that pins.txt names (uv pip install -r pins.txt)"
         )
 
 

@@ -2,6 +2,9 @@
 
 $ISOFLOP_DATA is ~/.cache/isoflop unless set.  A folder there is complete or absent, also when the processes of a sweep
 start together on an empty cache: one decodes, the others wait for it.
+
+What is there is checked before it is used: sizes and times of the files at every opening, their contents against the
+fingerprint in every process (large ones once a boot of the machine).  What is damaged is said and decoded again.
 """
 
 import contextlib
@@ -9,7 +12,9 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +25,15 @@ import numpy as np
 UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
 
 
+LARGE = 1 << 28  # bytes: from here on contents are compared once a boot, not once a process
+State = tuple[tuple[str, int, int, int, int], ...]
+_checked: dict[Path, State] = {}  # by this process
+
+
+class Damaged(Exception):
+    """A folder of the cache is absent, or not what was written there."""
+
+
 def root() -> Path:
     return Path(os.environ.get("ISOFLOP_DATA") or "~/.cache/isoflop").expanduser()
 
@@ -27,33 +41,112 @@ def root() -> Path:
 def columns(request: dict[str, Any], build: Callable[[Path], dict[str, Any]]) -> tuple[dict, dict[str, np.ndarray]]:
     """Meta data and memory-mapped columns of what `request` asks for.
 
-    Where the cache has none, `build(folder)` writes `<column>.npy` files there and returns the meta data, to which
-    their fingerprint is added.  Any change to how things are decoded must change the request.
+    Where the cache has none, or damaged ones, `build(folder)` writes `<column>.npy` files there and returns the meta
+    data, to which their fingerprint is added.  Any change to how things are decoded must change the request.
     """
     key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
     folder = root() / "columns" / key
-    if not (folder / "meta.json").exists():
-        with writable(root()), lock(root() / "columns" / f"{key}.lock"):
-            if not folder.exists():
-                _fill(folder, request, build)
-    meta = json.loads((folder / "meta.json").read_text())
-    return meta, _mapped(folder)
+    with contextlib.suppress(Damaged):
+        return _opened(folder)
+    with writable(root()), lock(root() / "columns" / f"{key}.lock"):
+        try:
+            return _opened(folder)  # another process was faster
+        except Damaged as damage:
+            if folder.exists():
+                _say(f"the data cache {folder} is damaged ({damage}); it is made anew")
+            _fill(folder, request, build)
+    return _opened(folder)
+
+
+def _opened(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Meta data and columns, found to be what was written; else `Damaged`."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        if not isinstance(meta, dict) or meta.pop("sha256", None) != _digest(meta):
+            raise Damaged("meta.json is not what was written")
+        arrays, state = _mapped(folder), _state(folder)
+        if {name: size for name, size, *_ in state} != meta["bytes"]:
+            raise Damaged(f"its files do not have the {meta['bytes']} bytes that were written")
+        if not _is_checked(folder, state):
+            if fingerprint(arrays) != meta["fingerprint"]:
+                raise Damaged("its columns are not what was written")
+            _note(folder, state)
+    except Damaged:
+        raise
+    except Exception as error:  # on a damaged header numpy raises whatever it trips over
+        raise Damaged(str(error) or type(error).__name__) from error
+    return meta, arrays
+
+
+def _digest(meta: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
 def _mapped(folder: Path) -> dict[str, np.ndarray]:
-    return {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
+    return {path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
+
+
+def _state(folder: Path) -> State:
+    """Name, bytes, times [ns] of contents and of entry, and number of every column's file."""
+    stats = [(path.name, path.stat()) for path in sorted(folder.glob("*.npy"))]
+    return tuple((name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in stats)
+
+
+def _is_checked(folder: Path, state: State) -> bool:
+    """Whether the contents were compared while the files stood like this: by this process, or large ones this boot."""
+    if _checked.get(folder) == state:
+        return True
+    if sum(size for _, size, *_ in state) < LARGE or not _boot():
+        return False
+    try:
+        return json.loads(_note_of(folder).read_text()) == json.loads(json.dumps([_boot(), state]))
+    except (OSError, ValueError):
+        return False
+
+
+def _note(folder: Path, state: State) -> None:
+    _checked[folder] = state
+    with contextlib.suppress(OSError):  # a cache that may only be read is compared by every process
+        note = _note_of(folder)
+        part = note.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps([_boot(), state]))
+        part.replace(note)
+
+
+def _note_of(folder: Path) -> Path:
+    """Each host's own, where several share the cache."""
+    return folder / f"checked.{platform.node()}.json"
+
+
+def _boot() -> str:
+    """Another after every start of the machine; empty where the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody may be listening
+        print(text, file=sys.stderr, flush=True)
 
 
 def _fill(folder: Path, request: dict[str, Any], build: Callable[[Path], dict[str, Any]]) -> None:
-    unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    """Builds beside what is there and then takes its place: whoever has the old files open keeps them."""
+    unfinished, old = (Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent)) for _ in range(2))
     try:
-        meta = {"request": request, **build(unfinished)}
+        meta = json.loads(json.dumps({"request": request, **build(unfinished)}))
+        meta["bytes"] = {name: size for name, size, *_ in _state(unfinished)}
         meta["fingerprint"] = fingerprint(_mapped(unfinished))
-        (unfinished / "meta.json").write_text(json.dumps(meta, indent=1))
+        (unfinished / "meta.json").write_text(json.dumps({**meta, "sha256": _digest(meta)}, indent=1))
         unfinished.chmod(0o755)
+        if folder.exists():
+            folder.rename(old / folder.name)
         unfinished.rename(folder)
+        _note(folder, _state(folder))
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)  # where it was renamed there is nothing left
+        for left in (unfinished, old):
+            shutil.rmtree(left, ignore_errors=True)  # where it was renamed there is nothing left
 
 
 def fingerprint(arrays: dict[str, np.ndarray]) -> str:
@@ -93,9 +186,10 @@ def writable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in UNWRITABLE:
+        is_short = error.errno is None and "requested and" in str(error)  # numpy's words for a write that was cut
+        if error.errno not in UNWRITABLE and not is_short:
             raise
         raise ValueError(
-            f"cannot write to the data folder {folder} ({error.strerror}): make room there, or set ISOFLOP_DATA "
-            "(or TFDS_DATA_DIR) to another folder"
+            f"cannot write to the data folder {folder} ({error.strerror or error}): make room there, or set "
+            "ISOFLOP_DATA (or TFDS_DATA_DIR) to another folder"
         ) from error

@@ -3,7 +3,9 @@
 import contextlib
 import hashlib
 import io
+import lzma
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from data import cache
-from data.arrays import sized
+from data.arrays import eight_bits, sized
 from data.source import Columns, Dataset
 from data.tfds import HELD_OUT
 
-VERSION = 1  # of the decoding below
+VERSION = 2  # of the decoding below
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 MODES = {1: "L", 3: "RGB"}
+SIXTEEN_BITS = {"I;16", "I;16B", "I;16L", "I;16N"}  # Pillow's names for grey from 0 to 65,535
+NO_RANGE = {"I", "F"}  # and for integers of 32 bits and floats, of which no file says what is white
 
 
 def folder(path: str, *, train: str = "train", valid: str = "auto", size: int = 0, channels: int = 3) -> Dataset:
@@ -73,10 +77,35 @@ def _files(place: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
     except tarfile.TarError as error:
         raise ValueError(f"{str(place)!r} is neither a folder nor a .tar, .tar.gz or .tar.xz: {error}") from None
     with archive:
-        for member in archive:
+        for member in _members(archive, place):
             name = PurePosixPath(member.name)
             if member.isfile() and is_image(name):
-                yield name, lambda member=member: archive.extractfile(member).read()
+                yield name, lambda member=member: _contents(archive, member, place)
+
+
+def _members(archive: tarfile.TarFile, place: Path) -> Iterator[tarfile.TarInfo]:
+    """Its members, one after the other; a file that ends too early says so."""
+    while True:
+        with _whole(place):
+            member = archive.next()
+        if member is None:
+            return
+        yield member
+
+
+def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> bytes:
+    with _whole(place):
+        file = archive.extractfile(member)
+        return b"" if file is None else file.read()
+
+
+@contextlib.contextmanager
+def _whole(place: Path) -> Iterator[None]:
+    """Turns what tarfile and its decoders raise on a cut or damaged archive into a sentence."""
+    try:
+        yield
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"{str(place)!r} cannot be read to its end ({error}): copy or pack it again") from error
 
 
 def _splits(path: str, names: list[PurePosixPath], train: str, valid: str) -> dict[str, list[PurePosixPath]]:
@@ -122,11 +151,23 @@ def _write(
 
 
 def _decoded(name: PurePosixPath, contents: bytes, channels: int) -> np.ndarray:
-    """uint8 [H, W, C]."""
-    from PIL import Image, UnidentifiedImageError
+    """uint8 [H, W, C], upright as EXIF says; 16 bits become 8."""
+    from PIL import Image, ImageOps
 
     try:
-        image = np.asarray(Image.open(io.BytesIO(contents)).convert(MODES[channels]))
-    except (UnidentifiedImageError, OSError) as error:
+        with Image.open(io.BytesIO(contents)) as opened:
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
+            is_wide = image.mode in SIXTEEN_BITS or (image.mode == "I" and opened.format == "PPM")
+            if is_wide:
+                image = Image.fromarray(eight_bits(np.asarray(image).astype(np.uint16)))
+            pixels = None if image.mode in NO_RANGE else np.asarray(image.convert(MODES[channels]))
+    except Image.DecompressionBombError:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise ValueError(f"{name} has more than {most:,} pixels: scale it down or remove it") from None
+    except Exception as error:  # decoders raise whatever they trip over: SyntaxError, struct.error, zlib.error, ...
         raise ValueError(f"{name} cannot be read as an image ({error}): repair or remove it") from error
-    return image.reshape(*image.shape[:2], channels)
+    if pixels is None:
+        kind = {"F": "floats", "I": "integers of 32 bits"}[image.mode]
+        raise ValueError(f"{name} holds {kind}, and no file says which of them is white: save it with 8 or 16 bits")
+    return pixels.reshape(*pixels.shape[:2], channels)

@@ -21,8 +21,11 @@ def table(
     rows: int = 0,
     train: float = 0.6,
     valid: float = 0.2,
+    header: tables.Header = "auto",
 ) -> Dataset:
     """A CSV file with a header, one row a step of time, the oldest first; columns that hold no numbers are left out.
+
+    `header` is that of `tables.regression`.
 
     `inputs` are "all" columns, `target` first, or only the "target".  The first `train` of the rows is trained on, the
     last `valid` is held out, what lies between is left for choices; `rows` > 0 reads only so many.  Numbers are
@@ -30,15 +33,15 @@ def table(
     "last" a window, and what follows, is counted from its last step instead of the mean (NLinear, Zeng et al. 2022):
     errors stay what they are, and a level that was never trained on is none.
     """
-    words = tables.read(Path(path).expanduser())
-    columns = {name: tables.numbers(name, values) for name, values in words.items() if tables.is_number(values[0])}
-    if target not in columns:
-        raise ValueError(f"target={target!r} is no column of numbers in {path!r}; choose one of {', '.join(columns)}")
+    columns = tables.read(Path(path).expanduser(), header)
+    known = [name for name, values in columns.items() if tables.has_numbers(values)]
+    if target not in known:
+        raise ValueError(f"target={target!r} is no column of numbers in {path!r}; choose one of {', '.join(known)}")
     if inputs not in ("all", "target"):
         raise ValueError(f"inputs={inputs!r}; choose 'all' columns or 'target'")
-    names = [target, *(name for name in columns if name != target and inputs == "all")]
-    series = np.stack([columns[name] for name in names], axis=1)
-    return forecasting(series[: rows or None], lookback, horizon, season, level, train, valid)
+    names = [target, *(name for name in known if name != target and inputs == "all")]
+    series = np.stack([tables.numbers(name, columns[name][: rows or None]) for name in names], axis=1)
+    return forecasting(series, lookback, horizon, season, level, train, valid)
 
 
 def seasonal(

@@ -8,6 +8,7 @@ from jaxtyping import Int64
 from data import cache
 from data.tokenize import Tokenizer
 
+LABELS_AT_ONCE = 1 << 16  # records, so that masks of many pixels need not fit in memory
 Batch = dict[str, np.ndarray]  # x: float32 [B, ...] or int32 [B, L]; y: int32 [B] or [B, L]; mask: float32 like y
 
 
@@ -58,6 +59,8 @@ class Columns:
 def examples(train: Columns, valid: Columns, classes: int = 0) -> Dataset:
     """A dataset of two splits in memory, whose records are examples."""
     halves = {"train": train, "valid": valid}
+    for split, half in halves.items():
+        check_labels(half, classes, split)
     contents = {f"{split}.{name}": c for split, half in halves.items() for name, c in half.columns.items()}
     return Dataset(
         **halves,
@@ -67,6 +70,22 @@ def examples(train: Columns, valid: Columns, classes: int = 0) -> Dataset:
         unique=len(train),
         fingerprint=cache.fingerprint(contents),
     )
+
+
+def check_labels(source: Source, classes: int, split: str) -> None:
+    """Refuses whole numbers `y` outside of 0 … classes - 1, which a loss would take for another class or make NaN."""
+    y = source.columns.get("y") if isinstance(source, Columns) else None
+    if y is None or not classes or not np.issubdtype(y.dtype, np.integer):
+        return
+    for first in range(0, len(y), LABELS_AT_ONCE):
+        some = y[first : first + LABELS_AT_ONCE]
+        if some.size and (some.min() < 0 or some.max() >= classes):
+            wrong = (some < 0) | (some >= classes)
+            at = np.flatnonzero(wrong.reshape(len(some), -1).any(1))[0]
+            raise ValueError(
+                f"record {first + at} of the {split} split has the label {some[wrong][0]}; labels are 0 to "
+                f"{classes - 1} here.  Number the classes from 0; what should not count gets a class and mask 0"
+            )
 
 
 class Windows:

@@ -2,27 +2,34 @@
 
 import csv
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float64
 
 from data.source import Columns, Dataset, examples
 
+MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # in small letters
+Header = Literal["auto", "yes", "no"]
 
-def regression(path: str, *, target: str = "last", valid: float = 0.2, seed: int = 0) -> Dataset:
+
+def regression(
+    path: str, *, target: str = "last", valid: float = 0.2, seed: int = 0, header: Header = "auto"
+) -> Dataset:
     """A CSV file: x float32 [F], y float32 [1] of the column `target`, and `naive` float32 [1], the linear forecast.
 
     Columns are called as the header calls them, or where there is none "1", "2", …, and the last one also "last".
     Numbers are standardised by the training rows, so that a squared error of 1 is that of their mean; a column of words
-    is one feature for each of them, 0 or 1.  Held out is the part `valid` of the rows, drawn by `seed`.  `naive` is
-    what least squares on the training rows says, with a constant.
+    is one feature for each of them, 0 or 1.  A column that holds both, or numbers and gaps, is refused.  Held out is
+    the part `valid` of the rows, drawn by `seed`.  `naive` is what least squares on the training rows says, with a
+    constant.  `header` says whether the first line names the columns; "auto" judges it, and takes numbers for a row.
     """
-    columns = read(Path(path).expanduser())
+    columns = read(Path(path).expanduser(), header)
     target = list(columns)[-1] if target == "last" else target
     if len(columns) < 2:
         raise ValueError(f"{path!r} has one column, and commas between none; a target is said from other columns")
-    if target not in columns or not is_number(columns[target][0]):
-        known = ", ".join(name for name, values in columns.items() if is_number(values[0]))
+    if target not in columns or not has_numbers(columns[target]):
+        known = ", ".join(name for name, values in columns.items() if has_numbers(values))
         raise ValueError(f"target={target!r} is no column of numbers in {path!r}; choose one of {known}")
     x_NF = np.concatenate([features(name, values) for name, values in columns.items() if name != target], axis=1)
     y_N1 = numbers(target, columns[target])[:, None]
@@ -40,30 +47,49 @@ def regression(path: str, *, target: str = "last", valid: float = 0.2, seed: int
     return examples(split(kept), split(out))
 
 
-def read(path: Path) -> dict[str, tuple[str, ...]]:
-    """The columns by name.  The first line is a header where it holds a word in a column that goes on with numbers."""
+def read(path: Path, header: str = "auto") -> dict[str, tuple[str, ...]]:
+    """The columns by name, without the spaces around names and cells.
+
+    By `header` "auto" the first line is one where it holds a word in a column that goes on with numbers.
+    """
+    if header not in get_args(Header):
+        raise ValueError(f"header={header!r}; choose 'yes' (the first line names the columns), 'no', or 'auto'")
     if not path.is_file():
         raise ValueError(f"no table at {str(path)!r}: data.path is relative to where you run, {Path.cwd()}")
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
         try:
-            lines = [line for line in csv.reader(file) if line]
+            lines = [[cell.strip() for cell in line] for line in csv.reader(file) if line]
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{str(path)!r} is no table of comma-separated values: {error}") from error
     if len(lines) < 2 or any(len(line) != len(lines[0]) for line in lines):
         raise ValueError(f"{str(path)!r} is no table: it needs two rows or more, with equally many values in each")
-    titled = any(is_number(below) and not is_number(above) for above, below in zip(*lines[:2], strict=True))
-    header, rows = (lines[0], lines[1:]) if titled else ([str(i + 1) for i in range(len(lines[0]))], lines)
-    twice = sorted({name for name in header if header.count(name) > 1})
+    titled = header == "yes" or (header == "auto" and any(is_titled(column) for column in zip(*lines, strict=True)))
+    names, rows = (lines[0], lines[1:]) if titled else ([str(i + 1) for i in range(len(lines[0]))], lines)
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"{str(path)!r} has more than one column {twice[0]!r}; give each a name of its own")
-    return dict(zip(header, zip(*rows, strict=True), strict=True))
+    return dict(zip(names, zip(*rows, strict=True), strict=True))
+
+
+def is_titled(column: tuple[str, ...]) -> bool:
+    """Whether a word stands over numbers."""
+    first = next((cell for cell in column[1:] if not is_missing(cell)), "")
+    return is_number(first) and not is_number(column[0]) and not is_missing(column[0])
 
 
 def features(name: str, values: tuple[str, ...]) -> Float64[np.ndarray, "N F"]:
-    """One of numbers; of words one for each."""
-    if is_number(values[0]):
+    """One of numbers; of words one for each, a missing one among them."""
+    if has_numbers(values):
         return numbers(name, values)[:, None]
     return (np.array(values)[:, None] == np.unique(values)).astype(np.float64)
+
+
+def has_numbers(values: tuple[str, ...]) -> bool:
+    """Whether this is a column of numbers: one of its cells, wherever it stands, is one.
+
+    `numbers` refuses it where another cell is not: a word or a gap must not make a class of every number.
+    """
+    return any(is_number(value) for value in values)
 
 
 def standard(columns: Float64[np.ndarray, "N F"], rows: np.ndarray) -> Float64[np.ndarray, "N F"]:
@@ -75,8 +101,10 @@ def standard(columns: Float64[np.ndarray, "N F"], rows: np.ndarray) -> Float64[n
 def numbers(name: str, values: tuple[str, ...]) -> Float64[np.ndarray, " N"]:
     for row, value in enumerate(values, 1):
         if not is_number(value):
-            raise ValueError(f"column {name!r} begins with a number and holds {value!r} in row {row}; fill or drop it")
-    return np.array(values, np.float64)
+            begins = "begins with a number" if is_number(values[0]) else "has numbers"
+            what = f"the missing cell {value!r}" if is_missing(value) else repr(value)
+            raise ValueError(f"column {name!r} {begins} and holds {what} in row {row}; fill or drop it")
+    return np.array([float(value) for value in values], np.float64)
 
 
 def is_number(value: str) -> bool:
@@ -84,3 +112,7 @@ def is_number(value: str) -> bool:
         return bool(np.isfinite(float(value)))
     except ValueError:
         return False
+
+
+def is_missing(value: str) -> bool:
+    return value.lower() in MISSING

@@ -1,5 +1,6 @@
 """Text as one stream of tokens, cut into windows."""
 
+import codecs
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def file(path: str, *, context: int, tokenizer: str = "chars", offsets: str = "b
         raise ValueError(f"no text file at {path!r}: data.path is relative to where you run, {Path.cwd()}")
     if not 0 < valid < 1:
         raise ValueError(f"valid={valid} must be the fraction of the file that is held out, such as 0.1")
-    raw = Path(path).expanduser().read_bytes()
+    raw = Path(path).expanduser().read_bytes().removeprefix(codecs.BOM_UTF8)  # names the encoding, is no text
     request = {"file": VERSION, "sha256": hashlib.sha256(raw).hexdigest(), "tokenizer": tokenizer, "valid": valid}
 
     def build(folder: Path) -> dict[str, Any]:

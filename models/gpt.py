@@ -89,11 +89,23 @@ class GPT(nn.Module):
 
 
 def generate(
-    model: Any, params: Any, cache: Any, prompt_BL: jax.Array, key: jax.Array, *, tokens: int, temperature: float
+    model: Any,
+    params: Any,
+    cache: Any,
+    prompt_BL: jax.Array,
+    key: jax.Array,
+    *,
+    tokens: int,
+    temperature: float,
+    known: int | None = None,
 ):
-    """`tokens` more tokens after the prompt, int32 [batch, tokens], one pass over each.  Temperature 0 is argmax."""
+    """`tokens` more tokens after the prompt, int32 [batch, tokens], one pass over each.  Temperature 0 is argmax.
+
+    Drawn are the first `known` ids, or all: a vocabulary may be rounded up beyond what the tokenizer can decode.
+    """
 
     def pick(logits_BV, key):
+        logits_BV = logits_BV[:, :known]
         if temperature == 0:
             return logits_BV.argmax(-1)
         return jax.random.categorical(key, logits_BV / temperature)

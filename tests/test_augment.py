@@ -113,6 +113,69 @@ def test_mixed_labels_cost_the_mean_of_both_labels():
     assert cost(mixed) == pytest.approx(0.3 * cost(a) + 0.7 * cost(b), rel=1e-6)
 
 
+def scene(draw):
+    """One-pixel objects: `y` names each pixel's number, `boxes` its edges, so that both say where it went."""
+    x = np.arange(1, 1 + B * H * W, dtype=np.float32).reshape(B, H, W, 1)
+    rows, columns = draw.integers(H, size=(B, 3)), draw.integers(W, size=(B, 3))
+    edges = np.stack([columns / W, rows / H, (columns + 1) / W, (rows + 1) / H], axis=-1)
+    return {
+        "x": jnp.asarray(x),
+        "y": jnp.asarray(x[..., 0], jnp.int32),
+        "boxes": jnp.asarray(edges, jnp.float32),
+        "present": jnp.asarray(draw.integers(2, size=(B, 3)), jnp.float32),
+    }, x[np.arange(B)[:, None], rows, columns, 0]
+
+
+@pytest.mark.parametrize("padding", [0, 2, 7])
+def test_targets_move_with_their_image(padding):
+    """Each pixel keeps its class, each box the pixel inside; padding counts nowhere, nor does a box outside."""
+    rng, change = np.random.default_rng(0), augment.crop(padding) if padding else augment.flip()
+    padded = lost = 0
+    for i in range(5):
+        batch, inside = scene(rng)
+        made = jax.tree.map(np.asarray, jax.jit(change)(batch, jax.random.key(i)))
+        is_image = made["x"][..., 0] > 0
+        np.testing.assert_array_equal(made["y"], made["x"][..., 0], err_msg="padding, 0 in both, is where it was made")
+        np.testing.assert_array_equal(made.get("mask", np.ones(is_image.shape)), is_image)
+        height, width = is_image.shape[1:]
+        for b, boxes in enumerate(made["boxes"]):
+            for slot, (left, top, right, bottom) in enumerate(boxes):
+                column, row = round(float(left * width)), round(float(top * height))
+                if inside[b, slot] not in made["x"][b]:
+                    assert made["present"][b, slot] == 0
+                    lost += 1
+                    continue
+                assert made["present"][b, slot] == batch["present"][b, slot]
+                assert made["x"][b, row, column, 0] == inside[b, slot]
+                np.testing.assert_allclose([right - left, bottom - top], [1 / width, 1 / height], rtol=1e-5)
+        padded += (~is_image).sum()
+    assert bool(padded) == bool(lost) == bool(padding)
+
+
+def test_a_crop_keeps_the_mask_that_was_there():
+    batch = {"x": jnp.ones((3, 4, 4, 1)), "y": jnp.ones((3, 4, 4), jnp.int32), "mask": jnp.asarray([1.0, 0.0, 1.0])}
+    made = jax.jit(augment.crop(1))(batch, jax.random.key(0))
+    np.testing.assert_array_equal(made["mask"], made["x"][..., 0] * batch["mask"][:, None, None])
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("flip", {"x": jnp.ones((2, 8))}, r"images \[B, H, W, C\], and 'x' is float32\[2, 8\]"),
+        ("flip", {"y": jnp.ones((2, 2, 2), jnp.int32)}, r"'y' is int32\[2, 2, 2\], and how that moves .* not known"),
+        ("crop", {"points": jnp.ones((2, 7, 2))}, r"'points' is float32\[2, 7, 2\], and how that moves"),
+        ("mixup", {"y": jnp.ones((2, 4, 4), jnp.int32)}, r"one label for each image, and 'y' is int32\[2, 4, 4\]"),
+        ("cutmix", {"boxes": jnp.ones((2, 3, 4))}, r"mixes images and labels, and 'boxes' would stay as it is"),
+    ],
+)
+def test_what_cannot_move_is_refused(name, changes, said):
+    batch = {"x": jnp.ones((2, 4, 4, 1)), "y": jnp.zeros(2, jnp.int32), **changes}
+    task = augment.augmented(Task(lambda *_: ({}, {}), lambda *_: 0), {name: {}}, {"classes": 2}, "detect:detect")
+    with pytest.raises(UserError, match=rf"config.augment.{name} does not fit the task detect:detect: .*{said}"):
+        task.loss({}, {}, batch, jax.random.key(0), True)
+    task.loss({}, {}, batch, jax.random.key(0), False)
+
+
 def test_unknown_names_are_sentences():
     task = Task(lambda key, batch: ({}, {}), lambda *_: 0)
     with pytest.raises(UserError, match=r"config.augment.flop is no augmentation; did you mean 'flip'"):

@@ -23,6 +23,7 @@ from train.__main__ import main as train_main
 from train.cli import report_errors
 from train.display import Display
 from train.errors import NonFiniteError, UserError
+from train.experiment import build_experiment
 from train.loop import train
 
 ROOT = Path(__file__).parents[1]
@@ -299,7 +300,13 @@ def test_data_of_another_hash(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     monkeypatch.setitem(builders.SHA256, "sklearn", "0" * 64)
     argv = [*flags({}, "digits_mlp"), "--workdir", str(tmp_path / "run")]
-    refuse(argv, "the package 'sklearn' has sha256 6ebb3d2fee24", "not 000000000000", "uv sync", capsys=capsys)
+    refuse(
+        argv,
+        "the package 'sklearn' has sha256 6ebb3d2fee24",
+        "not 000000000000",
+        "uv pip install -r pins.txt",
+        capsys=capsys,
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -322,6 +329,13 @@ def blob_config(**changes):
         for key, value in changes.items():
             config[key] = value
     return config
+
+
+def test_a_label_below_zero_names_the_data():
+    made = blobs()
+    made.train.columns["y"][3] = -1
+    with pytest.raises(UserError, match=r"config.data: synthetic:blobs: record 3 of the train split has the label -1"):
+        build_experiment(blob_config(), made)
 
 
 def test_nan_in_the_data_names_step_checkpoint_and_retry(tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """Data is a function of (seed, step), whatever the hosts, workers and restarts; and every set is what it says."""
 
 import hashlib
+import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import data.source
 from data import arrays, builders, cache, random, synthetic, text, tfds, tokenize
 from data.permute import BLOCK, permute, shuffled
 from data.pipeline import batch_at, eval_batches, train_batches
-from data.source import Columns, Windows
+from data.source import Columns, Windows, examples
 
 ROOT = Path(__file__).parents[1]
 
@@ -208,6 +211,15 @@ def test_file_by_characters(tmp_path):
     assert made.tokenizer.decode(tokens).encode() == raw
 
 
+@pytest.mark.parametrize("spec", ["bytes", "chars"])
+def test_a_byte_order_mark_is_no_text(tmp_path, spec):
+    raw = ("naïve – " * 200).encode()
+    plain, marked = (
+        text.file(shakespeare(tmp_path, some), context=8, tokenizer=spec) for some in (raw, b"\xef\xbb\xbf" + raw)
+    )
+    assert marked.fingerprint == plain.fingerprint
+
+
 @pytest.mark.parametrize("spec", ["bytes", "chars", "bpe:300"])
 def test_tokenizers_round_trip(spec):
     raw = "Liberté, égalité – fraternité!\n\n  “Quoted”\tand 日本.\r\n".encode() * 5
@@ -286,6 +298,23 @@ def test_images_of_different_sizes_are_cropped_and_scaled():
     image = np.zeros((40, 60, 3), np.uint8)
     image[:, 10:50] = 255
     assert (arrays.sized(image, 16) == 255).all()
+
+
+# Labels.
+
+
+@pytest.mark.parametrize(("value", "shape"), [(-1, ()), (-100, ()), (3, ()), (-1, (2, 2)), (255, (2, 2))])
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_labels_are_classes(value, shape, split, monkeypatch):
+    """A label of -1 would count as the last class and -100 make the loss NaN; so would a pixel's."""
+    monkeypatch.setattr(data.source, "LABELS_AT_ONCE", 4)
+    y = {half: np.resize(np.arange(3, dtype=np.int32), (10, *shape)) for half in ("train", "valid")}
+    halves = lambda: [Columns(x=np.zeros((10, 2), np.float32), y=y[half]) for half in ("train", "valid")]
+    assert examples(*halves(), classes=3).classes == 3
+    y[split][7, ..., *(1 for _ in shape[1:])] = value
+    with pytest.raises(ValueError, match=rf"record 7 of the {split} split has the label {value}; labels are 0 to 2"):
+        examples(*halves(), classes=3)
+    assert examples(*halves()).classes == 0, "numbers, not classes"
 
 
 # Synthetic.
@@ -420,6 +449,88 @@ def test_unwritable_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ISOFLOP_DATA", str(blocked))
     with pytest.raises(ValueError, match=r"cannot write to the data folder .* set ISOFLOP_DATA"):
         arrays.columns("isoflop_digits")
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """Opens a cached set of two columns as a new process would: the arrays, and how often they were built so far."""
+    monkeypatch.setenv("ISOFLOP_DATA", str(tmp_path))
+    built = []
+
+    def build(folder):
+        built.append(folder)
+        np.save(folder / "train.x.npy", np.arange(24, dtype=np.uint8))
+        np.save(folder / "train.y.npy", np.arange(24, dtype=np.int32) % 3)
+        return {"classes": 3}
+
+    def opened():
+        cache._checked.clear()
+        meta, arrays = cache.columns({"name": "three"}, build)
+        assert meta["classes"] == 3
+        np.testing.assert_array_equal(arrays["train.x"], np.arange(24))
+        np.testing.assert_array_equal(arrays["train.y"], np.arange(24) % 3)
+        return len(built)
+
+    assert (opened(), opened()) == (1, 1)
+    (opened.folder,) = (path for path in (tmp_path / "columns").iterdir() if path.is_dir())
+    return opened
+
+
+@pytest.mark.parametrize("name", ["meta.json", "train.x.npy", "train.y.npy"])
+def test_a_damaged_cache_is_made_anew(cached, name, capsys):
+    """Absent, cut, emptied, or one bit of it another: the numbers are never others, and it is said."""
+    file = cached.folder / name
+    whole = file.read_bytes()
+    rng = np.random.default_rng(0)
+    flips = [(at, bit) for at in rng.choice(len(whole), 30, replace=False) for bit in (0, 7)]
+    damages = [None, b"", whole[:-1], whole + b"1", *(flipped(whole, at, bit) for at, bit in flips)]
+    for damage in damages:
+        before = cached()
+        capsys.readouterr()
+        file.unlink() if damage is None else file.write_bytes(damage)
+        is_new = cached() > before
+        assert is_new == ("is damaged" in capsys.readouterr().err)
+        assert is_new or damage[-24:] == whole[-24:], "but for blanks in numpy's header"
+        assert len(list(cached.folder.parent.iterdir())) == 2, "the folder and its lock"
+
+
+def flipped(raw, at, bit):
+    return raw[:at] + bytes([raw[at] ^ 1 << bit]) + raw[at + 1 :]
+
+
+def test_large_columns_are_compared_once_a_boot(cached, monkeypatch):
+    """And whenever a file has another time, were it set back as it was."""
+    compared = []
+    real = cache.fingerprint
+    monkeypatch.setattr(cache, "fingerprint", lambda arrays: compared.append(1) or real(arrays))
+    monkeypatch.setattr(cache, "LARGE", 1)
+    cached()
+    assert not compared
+    monkeypatch.setattr(cache, "_boot", lambda: "another")
+    cached()
+    cached()
+    assert len(compared) == 1
+    file = cached.folder / "train.x.npy"
+    stat = file.stat()
+    file.write_bytes(flipped(file.read_bytes(), stat.st_size - 1, 3))
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert cached() == 2
+    monkeypatch.setattr(cache, "LARGE", 1 << 28)
+    compared.clear()
+    cached()
+    assert len(compared) == 1, "small ones by every process"
+
+
+def test_a_full_disk_names_the_data_folder(tmp_path, monkeypatch):
+    """numpy says of a write that was cut how much was written, and gives no error number."""
+    monkeypatch.setenv("ISOFLOP_DATA", str(tmp_path))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(ValueError, match=r"cannot write to the data folder .* set ISOFLOP_DATA"):
+            cache.columns({"name": "big"}, lambda folder: np.save(folder / "x.npy", np.zeros(10_000)) or {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch):

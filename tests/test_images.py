@@ -1,13 +1,16 @@
 """Images from folders and archives, and drawn ones.  B batch, H height, W width."""
 
+import io
+import struct
 import tarfile
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 
-from data import images, shapes
+from data import arrays, images, shapes
 from scripts.small import image_folder
 
 
@@ -80,6 +83,97 @@ def test_errors_are_sentences(tree, tmp_path):
     says("it has no SPLIT/CLASS/NAME.jpg at all", tmp_path / "empty")
     (tree / "train" / "cat" / "broken.png").write_bytes(b"broken")
     says("train/cat/broken.png cannot be read as an image .* repair or remove it")
+
+
+# Files as cameras, instruments and broken disks leave them.
+
+
+def decoded(tmp_path, save, name="one.png", channels=1):
+    """The pixels of one file, in both splits of a folder."""
+    for split in ("train", "test"):
+        place = tmp_path / "one" / split / "only"
+        place.mkdir(parents=True, exist_ok=True)
+        save(place / name)
+    return images.folder(str(tmp_path / "one"), channels=channels).train.columns["x"][0]
+
+
+def test_sixteen_bits_become_eight(tmp_path):
+    """v / 257, rounded: 0 stays black, 65,535 is white and what lies between keeps its place."""
+    wide = np.array([[0, 128, 129, 257], [32_768, 32_896, 65_278, 65_535]], np.uint16)
+    right = np.round(wide / 257)
+    assert right.tolist() == [[0, 0, 1, 1], [128, 128, 254, 255]]
+    save = lambda path: Image.fromarray(wide).save(path)
+    for name in ("one.png", "one.tiff"):
+        np.testing.assert_array_equal(decoded(tmp_path / name, save, name)[..., 0], right)
+    grey = decoded(tmp_path / "rgb", save, channels=3)
+    np.testing.assert_array_equal(grey, np.repeat(right[..., None], 3, axis=-1))
+    record = {"image": np.repeat(wide[..., None], 3, axis=-1)}
+    np.testing.assert_array_equal(arrays._row(record, "image", "", 0)["x"][..., 0], right, err_msg="of a TFDS set")
+    as_pgm = lambda path: path.write_bytes(b"P5 4 2 65535 " + wide.astype(">u2").tobytes())
+    np.testing.assert_array_equal(decoded(tmp_path / "pgm", as_pgm, "one.pgm")[..., 0], right)
+
+
+@pytest.mark.parametrize(("dtype", "said"), [(np.float32, "floats"), (np.int32, "integers of 32 bits")])
+def test_pixels_without_a_range_are_refused(tmp_path, dtype, said):
+    save = lambda path: Image.fromarray(np.ones((4, 4), dtype)).save(path)
+    with pytest.raises(ValueError, match=rf"only/one.tiff holds {said}, .* save it with 8 or 16 bits"):
+        decoded(tmp_path, save, "one.tiff")
+
+
+def test_images_stand_as_exif_says(tmp_path):
+    """Each of the eight orientations, of one picture with four different corners."""
+    upright = np.array([[10, 20, 30], [40, 50, 60]], np.uint8)
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: upright.T[::-1],
+        7: upright.T[::-1, ::-1],
+        8: upright.T[:, ::-1],
+    }
+    for orientation, pixels in stored.items():
+        exif = Image.Exif()
+        exif[274] = orientation
+        save = lambda path, pixels=pixels, exif=exif: Image.fromarray(pixels).save(path, exif=exif)
+        np.testing.assert_array_equal(decoded(tmp_path / str(orientation), save)[..., 0], upright)
+
+
+def damaged(kind):
+    file = io.BytesIO()
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, "png")
+    raw = file.getvalue()
+    if kind == "cut":
+        return raw[: len(raw) // 2]
+    if kind == "broken":  # the length of the second chunk: Pillow raises SyntaxError
+        return raw[:33] + b"\x00\x00\x00\x07" + raw[37:]
+    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 10_000, 8, 2, 0, 0, 0)
+    return raw[:12] + header + struct.pack(">I", zlib.crc32(header)) + raw[33:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("cut", r"cannot be read as an image \(.*\): repair or remove it"),
+        ("broken", r"cannot be read as an image \(.*\): repair or remove it"),
+        ("bomb", r"has more than 178,956,970 pixels: scale it down or remove it"),
+    ],
+)
+def test_a_damaged_image_is_named(tmp_path, kind, said):
+    with pytest.raises(ValueError, match=rf"(train|test)/only/one.png {said}"):
+        decoded(tmp_path, lambda path: path.write_bytes(damaged(kind)))
+
+
+@pytest.mark.parametrize("mode", ["", "gz", "xz"])
+def test_a_cut_archive_is_named(tree, tmp_path, mode):
+    archive = tmp_path / f"set.tar.{mode}"
+    with tarfile.open(archive, f"w:{mode}") as file:
+        file.add(tree, "set")
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"set.tar.*cannot be read to its end \(.*\): copy or pack it again"):
+        images.folder(str(archive))
 
 
 # Drawn shapes.

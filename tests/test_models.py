@@ -167,7 +167,7 @@ def test_cache_gives_the_logits_of_the_whole_text(gpts, stack):
 
 
 def write(model):
-    return jax.jit(functools.partial(generate, model), static_argnames=("tokens", "temperature"))
+    return jax.jit(functools.partial(generate, model), static_argnames=("tokens", "temperature", "known"))
 
 
 def test_greedy_generation_is_argmax_without_a_cache(gpts):
@@ -193,6 +193,22 @@ def test_sampled_tokens_follow_the_softmax():
     counted = np.bincount(np.asarray(made[:, 0]), minlength=VOCAB) / draws
     assert np.ptp(expected) > 0.1, "the check needs a distribution that is not flat"
     np.testing.assert_allclose(counted, expected, atol=4 * np.sqrt(0.25 / draws))
+
+
+def test_ids_without_a_meaning_are_never_drawn():
+    """Of a vocabulary rounded up from 3: the softmax of the first three, though others are likelier."""
+    model, params, _ = make(GPT(**TINY), text(), scale=5.0)
+    draws, known = 2000, 3
+    prompt, cache = jnp.tile(text(5, 3, batch=1), (draws, 1)), GPT(**TINY).empty_cache(draws)
+    logits = model.apply(params, {}, prompt[:1])[0][0, -1]
+    assert logits.argmax() >= known
+    assert jax.nn.softmax(logits)[known:].sum() > 0.1
+    sampled = write(model)(params, cache, prompt, jax.random.key(1), tokens=1, temperature=1.0, known=known)
+    counted = np.bincount(np.asarray(sampled[:, 0]), minlength=known) / draws
+    np.testing.assert_allclose(counted, jax.nn.softmax(logits[:known]), atol=4 * np.sqrt(0.25 / draws))
+    greedy = write(model)(params, cache, prompt, jax.random.key(1), tokens=4, temperature=0.0, known=known)
+    assert (greedy[:, 0] == logits[:known].argmax()).all()
+    assert greedy.max() < known
 
 
 def test_text_longer_than_the_context_is_refused():

@@ -57,10 +57,50 @@ def test_a_header_is_seen_and_can_be_missing(table, tmp_path):
     assert tables.regression(table, seed=1).fingerprint != tables.regression(table).fingerprint
 
 
+def test_names_are_those_that_a_reader_sees(tmp_path):
+    """A byte order mark, and the spaces around names and cells, belong to none; without a header no row is lost."""
+    rows = "".join(f"{i}, x,{i * i}\n" for i in range(3))
+    for text in ("\ufeffa,kind,b\n" + rows, "a, kind , b\n" + rows, ' a,"kind",b\n' + rows):
+        read = tables.read(pathlib.Path(write(tmp_path / "table.csv", text)))
+        assert read == {"a": ("0", "1", "2"), "kind": ("x", "x", "x"), "b": ("0", "1", "4")}
+    bare = tables.read(pathlib.Path(write(tmp_path / "bare.csv", "\ufeff" + rows)))
+    assert bare == {"1": ("0", "1", "2"), "2": ("x", "x", "x"), "3": ("0", "1", "4")}
+
+
+def test_a_header_can_be_told(tmp_path):
+    place = pathlib.Path(write(tmp_path / "years.csv", "2021,2022\n1,2\n3,4\n"))
+    assert tables.read(place) == {"1": ("2021", "1", "3"), "2": ("2022", "2", "4")}
+    assert tables.read(place, "yes") == {"2021": ("1", "3"), "2022": ("2", "4")}
+    words = pathlib.Path(write(tmp_path / "words.csv", "a,b\n1,2\n"))
+    assert tables.read(words, "no") == {"1": ("a", "1"), "2": ("b", "2")}
+    with pytest.raises(ValueError, match=r"header='maybe'; choose 'yes' .*, 'no', or 'auto'"):
+        tables.read(words, "maybe")
+    gap = pathlib.Path(write(tmp_path / "gap.csv", ",2\n1,2\n"))
+    assert tables.read(gap) == {"1": ("", "1"), "2": ("2", "2")}, "a gap is no title"
+
+
+@pytest.mark.parametrize("cell", ["", " ", "NA", "nan", "?"])
+@pytest.mark.parametrize("row", [1, 2, 8])
+@pytest.mark.parametrize("number", [int, float])
+def test_a_gap_makes_no_words_of_numbers(tmp_path, cell, row, number):
+    """Wherever it stands, and whatever the numbers are."""
+    lines = ["a,b", *(f"{number(i)},{i % 3}" for i in range(8))]
+    lines[row] = f"{cell},1"
+    said = rf"column 'a' .* holds the missing cell '{cell.strip()}' in row {row}; fill or drop it".replace("?", r"\?")
+    with pytest.raises(ValueError, match=said):
+        tables.regression(write(tmp_path / "table.csv", "\n".join(lines)))
+
+
+def test_words_may_be_missing(tmp_path):
+    lines = ["kind,b", *(f"{['', 'x', 'y'][i % 3]},{i}" for i in range(12))]
+    assert tables.regression(write(tmp_path / "table.csv", "\n".join(lines))).train.columns["x"].shape[1] == 3
+
+
 @pytest.mark.parametrize(
     ("text", "options", "said"),
     [
         ("a,b\n1,2\n3,x\n", {}, r"column 'b' begins with a number and holds 'x' in row 2; fill or drop it"),
+        ("a,b\nx,2\n3,4\n", {}, r"column 'a' has numbers and holds 'x' in row 1; fill or drop it"),
         ("a,b\n1,2\n3\n", {}, "is no table: it needs two rows or more, with equally many values in each"),
         ("", {}, "is no table"),
         ("x" * 200_000, {}, "is no table of comma-separated values: field larger"),

@@ -1,6 +1,10 @@
 """Training batches, changed on the device by pure functions of (batch, key).  B batch, H height, W width, C channels.
 
 Nothing of it happens in evaluation.  A key is a step's, so a resumed run sees the same images.
+
+What lies on the image moves with it: values [B, H, W, ...] (masks, classes of pixels) and `boxes` [B, M, 4], left, top,
+right, bottom as shares of the image.  Values [B] and [B, K] say something of the whole image and stay.  Of the rest
+nobody knows how it moves, so it is refused.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,15 +21,18 @@ from train.step import Batch, Task
 Augmentation = Callable[[Batch, jax.Array], Batch]
 
 ORDER = ("crop", "flip", "mixup", "cutmix")
+MOVES = ("crop", "flip")  # what is where on the image
 
 
-def augmented(task: Task, specs: Mapping[str, Mapping[str, Any]], offer: Mapping[str, Any]) -> Task:
-    """`task` on batches changed by the augmentations that `specs` names, one after the other in `ORDER`."""
+def augmented(
+    task: Task, specs: Mapping[str, Mapping[str, Any]], offer: Mapping[str, Any], called: str = "of this run"
+) -> Task:
+    """`task`, `called` so in the config, on batches changed by what `specs` names, one after the other in `ORDER`."""
     for name in specs:
         if name not in ORDER:
             raise UserError(f"config.augment.{name} is no augmentation{suggest(name, ORDER)}")
     changes = [
-        build("train.augment", {"name": name, **specs[name]}, f"augment.{name}", offer)
+        (name, build("train.augment", {"name": name, **specs[name]}, f"augment.{name}", offer))
         for name in ORDER
         if name in specs
     ]
@@ -35,23 +42,72 @@ def augmented(task: Task, specs: Mapping[str, Mapping[str, Any]], offer: Mapping
     def loss(params, state, batch, key, train):
         if train:
             key, *keys = jax.random.split(key, len(changes) + 1)
-            for change, change_key in zip(changes, keys, strict=True):
+            for (name, change), change_key in zip(changes, keys, strict=True):
+                if reason := refusal(name, batch):
+                    raise UserError(f"config.augment.{name} does not fit the task {called}: {reason}")
                 batch = change(batch, change_key)
         return task.loss(params, state, batch, key, train)
 
     return Task(task.init, loss)
 
 
+def refusal(name: str, batch: Batch) -> str:
+    """Why this augmentation cannot be right of such a batch; nothing where it can."""
+    shown = lambda key: f"{key!r} is {batch[key].dtype}{list(batch[key].shape)}"
+    if batch["x"].ndim != 4:
+        return f"it changes images [B, H, W, C], and {shown('x')}; leave it out"
+    if name in MOVES:
+        fixed = [key for key, value in batch.items() if key not in ("x", "boxes") and value.ndim > 2]
+        lost = [key for key in fixed if not lies_on_image(batch[key], batch["x"])]
+        return f"{shown(lost[0])}, and how that moves with the image is not known; leave it out" if lost else ""
+    if "y" not in batch:
+        return "it mixes labels, and the batch has no 'y'; leave it out"
+    y, others = batch["y"], sorted(set(batch) - {"x", "y", "mask"})
+    if others:
+        return f"it mixes images and labels, and {others[0]!r} would stay as it is; leave it out"
+    is_label = y.ndim == 1 or (y.ndim == 2 and jnp.issubdtype(y.dtype, jnp.floating))
+    return "" if is_label else f"it mixes one label for each image, and {shown('y')}; leave it out"
+
+
+def lies_on_image(value: jax.Array, x_BHWC: jax.Array) -> bool:
+    return value.ndim > 2 and value.shape[1:3] == x_BHWC.shape[1:3]
+
+
+def on_image(batch: Batch) -> Batch:
+    return {key: value for key, value in batch.items() if key != "boxes" and lies_on_image(value, batch["x"])}
+
+
 def crop(padding: int = 4) -> Augmentation:
-    """Pads images with `padding` zeros on each side and cuts the old size out of that (He et al. 2015, section 4.2)."""
+    """Pads images with `padding` zeros on each side and cuts the old size out of that (He et al. 2015, section 4.2).
+
+    Where pixels have classes, those of the padding do not count: `mask` [B, H, W] is 0 there.  Boxes are cut to the
+    image; one that lies outside is not `present`.
+    """
 
     def change(batch, key):
         x_BHWC = batch["x"]
-        edge = (padding, padding)
-        padded = jnp.pad(x_BHWC, ((0, 0), edge, edge, (0, 0)))
-        at_B2 = draw(jax.random.randint, key, (len(x_BHWC), 2), minval=0, maxval=2 * padding + 1)
-        cut = lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1], 0), x_BHWC.shape[1:])
-        return {**batch, "x": jax.vmap(cut)(padded, at_B2)}
+        B, H, W, _ = x_BHWC.shape
+        at_B2 = draw(jax.random.randint, key, (B, 2), minval=0, maxval=2 * padding + 1)
+
+        def cut(value_BHW):
+            rest = ((0, 0),) * (value_BHW.ndim - 3)
+            padded = jnp.pad(value_BHW, ((0, 0), (padding, padding), (padding, padding), *rest))
+            start = lambda at: (at[0], at[1], *[0] * len(rest))
+            one = lambda value, at: jax.lax.dynamic_slice(value, start(at), value_BHW.shape[1:])
+            return jax.vmap(one)(padded, at_B2)
+
+        if "y" in batch and lies_on_image(batch["y"], x_BHWC):
+            mask = batch.get("mask", jnp.ones(B, jnp.float32))
+            mask = mask.reshape(B, *mask.shape[1:], *[1] * (3 - mask.ndim))
+            batch = {**batch, "mask": jnp.broadcast_to(mask, (B, H, W))}
+        changed = {**batch, **{name: cut(value) for name, value in on_image(batch).items()}}
+        if "boxes" not in batch:
+            return changed
+        size = jnp.asarray([W, H, W, H], jnp.float32)
+        moved_B14 = (padding - jnp.tile(at_B2[:, ::-1], (1, 2)))[:, None] / size[None, None]
+        boxes_BM4 = (batch["boxes"] + moved_B14).clip(0, 1)
+        is_seen_BM = (boxes_BM4[..., 2:] > boxes_BM4[..., :2]).all(-1)
+        return {**changed, "boxes": boxes_BM4, "present": batch["present"] * is_seen_BM}
 
     return change
 
@@ -60,9 +116,14 @@ def flip() -> Augmentation:
     """Mirrors every second image, at random, left to right."""
 
     def change(batch, key):
-        x_BHWC = batch["x"]
-        mirrored = draw(jax.random.bernoulli, key, (len(x_BHWC), 1, 1, 1))
-        return {**batch, "x": jnp.where(mirrored, x_BHWC[:, :, ::-1], x_BHWC)}
+        mirrored_B = draw(jax.random.bernoulli, key, (len(batch["x"]), 1, 1, 1)).reshape(-1)
+        choose = lambda new, old: jnp.where(mirrored_B.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+        changed = {**batch, **{name: choose(value[:, :, ::-1], value) for name, value in on_image(batch).items()}}
+        if "boxes" not in batch:
+            return changed
+        left, top, right, bottom = jnp.split(batch["boxes"], 4, axis=-1)
+        boxes_BM4 = jnp.concatenate([1 - right, top, 1 - left, bottom], axis=-1)
+        return {**changed, "boxes": choose(boxes_BM4, batch["boxes"])}
 
     return change
 

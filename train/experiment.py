@@ -9,7 +9,7 @@ import optax
 from ml_collections import ConfigDict
 
 from data.pipeline import batch_at
-from data.source import Dataset
+from data.source import Dataset, check_labels
 from models import axes
 from models.api import Model, from_linen
 from train.augment import augmented
@@ -58,7 +58,7 @@ def build_task(config: ConfigDict, classes: int, labelled: bool = False) -> Task
     """The task with its networks; it hears of the data's `classes` where it asks for them."""
     networks, offer = build_models(config, labelled), {"classes": classes}
     task = build("train.tasks", config.task.to_dict(), "task", offer=offer, **networks)
-    return augmented(task, config.augment.to_dict(), offer)
+    return augmented(task, config.augment.to_dict(), offer, config.task.name)
 
 
 def build_models(config: ConfigDict, labelled: bool = False) -> dict[str, Model]:
@@ -112,6 +112,11 @@ def check_records(config: ConfigDict, dataset: Dataset) -> None:
         )
     if not len(dataset.valid):
         raise UserError(f"config.data: {config.data.name} holds nothing out to score the run by; give it a valid split")
+    for split, source in (("train", dataset.train), ("valid", dataset.valid)):
+        try:
+            check_labels(source, dataset.classes, split)
+        except ValueError as error:
+            raise UserError(f"config.data: {config.data.name}: {error}") from None
 
 
 def example(config: ConfigDict, dataset: Dataset) -> Shapes:

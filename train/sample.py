@@ -64,6 +64,7 @@ def sample(workdir: pathlib.Path, prompt: str, *, tokens: int, temperature: floa
         context=config.model.get("context", len(prompt_ids) + tokens),  # a recurrent state has no end
         tokens=tokens,
         temperature=temperature,
+        known=tokenizer.vocab,
     )
     return tokenizer.decode(ids)
 
@@ -104,21 +105,34 @@ def restore(workdir: pathlib.Path, experiment: Any) -> tuple[Any, Any]:
 
 
 def continue_text(
-    model: Any, params: Any, cache: Any, ids: list[int], key: Any, *, context: int, tokens: int, temperature: float
+    model: Any,
+    params: Any,
+    cache: Any,
+    ids: list[int],
+    key: Any,
+    *,
+    context: int,
+    tokens: int,
+    temperature: float,
+    known: int,
 ) -> list[int]:
-    """`tokens` ids after `ids`.  What exceeds the context goes on from the second half of the window before."""
+    """`tokens` ids after `ids`, each below `known`.
+
+    What exceeds the context goes on from the second half of the window before.
+    """
     import jax
     import jax.numpy as jnp
 
     from models.gpt import generate
 
-    program = jax.jit(functools.partial(generate, model), static_argnames=("tokens", "temperature"))
+    program = jax.jit(functools.partial(generate, model), static_argnames=("tokens", "temperature", "known"))
     written: list[int] = []
     while len(written) < tokens:
         window = (ids + written)[-(context - 1) if not written else -(context // 2) :]
         count = context - len(window)
         key, part = jax.random.split(key)
-        more = program(params, cache, jnp.asarray([window], jnp.int32), part, tokens=count, temperature=temperature)
+        prompt = jnp.asarray([window], jnp.int32)
+        more = program(params, cache, prompt, part, tokens=count, temperature=temperature, known=known)
         written += [int(i) for i in more[0]]
     return written[:tokens]
 
