@@ -127,6 +127,11 @@ def analyse(
         missing = [f"approach {choice.approach} needs N and D, and {law.name} does not trade one against the other"]
     if law.splits:
         bend = law_elasticity(fitted)
+        if np.isnan(bend):
+            missing.append(
+                f"by the fitted {law.name} no N and D are best at the largest compute, so there is no optimum, no plan "
+                f"and no table of next runs"
+            )
     called = names(runs.table, runs.where)
     causes = approaches.causes(
         lines, fitted.relative, called, [(row.choice, row.shift) for row in moves if row.what.startswith("one")]

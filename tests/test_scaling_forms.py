@@ -238,6 +238,20 @@ def test_a_wrong_formula_is_answered_with_its_character(text):
     assert WRONG[text] in str(caught.value)
 
 
+def test_a_law_without_a_best_split_says_so(tmp_path, capsys):
+    """L = E + A / (N D)^a is flat along every budget: nothing is drawn or tabled that is not there."""
+    data = grid()
+    data["loss"] = 1.5 + 900.0 / (data["n"] * data["d"]) ** 0.15 * np.exp(1e-3 * RNG(0).standard_normal(data["n"].size))
+    rows = zip(*(data[k].tolist() for k in ("n", "d", "loss")), strict=True)
+    (tmp_path / "runs.csv").write_text("n,d,loss\n" + "".join(f"{n},{d},{loss}\n" for n, d, loss in rows))
+    law = ["--formula", "L = E + A / (N^a * D^a)", "--draws", "20", "--out", str(tmp_path / "out")]
+    main(["fit", str(tmp_path / "runs.csv"), *law])
+    said = capsys.readouterr().out
+    assert "no N and D are best" in said
+    assert "next       by" not in said
+    assert not (tmp_path / "out" / "plots" / "optimum.svg").exists()
+
+
 def test_two_laws_at_once_are_refused(tmp_path):
     path = tmp_path / "runs.csv"
     path.write_text("n,d,loss\n1e7,1e9,3\n")

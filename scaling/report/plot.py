@@ -70,7 +70,11 @@ def figures(
             else:
                 drawn["runs"] = runs(columns, heldout)
             drawn["compute"] = compute(columns, draws, heldout, level)
-            drawn["optimum"] = optimum(columns, draws, heldout, level, minima)
+            c = c_6nd(columns["n"], columns["d"])
+            if np.isfinite(
+                optimum_of(fit.law, fit.theta, np.array([c.min(), c.max()]))["n"]
+            ).any():  # else there is no curve
+                drawn["optimum"] = optimum(columns, draws, heldout, level, minima)
         elif len(fit.law.inputs) == 1:
             drawn["curve"] = curve(columns, draws, heldout, level)
         if windows:
