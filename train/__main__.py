@@ -82,6 +82,7 @@ def plan(options: argparse.Namespace, configs: types.ModuleType) -> None:
 
     from train import plan as plans
     from train import runtime
+    from train.writer import finite
 
     if options.fit and not options.topology:
         raise UserError("--fit needs --topology KIND:SHAPE: on this machine there is nothing to choose")
@@ -94,7 +95,7 @@ def plan(options: argparse.Namespace, configs: types.ModuleType) -> None:
         made = plans.fit(config, options.topology, say)
     else:
         made = plans.elsewhere(config, options.topology) if options.topology else plans.here(config)
-    print(json.dumps(plans.as_json(made)) if options.json else plans.table(made))
+    print(json.dumps(finite(plans.as_json(made))) if options.json else plans.table(made))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Steps are dispatched first and their metrics read one step later, so the device 
 
 import contextlib
 import errno
-import itertools
 import math
 import pathlib
 import time
@@ -20,11 +19,11 @@ from ml_collections import ConfigDict
 from data.pipeline import eval_batches, train_batches
 from data.source import Source
 from train import budget, hosts, mesh, record
-from train.checkpoint import Checkpoints
+from train.checkpoint import Checkpoints, all_finite
 from train.display import Display
 from train.errors import NonFiniteError, UserError
 from train.experiment import Experiment, build_experiment
-from train.metrics import Metrics, compute, merge_on_host
+from train.metrics import Metrics, compute, merge_on_host, since_best
 from train.optim import evaluation_params, learning_rates, peak_rate
 from train.program import eval_program, initial_state, step_program
 from train.signals import Interrupt, Interrupted
@@ -32,6 +31,7 @@ from train.step import TrainState
 from train.writer import Silent, Writer, check_copies, read_rows
 
 PROFILED_STEPS = 10
+SKIP = ", or with --config.nonfinite=skip"  # which helps where the gradient is not finite
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -93,7 +93,7 @@ class Run:
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep_last=keep.keep, best=keep.best, say=display.say)
         self.pending: list[tuple[int, Metrics]] = []
         self.writer: Writer | Silent = Silent()
-        self.losses: list[float] = []  # held out, of every evaluation since step 0
+        self.losses: list[float | None] = []  # held out, of every evaluation since step 0
         self.data: Generator | None = None
 
     def train(self, interrupt: Interrupt, profile: int) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class Run:
         self.display.start(first, config.steps)
         return state, first
 
-    def open_logs(self, first: int) -> list[float]:
+    def open_logs(self, first: int) -> list[float | None]:
         """Opens the logs where step `first` left them; the held-out losses that they hold."""
         writer = self.writer = Writer(self.workdir, self.config.writers, first, record.resolved(self.config))
         return [row["loss"] for row in read_rows(writer.path) if row["split"] == "valid"]
@@ -167,7 +167,8 @@ class Run:
             values = compute(metrics)
             if self.config.nonfinite == "stop" and not all(map(math.isfinite, (values["loss"], values["grad_norm"]))):
                 self.pending.clear()
-                raise self.nonfinite(step, values)
+                loss, norm = values["loss"], values["grad_norm"]
+                raise self.nonfinite(f"step {step}: loss {loss:g}, gradient norm {norm:g}", SKIP)
             if step % self.config.log_every == 0 or step == self.config.steps:
                 self.log(step, values)
         self.pending.clear()
@@ -181,7 +182,7 @@ class Run:
         self.writer.write_timing(step, speed)
         self.display.progress(step, self.config.steps, values, speed, experiment.dataset.unit)
 
-    def nonfinite(self, step: int, values: dict[str, float]) -> NonFiniteError:
+    def nonfinite(self, what: str, or_else: str = "") -> NonFiniteError:
         self.checkpoints.wait()
         last = self.checkpoints.latest()
         good = (
@@ -189,10 +190,7 @@ class Run:
         )
         half = {key: rate / 2 for key, rate in learning_rates(self.config.optim.to_dict()).items()}
         retry = " ".join(f"--config.optim.{key}={rate:g}" for key, rate in half.items())
-        return NonFiniteError(
-            f"step {step}: loss {values['loss']:g}, gradient norm {values['grad_norm']:g}; {good}. "
-            f"Retry in a new --workdir with {retry}, or with --config.nonfinite=skip"
-        )
+        return NonFiniteError(f"{what}; {good}. Retry in a new --workdir with {retry}{or_else}")
 
     def evaluate(self, state: TrainState, step: int, split: str = "valid") -> dict[str, float]:
         """Exact means over the whole split."""
@@ -222,7 +220,10 @@ class Run:
         return values
 
     def save(self, step: int, state: TrainState, held_out: dict[str, float] | None) -> None:
+        """Starts to save `state`.  Parameters that are not finite are no state to go on from."""
         self.flush()
+        if self.config.nonfinite == "stop" and not all_finite(state.params):
+            raise self.nonfinite(f"step {step}: the update made parameters that are not finite")
         self.checkpoints.save(step, state, held_out["loss"] if held_out else None)
 
     def finish(self, state: TrainState) -> dict[str, Any]:
@@ -289,9 +290,6 @@ class Clock:
         return speed
 
 
-def early_stop(losses: list[float], patience: int) -> bool:
-    """True when the last `patience` evaluations brought no better loss."""
-    if not patience or len(losses) <= patience:
-        return False
-    best = list(itertools.accumulate(losses, min))
-    return best[-1] >= best[-1 - patience]
+def early_stop(losses: list[float | None], patience: int) -> bool:
+    """True when the last `patience` evaluations brought no better loss; a `patience` of 0 is never."""
+    return 0 < patience <= since_best(losses)

@@ -25,12 +25,12 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tens
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """All or nothing: a crash leaves the old file or the new one."""
-    write_whole(path, json.dumps(value, indent=1) + "\n")
+    write_whole(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def resolved(config: ConfigDict) -> dict[str, Any]:
-    """The config as plain JSON values."""
-    return json.loads(config.to_json())
+    """The config as plain JSON values; an infinity, which JSON lacks, as the word."""
+    return json.loads(config.to_json(), parse_constant=str)
 
 
 def config_hash(config: ConfigDict) -> str:
@@ -129,7 +129,7 @@ def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, flo
     config, dataset, work = run.config, run.experiment.dataset, run.budget
     units = step * work.units_per_step
     surroundings = json.loads((run.workdir / "environment.json").read_text())
-    return {
+    row = {
         "name": run.workdir.name,
         "params_total": work.params_total,
         "params_non_embedding": work.params_non_embedding,
@@ -145,7 +145,7 @@ def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, flo
         "loss": held_out["loss"],
         "train_loss": gap.get("loss"),
         "bits_per_byte": held_out.get("bits_per_byte"),
-        "metrics": finite(held_out),
+        "metrics": held_out,
         "lr": peak_rate(config.optim.to_dict()),
         "seed": config.seed,
         "schedule": config.schedule.name,
@@ -157,6 +157,7 @@ def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, flo
         "git_commit": surroundings["git_commit"],
         "config_hash": config_hash(config),
     }
+    return finite(row)
 
 
 def one_line(row: dict[str, Any]) -> str:

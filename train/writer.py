@@ -63,9 +63,13 @@ class Silent:
         pass
 
 
-def finite(values: Values) -> dict[str, float | None]:
-    """JSON has no NaN: null says that there is no number."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+def finite(values: Any) -> Any:
+    """A tree of JSON values in which null stands for every NaN and infinity: JSON has neither."""
+    if isinstance(values, Mapping):
+        return {name: finite(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
