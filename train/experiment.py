@@ -80,7 +80,7 @@ def network(spec: Mapping[str, Any], key: str, precision: str, labelled: bool) -
     for name, value in spec.items():
         if type(value) is int and value < 0:  # a negative number of layers would silently build none
             raise UserError(f"config.{key}.{name}={value} is less than nothing; use 1 or more")
-        if name == "dropout" and not 0 <= value < 1:
+        if name == "dropout" and value is not None and not 0 <= value < 1:
             raise UserError(f"config.{key}.dropout={value} is a probability; use 0 (off) or more, and less than 1")
     return from_linen(built, precision, labelled)
 

@@ -145,7 +145,7 @@ class WandB:
 
 def check_copies(names: Sequence[str]) -> None:
     for name in names:
-        if name not in COPIES:
+        if not isinstance(name, str) or name not in COPIES:
             raise UserError(f"config.writers has {name!r}{suggest(name, COPIES)}")
         if importlib.util.find_spec(COPIES[name]) is None:
             raise UserError(f"config.writers has {name!r}, which is not installed; run `uv sync --extra {name}`")
