@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+import signal
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,10 +14,10 @@ from data.source import Columns, Dataset
 from train import configs, record
 from train.checkpoint import Checkpoints, all_finite
 from train.display import Display
-from train.errors import NonFiniteError
+from train.errors import NonFiniteError, UserError
 from train.loop import early_stop, train
 from train.metrics import better, since_best
-from train.signals import Interrupted
+from train.signals import Interrupt, Interrupted
 
 NAN, INF = float("nan"), float("inf")
 QUIET = Display(quiet=True)
@@ -138,3 +140,59 @@ def test_infinity_in_a_config_is_written_as_a_word(tmp_path):
     assert record.resolved(config)["model"]["scale"] == "Infinity"
     with pytest.raises(ValueError, match="not JSON compliant"):
         record.write_json(tmp_path / "x.json", {"loss": INF})
+
+
+class Heard(Display):
+    """Keeps what a run says."""
+
+    def __init__(self):
+        super().__init__()
+        self.said = []
+
+    def say(self, line):
+        self.said.append(line)
+
+
+def test_a_trace_that_reaches_beyond_the_run_is_written_and_said(tmp_path):
+    config = blobs(steps=20, **{"eval.every": 0})
+    train(config, tmp_path / "run", heard := Heard(), profile=15)
+    assert "traced 5 of 10 steps, from step 15 on: the run ended there" in heard.said
+    assert list((tmp_path / "run" / "profile").rglob("*.xplane.pb"))
+    for first in (20, 55, -2):
+        with pytest.raises(UserError, match=rf"--profile {first}: the run has 20 steps; trace from one of 0 … 19"):
+            train(config, tmp_path / "refused", QUIET, profile=first)
+    assert not (tmp_path / "refused").exists()
+
+
+def test_a_run_that_goes_on_after_the_traced_step_says_so(tmp_path):
+    config = blobs(steps=20, **{"eval.every": 4})
+    with pytest.raises(Interrupted):
+        train(config, tmp_path, Stop(at=8))
+    train(config, tmp_path, heard := Heard(), profile=3)
+    assert any(line.startswith("--profile 3 is before step ") for line in heard.said)
+    assert not (tmp_path / "profile").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_every_signal_that_asks_to_stop_is_heard_once(number):
+    before = signal.getsignal(number)
+    with Interrupt() as interrupt:
+        os.kill(os.getpid(), number)
+        assert interrupt.at(1)
+        assert signal.getsignal(number) == before, "a second one ends the process"
+    assert signal.getsignal(number) == before
+
+
+def test_nohup_stays(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupt() as interrupt:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not interrupt.at(1)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_seed_below_zero_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"config.seed=-1 is no seed: it is 0 or more and fits into 64 bits"):
+        train(blobs(seed=-1), tmp_path / "run", QUIET)

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from data.pipeline import eval_batches, train_batches
 from data.source import Source
-from train import budget, hosts, mesh, record
+from train import budget, hosts, mesh, record, trace
 from train.checkpoint import Checkpoints, all_finite
 from train.display import Display
 from train.errors import NonFiniteError, UserError
@@ -30,7 +30,6 @@ from train.signals import Interrupt, Interrupted
 from train.step import TrainState
 from train.writer import Silent, Writer, check_copies, read_rows
 
-PROFILED_STEPS = 10
 SKIP = ", or with --config.nonfinite=skip"  # which helps where the gradient is not finite
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -50,6 +49,7 @@ def train(
     mesh.check_batch(devices, config.eval.batch_size, "eval.batch_size")
     mesh.check_parallel(devices, config.parallel)
     check_copies(config.writers)
+    trace.check(profile, config.steps)
     # Only now: what is refused above leaves no folder that holds its config.
     finished = hosts.on_first(lambda: record.open_folder(workdir, config, display.say))
     hosts.check_shared(workdir / "config.json")
@@ -95,6 +95,7 @@ class Run:
         self.writer: Writer | Silent = Silent()
         self.losses: list[float | None] = []  # held out, of every evaluation since step 0
         self.data: Generator | None = None
+        self.trace: trace.Trace | None = None
 
     def train(self, interrupt: Interrupt, profile: int) -> dict[str, Any]:
         config, experiment = self.config, self.experiment
@@ -102,21 +103,21 @@ class Run:
         self.data = batches = self.batches(first, config.loader.to_dict())
         stopped = early_stop(self.losses, config.eval.patience)
         self.clock = Clock(first)
+        traced = self.trace = trace.Trace(profile, self.workdir / "profile", self.display.say)
+        if 0 <= profile < first:
+            self.display.say(f"--profile {profile} is before step {first}, from which the run goes on: nothing traced")
         for step in range(first, config.steps):
             if stopped:
                 break
             batch = self.clock.waiting_for(batches)
-            if step == profile:
-                jax.profiler.start_trace(str(self.workdir / "profile"))
+            traced.before(step)
             rate = np.float32(experiment.schedule(step))
             state, metrics = self.step(state, self.share.place(batch), self.loop_key, rate)
             done = step + 1
             if step % config.log_every == 0:
                 self.flush()  # the steps before this one, while the device works on it
             self.pending.append((done, metrics))
-            if step == profile + PROFILED_STEPS - 1 and profile >= 0:
-                jax.block_until_ready(metrics)
-                jax.profiler.stop_trace()
+            traced.after(metrics)
             held_out, last = None, done == config.steps  # the last step is scored and saved by `finish`
             if config.eval.every and done % config.eval.every == 0 and not last:
                 held_out = self.evaluate(state, done)
@@ -127,7 +128,9 @@ class Run:
                 self.save(done, state, held_out)
             if stop:
                 self.checkpoints.wait()
+                traced.close(state)
                 raise interrupt.interrupted(done, config.steps, self.workdir)
+        traced.close(state)
         return self.finish(state)
 
     def start(self) -> tuple[TrainState, int]:
@@ -245,6 +248,8 @@ class Run:
         self.display.close()
         self.writer.close()
         self.writer = Silent()
+        if self.trace:
+            self.trace.close()  # after an error
         if self.data:
             self.data.close()  # ends the loader's thread and processes
         self.checkpoints.close()
