@@ -25,6 +25,7 @@ from train.errors import NonFiniteError, UserError
 from train.experiment import Experiment, build_experiment
 from train.metrics import Metrics, compute, merge_on_host, since_best
 from train.optim import evaluation_params, learning_rates, peak_rate
+from train.owner import Owner
 from train.program import eval_program, initial_state, step_program
 from train.signals import Interrupt, Interrupted
 from train.step import TrainState
@@ -51,15 +52,17 @@ def train(
     check_copies(config.writers)
     trace.check(profile, config.steps)
     # Only now: what is refused above leaves no folder that holds its config.
-    finished = hosts.on_first(lambda: record.open_folder(workdir, config, display.say))
-    hosts.check_shared(workdir / "config.json")
-    if finished:
-        display.say(f"{workdir} is complete: {record.one_line(finished)}")
-        return finished
+    owner = Owner()
     try:
+        own = lambda: owner.take(workdir, display.say)
+        finished = hosts.on_first(lambda: record.open_folder(workdir, config, display.say, own))
+        hosts.check_shared(workdir / "config.json")
+        if finished:
+            display.say(f"{workdir} is complete: {record.one_line(finished)}")
+            return finished
         with (
             Interrupt(hosts.stop_together()) as interrupt,
-            contextlib.closing(Run(experiment, devices, workdir, display)) as run,
+            contextlib.closing(Run(experiment, devices, workdir, display, owner)) as run,
         ):
             row = run.train(interrupt, profile)
     except OSError as error:
@@ -69,6 +72,8 @@ def train(
             f"cannot write to {workdir} ({error.strerror}); make room there, and the same command goes on from the "
             "last whole checkpoint"
         ) from error
+    finally:
+        owner.release()
     if interrupt.requested:  # after the last step; a caller with more to train must hear of it
         raise Interrupted(f"asked to stop while {workdir} was finishing; it is complete")
     return row
@@ -77,8 +82,8 @@ def train(
 class Run:
     """One run's open files, compiled programs and state.  `train` is the loop."""
 
-    def __init__(self, experiment: Experiment, devices: Mesh, workdir: pathlib.Path, display: Display):
-        self.started = time.monotonic()
+    def __init__(self, experiment: Experiment, devices: Mesh, workdir: pathlib.Path, display: Display, owner: Owner):
+        self.started, self.owner = time.monotonic(), owner
         self.experiment, self.workdir, self.display = experiment, workdir, display
         self.config = config = experiment.config
         self.mesh = devices
@@ -181,6 +186,7 @@ class Run:
         learning_rate = peak_rate(self.config.optim.to_dict()) * experiment.schedule(step - 1)
         values = {**values, "lr": learning_rate, f"{experiment.dataset.unit}s": step * work.units_per_step}
         speed = self.clock.lap(step, work)
+        self.owner.check()
         self.writer.write(step, "train", values)
         self.writer.write_timing(step, speed)
         self.display.progress(step, self.config.steps, values, speed, experiment.dataset.unit)
@@ -214,6 +220,7 @@ class Run:
         values = merge_on_host(parts)
         if dataset.bytes_per_unit:
             values["bits_per_byte"] = values["loss"] / dataset.bytes_per_unit / math.log(2)
+        self.owner.check()
         self.writer.write(step, split, values)
         if split == "valid":
             self.losses.append(values["loss"])
@@ -227,6 +234,7 @@ class Run:
         self.flush()
         if self.config.nonfinite == "stop" and not all_finite(state.params):
             raise self.nonfinite(f"step {step}: the update made parameters that are not finite")
+        self.owner.check()
         self.checkpoints.save(step, state, held_out["loss"] if held_out else None)
 
     def finish(self, state: TrainState) -> dict[str, Any]:
@@ -237,6 +245,7 @@ class Run:
         self.save(step, state, values)
         self.checkpoints.wait()
         row = record.finished(self, step, values, gap, time.monotonic() - self.started)
+        self.owner.check()
         self.close()
         if hosts.first():
             record.write_json(self.workdir / "record.json", row)
@@ -246,7 +255,10 @@ class Run:
     def close(self) -> None:
         """Safe to call twice: at the end, and after any error."""
         self.display.close()
-        self.writer.close()
+        if self.owner.mine():
+            self.writer.close()
+        else:
+            self.writer.abandon()
         self.writer = Silent()
         if self.trace:
             self.trace.close()  # after an error

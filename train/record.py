@@ -37,9 +37,12 @@ def config_hash(config: ConfigDict) -> str:
     return hashlib.sha256(json.dumps(resolved(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def open_folder(workdir: pathlib.Path, config: ConfigDict, say: Callable[[str], None]) -> dict[str, Any] | None:
+def open_folder(
+    workdir: pathlib.Path, config: ConfigDict, say: Callable[[str], None], own: Callable[[], None]
+) -> dict[str, Any] | None:
     """Makes the folder and writes the config into it, or refuses a folder that holds another experiment.
 
+    `own` is called before the first write, and raises where another process trains there.
     Returns the record of a run that is finished.
     """
     path = workdir / "config.json"
@@ -47,6 +50,12 @@ def open_folder(workdir: pathlib.Path, config: ConfigDict, say: Callable[[str], 
     try:
         if path.exists():
             compare(json.loads(path.read_text()), resolved(config), workdir, say)
+        finished = read(workdir)
+        if finished:
+            return finished
+        own()
+        if path.exists():  # looked at again: its owner may have changed just now
+            compare(json.loads(path.read_text()), resolved(config), workdir, lambda line: None)
         finished = read(workdir)
         if not finished:
             write_json(path, resolved(config))

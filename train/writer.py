@@ -44,10 +44,14 @@ class Writer:
             copy.write(step, {f"speed/{name}": value for name, value in values.items()})
 
     def close(self) -> None:
-        self.metrics.close()
-        self.timing.close()
+        self.abandon()
         for copy in self.copies:
             copy.close()
+
+    def abandon(self) -> None:
+        """Closes the logs, which hold every row already, and makes no copy: the folder is another's."""
+        self.metrics.close()
+        self.timing.close()
 
 
 class Silent:
@@ -60,6 +64,9 @@ class Silent:
         pass
 
     def close(self) -> None:
+        pass
+
+    def abandon(self) -> None:
         pass
 
 
