@@ -115,7 +115,7 @@ def place() -> str:
 def started(pid: int) -> str:
     """When a process of this host started; empty where it is gone, or dead and only not waited for."""
     try:
-        state, *rest = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        state, *rest = (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
         return "" if state in "ZX" else rest[18]
     except (OSError, ValueError, IndexError):
         pass

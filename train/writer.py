@@ -26,8 +26,8 @@ class Writer:
         cut_back(self.path, first_step)
         cut_back(folder / "timing.jsonl", first_step)
         self.last = {row["split"]: row["step"] for row in read_rows(self.path)}
-        self.metrics = open(self.path, "a", buffering=1)  # noqa: SIM115 - open for the length of the run
-        self.timing = open(folder / "timing.jsonl", "a", buffering=1)  # noqa: SIM115
+        self.metrics = open(self.path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - open for the length of the run
+        self.timing = open(folder / "timing.jsonl", "a", buffering=1, encoding="utf-8")  # noqa: SIM115
         self.copies = [open_copy(name, folder, first_step, config) for name in copies]
 
     def write(self, step: int, split: str, values: Values) -> None:
@@ -82,7 +82,7 @@ def finite(values: Any) -> Any:
 def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
     """The rows of a JSON-lines file; a last line that a crash cut short is dropped."""
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
@@ -112,7 +112,7 @@ class Csv:
             step, split = row.pop("step"), row.pop("split")
             table.setdefault(step, {"step": step}).update({f"{split}/{k}": v for k, v in row.items()})
         names = dict.fromkeys(name for row in table.values() for name in row)
-        with open(self.folder / "metrics.csv", "w", newline="") as file:
+        with open(self.folder / "metrics.csv", "w", newline="", encoding="utf-8") as file:
             out = csv.DictWriter(file, list(names) or ["step"])
             out.writeheader()
             out.writerows(table.values())
