@@ -14,7 +14,7 @@ def base() -> ConfigDict:
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})  # devices along each axis; -1: all that are left
     config.parallel = "jit"  # or "pmap": every device runs the step on its share of the batch; only along `data`
     config.nonfinite = "stop"  # or "skip": what a NaN in loss or gradient does
-    config.ema = 0.0  # decay of the average of parameters that evaluation uses; 0 is off
+    config.ema = 0.0  # decay of the average of parameters that evaluation uses, less in the first steps; 0 is off
     config.log_every = 50
     config.writers = ("csv", "tensorboard")  # beside metrics.jsonl; "wandb" where it is installed
 

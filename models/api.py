@@ -27,6 +27,20 @@ def cast_floats(tree: Any, dtype: str) -> Any:
     return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(jnp.result_type(x), jnp.floating) else x, tree)
 
 
+def sown(module: nn.Module, params: Params, state: ModelState, streams: dict, inputs: tuple) -> list[str]:
+    """The collections that a call makes longer (`self.sow` appends to them): notes of the network, and no state."""
+    if not state:
+        return []
+
+    def call(streams):
+        variables = {"params": params, **state}
+        return module.apply(variables, *inputs, train=False, rngs=streams, mutable=list(state))[1]
+
+    after = jax.eval_shape(call, streams)
+    shapes = lambda tree: jax.tree.map(jnp.shape, meta.unbox(tree))
+    return [name for name, value in state.items() if shapes(value) != shapes(after[name])]
+
+
 def from_linen(module: nn.Module, precision: str = "float32", labelled: bool = False) -> Model:
     """Splits a Linen module into trained parameters and untrained state.
 
@@ -38,6 +52,8 @@ def from_linen(module: nn.Module, precision: str = "float32", labelled: bool = F
         streams = dict(zip(("params", "dropout", "noise"), jax.random.split(key, 3), strict=True))
         variables = dict(module.init(streams, *inputs, train=False))
         params = variables.pop("params")
+        for name in sown(module, params, variables, streams, inputs):
+            del variables[name]
         return params if labelled else meta.unbox(params), variables
 
     def apply(params, state, *inputs, key=None, train=False, method=None):

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -40,19 +41,19 @@ SHAPES = {
     ),
     "wsd": (
         {"decay": 0.25, "floor": 0.1},
-        lambda s, w: np.interp(s, [w, STEPS - 0.25 * (STEPS - w), STEPS], [1, 1, 0.1]),
+        lambda s, w: np.interp(s, [w, 0.75 * STEPS, STEPS], [1, 1, 0.1]),
     ),
     "inverse_sqrt": ({}, lambda s, w: math.sqrt(w / s) if w else 1 / math.sqrt(1 + s)),
     "step": (
         {"at": (0.5, 0.75), "factor": 0.1},
-        lambda s, w: 1.0 if 2 * (s - w) < STEPS - w else 0.1 if 4 * (s - w) < 3 * (STEPS - w) else 0.01,
+        lambda s, w: 1.0 if 2 * s < STEPS else 0.1 if 4 * s < 3 * STEPS else 0.01,
     ),
 }
 
 
 def test_every_schedule_is_in_the_table():
     public = {n for n, f in vars(schedules).items() if inspect.isfunction(f) and f.__module__ == schedules.__name__}
-    assert set(SHAPES) == public - {"warmed"}
+    assert set(SHAPES) == public - {"warmed", "of_run"}
 
 
 @pytest.mark.parametrize("warmup", [0, WARMUP])
@@ -255,15 +256,19 @@ def test_rates_of_players():
 
 
 def test_average_is_its_closed_form():
-    """d^n p₀ + (1 - d) Σ d^(n-i) p_i, and the steps themselves are those without an average."""
-    decay, n, spec = 0.7, 6, {"name": "adam", "learning_rate": 0.1}
-    path, state = run(optimizer(spec, decay), n)
-    expected = jax.tree.map(
-        lambda start, *ps: decay**n * start + (1 - decay) * sum(decay ** (n - i) * p for i, p in enumerate(ps, 1)),
-        tree(0),
-        *path,
-    )
-    close(evaluation_params(path[-1], state), expected)
+    """Σ w_i p_i; the steps themselves are those without an average.
+
+    Until the decay is reached, update t decays by (1 + t) / (10 + t), so p₀ weighs n! 9! / (n + 9)! and p_i
+    9 (n! / i!) (i + 8)! / (n + 9)!; from there on each decays by the same factor.
+    """
+    n, spec, f = 6, {"name": "adam", "learning_rate": 0.1}, math.factorial
+    growing = [f(9) / f(n + 9) * f(n), *(9 * f(n) / f(i) * f(i + 8) / f(n + 9) for i in range(1, n + 1))]
+    steady = [0.1**n, *(0.9 * 0.1 ** (n - i) for i in range(1, n + 1))]  # (1 + 0) / (10 + 0) is reached at once
+    for decay, weights in ((0.9999, growing), (0.1, steady)):
+        assert sum(weights) == pytest.approx(1)
+        path, state = run(optimizer(spec, decay), n, step=lambda step: step)
+        expected = jax.tree.map(lambda *ps, w=weights: sum(map(operator.mul, w, ps)), tree(0), *path)
+        close(evaluation_params(path[-1], state), expected)
     plain, state = run(optimizer(spec), n)
     close(path, plain)
     assert evaluation_params(plain[-1], state) is plain[-1]

@@ -216,15 +216,16 @@ def test_gradient_norm_is_before_clipping():
     assert norm(jax.tree.map(jnp.subtract, new.params, state.params)) == pytest.approx(1e-3, rel=1e-3)
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.8])
+@pytest.mark.parametrize("ema", [0.0, 0.15, 0.8])
 def test_evaluation_sees_the_average(ema):
-    """avg ← d avg + (1 - d) params after every step, from the initial parameters on; without it the parameters."""
+    """avg ← d avg + (1 - d) params after every step, d = min(ema, (1 + t) / (10 + t)); without it the parameters."""
     task, tx = mlp(), optimizer({"name": "sgd", "learning_rate": 0.5}, ema)
     state, step = begin(task, tx, images()), stepping(task, tx)
     average = state.params
-    for _ in range(4):
+    for t in range(4):
         state, _ = step(state, images())
-        average = jax.tree.map(lambda a, p: ema * a + (1 - ema) * p, average, state.params)
+        decay = min(ema, (1 + t) / (10 + t))
+        average = jax.tree.map(lambda a, p, d=decay: d * a + (1 - d) * p, average, state.params)
     judged = evaluation_params(state.params, state.opt_state)
     close(judged, average, 1e-6)
     assert (jnp.abs(judged["logits"]["kernel"] - state.params["logits"]["kernel"]).max() > 1e-3) == bool(ema)

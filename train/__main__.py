@@ -10,13 +10,18 @@
 The same command again goes on where the run stopped.
 """
 
+if __name__ == "__main__":
+    from train import leaving
+
+    leaving.begin()  # before the other imports
+
 import argparse
 import json
 import pathlib
 import sys
 import types
 
-from train.cli import parser, report_errors
+from train.cli import folder, parser, report_errors
 from train.errors import UserError
 
 
@@ -38,10 +43,11 @@ def main(argv: list[str]) -> None:
 
     from train import configs
 
+    workdir = None if options.workdir is None else folder("--workdir", options.workdir)
     if options.zoo:
         if options.config is not None:
             flags.error("--zoo is of all pages; leave --config out")
-        return zoo(options.workdir)
+        return zoo(workdir)
     if options.config is None:
         print(f"experiments (python -m train --config FILE --workdir DIR):\n{configs.describe(configs.FOLDER)}")
         return
@@ -51,26 +57,29 @@ def main(argv: list[str]) -> None:
     if options.plan:
         plan(options, configs)
         return
-    if options.workdir is None:
+    if workdir is None:
         flags.error("--workdir is missing: name a folder for the run, such as --workdir runs/x")
     config = configs.config_of(configs.load(options.config), options.overrides)
 
-    from train import hosts, record, runtime
+    from train import hosts, leaving, record, runtime
     from train.loop import train
 
     hosts.settle()
     runtime.set_up(config.cpu_devices)
     place = hosts.seat(options.coordinator, options.processes, options.process)
     hosts.join(place, {"config": record.config_hash(config), "code": record.git_commit(), **record.versions()})
-    train(config, pathlib.Path(options.workdir), profile=options.profile)
+    leaving.end()
+    train(config, workdir, profile=options.profile)
 
 
-def zoo(workdir: str | None) -> None:
-    from train import configs
+def zoo(workdir: pathlib.Path | None) -> None:
+    from train import configs, leaving
     from train import zoo as pages
 
+    leaving.end()
+
     if workdir is not None:
-        failed = pages.refresh(configs.FOLDER, pathlib.Path(workdir), lambda line: print(line, flush=True))
+        failed = pages.refresh(configs.FOLDER, workdir, lambda line: print(line, flush=True))
         pages.write_readme(pages.entries(configs.FOLDER))
         if failed:
             raise UserError(f"not trained: {', '.join(failed)}; the same command goes on with them alone")
@@ -82,6 +91,7 @@ def plan(options: argparse.Namespace, configs: types.ModuleType) -> None:
 
     from train import plan as plans
     from train import runtime
+    from train.writer import finite
 
     if options.fit and not options.topology:
         raise UserError("--fit needs --topology KIND:SHAPE: on this machine there is nothing to choose")
@@ -94,7 +104,7 @@ def plan(options: argparse.Namespace, configs: types.ModuleType) -> None:
         made = plans.fit(config, options.topology, say)
     else:
         made = plans.elsewhere(config, options.topology) if options.topology else plans.here(config)
-    print(json.dumps(plans.as_json(made)) if options.json else plans.table(made))
+    print(json.dumps(finite(plans.as_json(made))) if options.json else plans.table(made))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ import inspect
 import pkgutil
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 from train.errors import UserError, suggest
+from train.schema import LINEN_FIELDS, SCALARS, element, fitted, options
 
 
 def resolve(package: str, name: str, key: str = "") -> Callable:
@@ -51,7 +52,7 @@ def build(
     `key` is where the spec stands in the config, for the error; `given` are arguments that the config does not set,
     and `offer` those of them that the callee is free not to take.
     """
-    kwargs = {k: v for k, v in dict(spec).items() if k != "name" and v is not None}
+    kwargs = {k: v for k, v in dict(spec).items() if k != "name"}
     if "name" not in spec:
         raise UserError(f"config.{key} has no `name`; give one, for example config.{key}.name='module:symbol'")
     target = resolve(package, spec["name"], key)
@@ -61,7 +62,11 @@ def build(
     for name in kwargs:
         if name not in allowed:
             raise UserError(f"config.{key}.{name}: {spec['name']} has no {name!r}{suggest(name, allowed)}")
+        if kwargs[name] is None:
+            continue
+        kwargs[name] = fitted(parameters[name].annotation, kwargs[name])
         check_type(f"config.{key}.{name}", kwargs[name], parameters[name].annotation)
+    kwargs = {name: value for name, value in kwargs.items() if value is not None}  # None is unset: the default
     missing = [
         n
         for n, p in parameters.items()
@@ -70,9 +75,6 @@ def build(
     if missing:
         raise UserError(f"config.{key} needs {', '.join(missing)}: {spec['name']} has no default for it")
     return target(**plain(kwargs), **given)
-
-
-LINEN_FIELDS = {"parent", "name", "self"}
 
 
 def plain(value: Any) -> Any:
@@ -86,13 +88,13 @@ def check_type(key: str, value: Any, annotation: Any) -> None:
     """Compares plain values with plain annotations; leaves the rest (arrays, callables, optax's own) alone."""
     if annotation is inspect.Parameter.empty or isinstance(annotation, str) or annotation is Any:
         return
-    options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    if not all(option in SCALARS for option in options):
+    if element(annotation) and isinstance(value, list | tuple):
+        for part in value:
+            check_type(key, part, element(annotation))
         return
-    accepted = {a for option in options for a in SCALARS[option]}
-    if type(value) not in accepted:
-        want = " or ".join(o.__name__ for o in options)
+    kinds = (tuple,) if element(annotation) else options(annotation)
+    if not all(kind in SCALARS or kind is tuple for kind in kinds):
+        return
+    if type(value) not in {accepted for kind in kinds for accepted in SCALARS.get(kind, ())}:
+        want = " or ".join(kind.__name__ for kind in kinds)
         raise UserError(f"{key}={value!r} is {type(value).__name__}; it takes {want}")
-
-
-SCALARS = {int: (int,), float: (float, int), bool: (bool,), str: (str,), type(None): (type(None),)}

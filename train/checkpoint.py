@@ -4,6 +4,7 @@ import contextlib
 import functools
 import itertools
 import logging
+import math
 import os
 import pathlib
 import re
@@ -19,6 +20,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
 from train import hosts
 from train.errors import UserError
+from train.metrics import better
 
 
 class Checkpoints:
@@ -36,7 +38,7 @@ class Checkpoints:
         hush()
         policies: list = [keep.LatestN(keep_last)]
         if best:
-            score = lambda metrics: metrics["loss"]
+            score = lambda metrics: metrics["loss"] if better(metrics["loss"], None) else math.inf
             policies.append(keep.BestN(get_metric_fn=score, reverse=True, n=1, keep_checkpoints_without_metrics=False))
         options = ocp.CheckpointManagerOptions(
             preservation_policy=keep.AnyPreservationPolicy(policies),
@@ -54,7 +56,7 @@ class Checkpoints:
             return
         # The next step reuses the memory of the state it is given, so what is written must be a copy.
         copy = jax.tree.map(jnp.copy, state)
-        metrics = {"loss": loss} if self.best and loss is not None else None
+        metrics = {"loss": loss} if self.best and better(loss, None) else None
         with os_errors(self.folder):
             self.manager.save(
                 step, args=ocp.args.StandardSave(copy), metrics=metrics, custom_metadata={"checksum": checksum(copy)}
@@ -143,6 +145,16 @@ def words_sum(array: jax.Array) -> jax.Array:
         place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
     mixed = (place ^ (place >> 15)) * jnp.uint32(0x2C1B3C6D)  # neighbours far apart (murmur's finaliser)
     return jnp.sum(words * ((mixed ^ (mixed >> 13)) | 1), dtype=jnp.uint32)
+
+
+def all_finite(tree: Any) -> bool:
+    """Whether no array of `tree` holds a NaN or an infinity."""
+    return all(map(bool, jax.device_get([finite_array(leaf) for leaf in jax.tree.leaves(tree)])))
+
+
+@jax.jit  # of one array, as `words_sum`
+def finite_array(array: jax.Array) -> jax.Array:
+    return jnp.isfinite(array).all()
 
 
 @contextlib.contextmanager

@@ -2,10 +2,14 @@
 
 import argparse
 import itertools
+import pathlib
+import re
 import sys
 from collections.abc import Callable
 
+from train import screen
 from train.errors import UserError, suggest
+from train.files import settle_home
 from train.signals import EXIT_INTERRUPTED, Interrupted
 
 
@@ -41,7 +45,13 @@ def parser(prog: str, description: str) -> Parser:
 
 def report_errors(main: Callable[[list[str]], int | None], argv: list[str]) -> None:
     """Runs `main` and exits: 0, 2 after a sentence about what went wrong, 75 when stopped with everything saved."""
+    with screen.lasting():
+        run_and_exit(main, argv)
+
+
+def run_and_exit(main: Callable[[list[str]], int | None], argv: list[str]) -> None:
     try:
+        settle_home()
         sys.exit(main(argv) or 0)
     except Interrupted as error:
         print(error, file=sys.stderr)
@@ -55,3 +65,15 @@ def report_errors(main: Callable[[list[str]], int | None], argv: list[str]) -> N
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+
+
+def folder(flag: str, text: str) -> pathlib.Path:
+    """The folder that a flag names; ~ is the home directory, also where no shell expands it (`--workdir=~/x`)."""
+    if not text.strip():
+        raise UserError(f"{flag} is empty; name a folder, such as {flag} runs/x")
+    if re.match(r"\w+:/", text):
+        raise UserError(f"{flag} {text} is an address and no folder; mount it (gcsfuse for gs://), and name the folder")
+    try:
+        return pathlib.Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(f"{flag} {text}: there is no such home directory; write the whole path, or set HOME") from None

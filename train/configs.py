@@ -4,13 +4,18 @@ A config is a Python file with `get_config()`, which returns an ml_collections C
 """
 
 import ast
+import functools
 import importlib.util
 import pathlib
+import sys
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from train.errors import UserError, suggest
+from train.schema import WORDS, arguments, literal, typed_as
 
 FOLDER = pathlib.Path("configs")
 BASE = str(pathlib.Path(__file__).parents[1] / "configs" / "base.py")
@@ -22,13 +27,15 @@ def load(path: str) -> Any:
     if not file.is_file():
         others = [str(p) for p in pages(FOLDER)]
         raise UserError(f"--config {path}: there is no such file{suggest(path, others)}")
-    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
+    name = f"config_{file.stem}_{zlib.crc32(str(file.absolute()).encode()):08x}"  # two folders may have an equal page
+    spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise UserError(f"--config {path} is no Python file; its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[name]
         raise UserError(f"--config {path} fails when loaded: {type(error).__name__}: {error}") from error
     return module
 
@@ -36,10 +43,13 @@ def load(path: str) -> Any:
 def config_of(module: Any, overrides: list[str]) -> ConfigDict:
     """`get_config()` with `key=value` strings applied, locked."""
     config = checked(module)
+    pairs = []
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals:
             raise UserError(f"--config.{key} has no value; write --config.{key}=VALUE")
+        pairs.append((key, text))
+    for key, text in sorted(pairs, key=lambda pair: not pair[0].endswith(".name")):  # names first: they say what fits
         override(config, key, text)
     return config.lock()
 
@@ -58,14 +68,38 @@ def checked(module: Any) -> ConfigDict:
         raise UserError(
             f"--config {path}: get_config() returns {type(config).__name__}; return the ConfigDict of base()"
         )
-    missing = sorted(set(load(BASE).base()) - set(config))
+    base = load(BASE).base()
+    missing = sorted(set(base) - set(config))
     if missing:
         raise UserError(f"--config {path} lacks {', '.join(missing)}; begin get_config() with configs/base.py's base()")
+    check_base(base, config)
     return config
 
 
-def override(config: ConfigDict, key: str, value: Any) -> None:
-    """Sets `key` ("model.width") to a value, or to what a string from the command line says."""
+def check_base(base: ConfigDict, config: ConfigDict, key: str = "config") -> None:
+    """Refuses a page that gives what every experiment has another type; lists count as tuples."""
+    for name, value in base.items():
+        here = f"{key}.{name}"
+        if name not in config:
+            raise UserError(f"{here} is missing; base() of configs/base.py sets it to {value!r}")
+        if isinstance(value, ConfigDict) and isinstance(config[name], ConfigDict):
+            check_base(value, config[name], here)
+        elif isinstance(config[name], list) and isinstance(value, tuple):
+            continue
+        else:
+            typed(here, config[name], value)
+
+
+@functools.cache  # once a process: every job of a sweep changes the same name
+def say_once(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def override(config: ConfigDict, key: str, value: Any, say: Callable[[str], None] = say_once) -> None:
+    """Sets `key` ("model.width") to a value, or to what a string from the command line says; None unsets.
+
+    What a section's `name` takes is what its annotations say, whatever the page holds there.
+    """
     *folders, name = key.split(".")
     section = config
     for i, folder in enumerate(folders):
@@ -73,17 +107,41 @@ def override(config: ConfigDict, key: str, value: Any) -> None:
             where = ".".join(["config", *folders[:i]])
             raise UserError(f"config.{key}: {where} has no section {folder!r}{suggest(folder, section_names(section))}")
         section = section[folder]
-    if name in section:
-        section[name] = typed(f"config.{key}", value, section[name], section.get_type(name))
-    elif "name" in section:
-        # The page does not set it, but what the section names may take it: its signature decides, in train/build.py.
-        section[name] = literal(value) if isinstance(value, str) else value
-    else:
-        raise UserError(f"config.{key}: there is no such value{suggest(name, list(section))}")
+    now = section.get(name)
+    where = ".".join(folders)
+    named = "name" in section or folders[:1] == ["augment"]
+    takes = arguments(where, section.get("name")) if named and name != "name" else None
+    with section.ignore_type():
+        if isinstance(now, ConfigDict):
+            typed(f"config.{key}", value, now)
+        elif takes is not None and name in takes:
+            section[name] = typed_as(f"config.{key}", value, takes[name], now)
+        elif takes is not None and value in (None, "None") and name not in section:
+            raise UserError(f"config.{key}: {section.get('name', where)} has no {name!r}{suggest(name, takes)}")
+        elif named and (name not in section or now is None or value in (None, "None")):
+            # Its signature decides, in train/build.py.
+            section[name] = literal(value) if isinstance(value, str) else value
+        elif name in section:
+            section[name] = typed(f"config.{key}", value, now)
+        else:
+            raise UserError(f"config.{key}: there is no such value{suggest(name, list(section))}")
+    if name == "name" and value != now:
+        drop_untaken(section, where, say)
 
 
-def typed(key: str, value: Any, now: Any, kind: type) -> Any:
-    """`value` as the type the config has there."""
+def drop_untaken(section: ConfigDict, key: str, say: Callable[[str], None]) -> None:
+    """Removes the page's values that what the section now names does not take, and says so."""
+    takes = arguments(key, section.name)
+    left = [] if takes is None else [name for name in section if name != "name" and name not in takes]
+    for name in left:
+        del section[name]
+    if left:
+        say(f"config.{key}.name={section.name}: it takes no {', '.join(left)}, which the page sets; left out")
+
+
+def typed(key: str, value: Any, now: Any) -> Any:
+    """`value` as the type of `now`, which the config has there."""
+    kind = type(now)
     if isinstance(now, ConfigDict):
         raise UserError(f"{key} is a section; set one of its values: {', '.join(f'{key}.{name}' for name in now)}")
     parsed = literal(value) if isinstance(value, str) and kind is not str else value
@@ -91,22 +149,11 @@ def typed(key: str, value: Any, now: Any, kind: type) -> Any:
         parsed = float(parsed)
     if kind is int and type(parsed) is float and parsed.is_integer() and isinstance(value, str) and "e" in value:
         parsed = int(parsed)  # --config.steps=1e4
-    if kind is tuple and not isinstance(parsed, tuple):
+    if kind is tuple and parsed is not None and not isinstance(parsed, tuple):
         parsed = tuple(parsed) if isinstance(parsed, list) else (parsed,) if parsed != "" else ()
     if type(parsed) is not kind:
-        wanted = {"bool": "True or False", "int": "a whole number", "float": "a number"}.get(
-            kind.__name__, kind.__name__
-        )
-        raise UserError(f"{key}={value}: it takes {wanted}, as {now!r}")
+        raise UserError(f"{key}={value}: it takes {WORDS.get(kind, kind.__name__)}, as {now!r}")
     return parsed
-
-
-def literal(text: str) -> Any:
-    """A Python literal, or the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return {"true": True, "false": False}.get(text, text)
 
 
 def section_names(section: ConfigDict) -> list[str]:
@@ -129,7 +176,7 @@ def describe(folder: pathlib.Path) -> str:
 
 def first_line(page: pathlib.Path) -> str:
     try:
-        doc = ast.get_docstring(ast.parse(page.read_text()))
+        doc = ast.get_docstring(ast.parse(page.read_bytes()))
     except SyntaxError as error:
         return f"(does not parse: {error})"
     return (doc or "(no docstring)").split("\n")[0]

@@ -12,9 +12,9 @@ class NonFiniteError(UserError):
     """Training produced a NaN or an infinity."""
 
 
-def suggest(name: str, choices: Iterable[str]) -> str:
+def suggest(name: object, choices: Iterable[str]) -> str:
     """'; did you mean X?' where something is close, then every choice."""
     choices = sorted(choices)
-    near = difflib.get_close_matches(name, choices, n=1)
+    near = difflib.get_close_matches(str(name), choices, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return f"{hint} It takes: {', '.join(choices)}" if choices else hint

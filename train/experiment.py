@@ -80,7 +80,7 @@ def network(spec: Mapping[str, Any], key: str, precision: str, labelled: bool) -
     for name, value in spec.items():
         if type(value) is int and value < 0:  # a negative number of layers would silently build none
             raise UserError(f"config.{key}.{name}={value} is less than nothing; use 1 or more")
-        if name == "dropout" and not 0 <= value < 1:
+        if name == "dropout" and value is not None and not 0 <= value < 1:
             raise UserError(f"config.{key}.dropout={value} is a probability; use 0 (off) or more, and less than 1")
     return from_linen(built, precision, labelled)
 
@@ -90,8 +90,8 @@ def check_numbers(config: ConfigDict) -> None:
         value = functools.reduce(lambda section, name: section[name], key.split("."), config)
         if value < least:
             raise UserError(f"config.{key}={value}; use {least} or more")
-    if not -(2**63) <= config.seed < 2**63:
-        raise UserError(f"config.seed={config.seed} does not fit into 64 bits; use a smaller number")
+    if not 0 <= config.seed < 2**63:
+        raise UserError(f"config.seed={config.seed} is no seed: it is 0 or more and fits into 64 bits")
     if config.batch_size % config.accumulate:
         raise UserError(
             f"config.batch_size={config.batch_size} is not divisible by config.accumulate={config.accumulate}; "
@@ -129,12 +129,24 @@ def key_shape() -> jax.ShapeDtypeStruct:
     return jax.eval_shape(lambda: jax.random.key(0))
 
 
+def check_state(config: ConfigDict, before: Any, after: Any) -> None:
+    """Refuses a step whose model state has another form than the one it was given: no program could repeat it."""
+    shapes = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+    if shapes(before) != shapes(after):
+        names = sorted(name for name in {*before, *after} if shapes(before.get(name)) != shapes(after.get(name)))
+        raise UserError(
+            f"task {config.task.name}: a step changes the shapes of the network's state ({', '.join(names)}); "
+            "give it the same arrays at every step, or keep it out of the state"
+        )
+
+
 def try_shapes(config: ConfigDict, task: Task, tx: Any, batch: Shapes) -> TrainState:
     """The shapes of the train state, found by tracing network and loss; what cannot work is said in a sentence."""
     try:
         key = key_shape()
         state = jax.eval_shape(lambda k, b: init_state(task, tx, k, b), key, batch)
-        jax.eval_shape(lambda s, b, k: task.loss(s.params, s.model_state, b, k, True)[0], state, batch, key)
+        after = jax.eval_shape(lambda s, b, k: task.loss(s.params, s.model_state, b, k, True)[1][0], state, batch, key)
+        check_state(config, state.model_state, after)
         return state
     except UserError:
         raise

@@ -2,6 +2,9 @@
 
 import os
 import pathlib
+import tempfile
+
+from train.errors import UserError
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
@@ -16,3 +19,22 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     else:
         part.write_bytes(content)
     part.replace(path)
+
+
+def settle_home() -> None:
+    """Gives a user without a home directory (a number that no password file knows) one among the temporary files.
+
+    Compiled programs and data are cached there, so it must be the user's own: it carries the number, and is checked.
+    """
+    try:
+        pathlib.Path.home()
+    except RuntimeError:
+        folder = pathlib.Path(tempfile.gettempdir()) / f"isoflop-{os.getuid()}"
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            own = folder.stat().st_uid == os.getuid() and not folder.is_symlink()
+        except OSError:
+            own = False
+        if not own:
+            raise UserError(f"this user has no home directory, and {folder} cannot be used; set HOME") from None
+        os.environ["HOME"] = str(folder)

@@ -5,7 +5,6 @@ Steps are dispatched first and their metrics read one step later, so the device 
 
 import contextlib
 import errno
-import itertools
 import math
 import pathlib
 import time
@@ -19,19 +18,20 @@ from ml_collections import ConfigDict
 
 from data.pipeline import eval_batches, train_batches
 from data.source import Source
-from train import budget, hosts, mesh, record
-from train.checkpoint import Checkpoints
+from train import budget, hosts, mesh, record, trace
+from train.checkpoint import Checkpoints, all_finite
 from train.display import Display
 from train.errors import NonFiniteError, UserError
 from train.experiment import Experiment, build_experiment
-from train.metrics import Metrics, compute, merge_on_host
+from train.metrics import Metrics, compute, merge_on_host, since_best
 from train.optim import evaluation_params, learning_rates, peak_rate
+from train.owner import Owner
 from train.program import eval_program, initial_state, step_program
 from train.signals import Interrupt, Interrupted
 from train.step import TrainState
 from train.writer import Silent, Writer, check_copies, read_rows
 
-PROFILED_STEPS = 10
+SKIP = ", or with --config.nonfinite=skip"  # which helps where the gradient is not finite
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -50,16 +50,19 @@ def train(
     mesh.check_batch(devices, config.eval.batch_size, "eval.batch_size")
     mesh.check_parallel(devices, config.parallel)
     check_copies(config.writers)
+    trace.check(profile, config.steps)
     # Only now: what is refused above leaves no folder that holds its config.
-    finished = hosts.on_first(lambda: record.open_folder(workdir, config, display.say))
-    hosts.check_shared(workdir / "config.json")
-    if finished:
-        display.say(f"{workdir} is complete: {record.one_line(finished)}")
-        return finished
+    owner = Owner()
     try:
+        own = lambda: owner.take(workdir, display.say)
+        finished = hosts.on_first(lambda: record.open_folder(workdir, config, display.say, own))
+        hosts.check_shared(workdir / "config.json")
+        if finished:
+            display.say(f"{workdir} is complete: {record.one_line(finished)}")
+            return finished
         with (
             Interrupt(hosts.stop_together()) as interrupt,
-            contextlib.closing(Run(experiment, devices, workdir, display)) as run,
+            contextlib.closing(Run(experiment, devices, workdir, display, owner)) as run,
         ):
             row = run.train(interrupt, profile)
     except OSError as error:
@@ -69,6 +72,8 @@ def train(
             f"cannot write to {workdir} ({error.strerror}); make room there, and the same command goes on from the "
             "last whole checkpoint"
         ) from error
+    finally:
+        owner.release()
     if interrupt.requested:  # after the last step; a caller with more to train must hear of it
         raise Interrupted(f"asked to stop while {workdir} was finishing; it is complete")
     return row
@@ -77,8 +82,8 @@ def train(
 class Run:
     """One run's open files, compiled programs and state.  `train` is the loop."""
 
-    def __init__(self, experiment: Experiment, devices: Mesh, workdir: pathlib.Path, display: Display):
-        self.started = time.monotonic()
+    def __init__(self, experiment: Experiment, devices: Mesh, workdir: pathlib.Path, display: Display, owner: Owner):
+        self.started, self.owner = time.monotonic(), owner
         self.experiment, self.workdir, self.display = experiment, workdir, display
         self.config = config = experiment.config
         self.mesh = devices
@@ -93,8 +98,9 @@ class Run:
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep_last=keep.keep, best=keep.best, say=display.say)
         self.pending: list[tuple[int, Metrics]] = []
         self.writer: Writer | Silent = Silent()
-        self.losses: list[float] = []  # held out, of every evaluation since step 0
+        self.losses: list[float | None] = []  # held out, of every evaluation since step 0
         self.data: Generator | None = None
+        self.trace: trace.Trace | None = None
 
     def train(self, interrupt: Interrupt, profile: int) -> dict[str, Any]:
         config, experiment = self.config, self.experiment
@@ -102,21 +108,21 @@ class Run:
         self.data = batches = self.batches(first, config.loader.to_dict())
         stopped = early_stop(self.losses, config.eval.patience)
         self.clock = Clock(first)
+        traced = self.trace = trace.Trace(profile, self.workdir / "profile", self.display.say)
+        if 0 <= profile < first:
+            self.display.say(f"--profile {profile} is before step {first}, from which the run goes on: nothing traced")
         for step in range(first, config.steps):
             if stopped:
                 break
             batch = self.clock.waiting_for(batches)
-            if step == profile:
-                jax.profiler.start_trace(str(self.workdir / "profile"))
+            traced.before(step)
             rate = np.float32(experiment.schedule(step))
             state, metrics = self.step(state, self.share.place(batch), self.loop_key, rate)
             done = step + 1
             if step % config.log_every == 0:
                 self.flush()  # the steps before this one, while the device works on it
             self.pending.append((done, metrics))
-            if step == profile + PROFILED_STEPS - 1 and profile >= 0:
-                jax.block_until_ready(metrics)
-                jax.profiler.stop_trace()
+            traced.after(metrics)
             held_out, last = None, done == config.steps  # the last step is scored and saved by `finish`
             if config.eval.every and done % config.eval.every == 0 and not last:
                 held_out = self.evaluate(state, done)
@@ -127,7 +133,9 @@ class Run:
                 self.save(done, state, held_out)
             if stop:
                 self.checkpoints.wait()
+                traced.close(state)
                 raise interrupt.interrupted(done, config.steps, self.workdir)
+        traced.close(state)
         return self.finish(state)
 
     def start(self) -> tuple[TrainState, int]:
@@ -146,7 +154,7 @@ class Run:
         self.display.start(first, config.steps)
         return state, first
 
-    def open_logs(self, first: int) -> list[float]:
+    def open_logs(self, first: int) -> list[float | None]:
         """Opens the logs where step `first` left them; the held-out losses that they hold."""
         writer = self.writer = Writer(self.workdir, self.config.writers, first, record.resolved(self.config))
         return [row["loss"] for row in read_rows(writer.path) if row["split"] == "valid"]
@@ -167,7 +175,8 @@ class Run:
             values = compute(metrics)
             if self.config.nonfinite == "stop" and not all(map(math.isfinite, (values["loss"], values["grad_norm"]))):
                 self.pending.clear()
-                raise self.nonfinite(step, values)
+                loss, norm = values["loss"], values["grad_norm"]
+                raise self.nonfinite(f"step {step}: loss {loss:g}, gradient norm {norm:g}", SKIP)
             if step % self.config.log_every == 0 or step == self.config.steps:
                 self.log(step, values)
         self.pending.clear()
@@ -177,11 +186,12 @@ class Run:
         learning_rate = peak_rate(self.config.optim.to_dict()) * experiment.schedule(step - 1)
         values = {**values, "lr": learning_rate, f"{experiment.dataset.unit}s": step * work.units_per_step}
         speed = self.clock.lap(step, work)
+        self.owner.check()
         self.writer.write(step, "train", values)
         self.writer.write_timing(step, speed)
         self.display.progress(step, self.config.steps, values, speed, experiment.dataset.unit)
 
-    def nonfinite(self, step: int, values: dict[str, float]) -> NonFiniteError:
+    def nonfinite(self, what: str, or_else: str = "") -> NonFiniteError:
         self.checkpoints.wait()
         last = self.checkpoints.latest()
         good = (
@@ -189,10 +199,7 @@ class Run:
         )
         half = {key: rate / 2 for key, rate in learning_rates(self.config.optim.to_dict()).items()}
         retry = " ".join(f"--config.optim.{key}={rate:g}" for key, rate in half.items())
-        return NonFiniteError(
-            f"step {step}: loss {values['loss']:g}, gradient norm {values['grad_norm']:g}; {good}. "
-            f"Retry in a new --workdir with {retry}, or with --config.nonfinite=skip"
-        )
+        return NonFiniteError(f"{what}; {good}. Retry in a new --workdir with {retry}{or_else}")
 
     def evaluate(self, state: TrainState, step: int, split: str = "valid") -> dict[str, float]:
         """Exact means over the whole split."""
@@ -213,6 +220,7 @@ class Run:
         values = merge_on_host(parts)
         if dataset.bytes_per_unit:
             values["bits_per_byte"] = values["loss"] / dataset.bytes_per_unit / math.log(2)
+        self.owner.check()
         self.writer.write(step, split, values)
         if split == "valid":
             self.losses.append(values["loss"])
@@ -222,7 +230,11 @@ class Run:
         return values
 
     def save(self, step: int, state: TrainState, held_out: dict[str, float] | None) -> None:
+        """Starts to save `state`.  Parameters that are not finite are no state to go on from."""
         self.flush()
+        if self.config.nonfinite == "stop" and not all_finite(state.params):
+            raise self.nonfinite(f"step {step}: the update made parameters that are not finite")
+        self.owner.check()
         self.checkpoints.save(step, state, held_out["loss"] if held_out else None)
 
     def finish(self, state: TrainState) -> dict[str, Any]:
@@ -233,6 +245,7 @@ class Run:
         self.save(step, state, values)
         self.checkpoints.wait()
         row = record.finished(self, step, values, gap, time.monotonic() - self.started)
+        self.owner.check()
         self.close()
         if hosts.first():
             record.write_json(self.workdir / "record.json", row)
@@ -242,8 +255,13 @@ class Run:
     def close(self) -> None:
         """Safe to call twice: at the end, and after any error."""
         self.display.close()
-        self.writer.close()
+        if self.owner.mine():
+            self.writer.close()
+        else:
+            self.writer.abandon()
         self.writer = Silent()
+        if self.trace:
+            self.trace.close()  # after an error
         if self.data:
             self.data.close()  # ends the loader's thread and processes
         self.checkpoints.close()
@@ -289,9 +307,6 @@ class Clock:
         return speed
 
 
-def early_stop(losses: list[float], patience: int) -> bool:
-    """True when the last `patience` evaluations brought no better loss."""
-    if not patience or len(losses) <= patience:
-        return False
-    best = list(itertools.accumulate(losses, min))
-    return best[-1] >= best[-1 - patience]
+def early_stop(losses: list[float | None], patience: int) -> bool:
+    """True when the last `patience` evaluations brought no better loss; a `patience` of 0 is never."""
+    return 0 < patience <= since_best(losses)

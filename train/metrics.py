@@ -1,5 +1,7 @@
 """A metric is a (sum, weight) pair: adding two of them merges two batches exactly, masks and ragged ends included."""
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -27,3 +29,18 @@ def merge_on_host(parts: list[Metrics]) -> dict[str, float]:
     parts = jax.device_get(parts)
     total = {name: np.sum([np.asarray(part[name], np.float64) for part in parts], axis=0) for name in parts[0]}
     return compute({name: (pair[0], pair[1]) for name, pair in total.items()})
+
+
+def better(loss: float | None, best: float | None) -> bool:
+    """Whether a held-out `loss` is lower than the `best` before it.  NaN, inf and None (null in a log) never are."""
+    if loss is None or not math.isfinite(loss):
+        return False
+    return best is None or not math.isfinite(best) or loss < best
+
+
+def since_best(losses: Iterable[float | None]) -> int:
+    """How many evaluations came after the best one; all of them where none has a number."""
+    best, count = None, 0
+    for loss in losses:
+        best, count = (loss, 0) if better(loss, best) else (best, count + 1)
+    return count

@@ -25,21 +25,24 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tens
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """All or nothing: a crash leaves the old file or the new one."""
-    write_whole(path, json.dumps(value, indent=1) + "\n")
+    write_whole(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def resolved(config: ConfigDict) -> dict[str, Any]:
-    """The config as plain JSON values."""
-    return json.loads(config.to_json())
+    """The config as plain JSON values; an infinity, which JSON lacks, as the word."""
+    return json.loads(config.to_json(), parse_constant=str)
 
 
 def config_hash(config: ConfigDict) -> str:
     return hashlib.sha256(json.dumps(resolved(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def open_folder(workdir: pathlib.Path, config: ConfigDict, say: Callable[[str], None]) -> dict[str, Any] | None:
+def open_folder(
+    workdir: pathlib.Path, config: ConfigDict, say: Callable[[str], None], own: Callable[[], None]
+) -> dict[str, Any] | None:
     """Makes the folder and writes the config into it, or refuses a folder that holds another experiment.
 
+    `own` is called before the first write, and raises where another process trains there.
     Returns the record of a run that is finished.
     """
     path = workdir / "config.json"
@@ -47,6 +50,12 @@ def open_folder(workdir: pathlib.Path, config: ConfigDict, say: Callable[[str], 
     try:
         if path.exists():
             compare(json.loads(path.read_text()), resolved(config), workdir, say)
+        finished = read(workdir)
+        if finished:
+            return finished
+        own()
+        if path.exists():  # looked at again: its owner may have changed just now
+            compare(json.loads(path.read_text()), resolved(config), workdir, lambda line: None)
         finished = read(workdir)
         if not finished:
             write_json(path, resolved(config))
@@ -129,7 +138,7 @@ def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, flo
     config, dataset, work = run.config, run.experiment.dataset, run.budget
     units = step * work.units_per_step
     surroundings = json.loads((run.workdir / "environment.json").read_text())
-    return {
+    row = {
         "name": run.workdir.name,
         "params_total": work.params_total,
         "params_non_embedding": work.params_non_embedding,
@@ -145,7 +154,7 @@ def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, flo
         "loss": held_out["loss"],
         "train_loss": gap.get("loss"),
         "bits_per_byte": held_out.get("bits_per_byte"),
-        "metrics": finite(held_out),
+        "metrics": held_out,
         "lr": peak_rate(config.optim.to_dict()),
         "seed": config.seed,
         "schedule": config.schedule.name,
@@ -157,6 +166,7 @@ def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, flo
         "git_commit": surroundings["git_commit"],
         "config_hash": config_hash(config),
     }
+    return finite(row)
 
 
 def one_line(row: dict[str, Any]) -> str:

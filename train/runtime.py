@@ -12,7 +12,8 @@ from typing import Any
 
 import jax
 
-CACHE = pathlib.Path("~/.cache/isoflop/xla").expanduser()
+from train.files import settle_home
+
 PROCESS = pathlib.Path("/proc/self")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
 
@@ -23,7 +24,8 @@ def set_up(cpu_devices: int = 1, cache: str | os.PathLike | None = None) -> None
     The cache is in `cache`, or where JAX_COMPILATION_CACHE_DIR says, or at home.
     """
     keep_memory()
-    folder = cache or os.environ.get("JAX_COMPILATION_CACHE_DIR") or CACHE
+    settle_home()
+    folder = cache or os.environ.get("JAX_COMPILATION_CACHE_DIR") or pathlib.Path("~/.cache/isoflop/xla").expanduser()
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -11,7 +11,7 @@ import pathlib
 import sys
 from typing import Any
 
-from train.cli import parser, report_errors
+from train.cli import folder, parser, report_errors
 from train.errors import UserError
 
 
@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
     if options.tokens < 1 or options.temperature < 0 or not options.prompt:
         raise UserError("--tokens takes 1 or more, --temperature 0 or more, and --prompt at least one character")
     text = sample(
-        pathlib.Path(options.workdir),
+        folder("--workdir", options.workdir),
         options.prompt,
         tokens=options.tokens,
         temperature=options.temperature,

@@ -26,6 +26,12 @@ def warmed(shape: Callable[[float], float], steps: int, warmup: int) -> Schedule
     return at
 
 
+def of_run(shape: Callable[[float], float], steps: int, warmup: int) -> Schedule:
+    """`shape` over the fraction of the whole run, once the warmup is over."""
+    after = warmed(lambda t: 1.0, steps, warmup)
+    return lambda step: after(step) if step < warmup else shape(step / steps)
+
+
 def constant(steps: int, warmup: int = 0) -> Schedule:
     return warmed(lambda t: 1.0, steps, warmup)
 
@@ -60,10 +66,14 @@ def cosine_restarts(steps: int, cycles: int, warmup: int = 0, floor: float = 0.0
 
 
 def wsd(steps: int, warmup: int = 0, decay: float = 0.2, floor: float = 0.0) -> Schedule:
-    """Warmup, stable, then linear decay over the last `decay` of the run (Hu et al. 2024, MiniCPM)."""
+    """Warmup, stable, then linear decay over the last `decay` of the run (Hu et al. 2024, MiniCPM).
+
+    A warmup that reaches into it shortens the decay: it begins at the peak.
+    """
     if not 0 < decay <= 1:
         raise UserError(f"config.schedule.decay={decay} is the fraction of the run that decays; use 0 < decay <= 1")
-    return warmed(lambda t: floor + (1 - floor) * min(1.0, max(0.0, (1 - t) / decay)), steps, warmup)
+    part = min(decay, 1 - warmup / steps) or 1.0
+    return of_run(lambda t: floor + (1 - floor) * min(1.0, max(0.0, (1 - t) / part)), steps, warmup)
 
 
 def inverse_sqrt(steps: int, warmup: int) -> Schedule:
@@ -73,4 +83,4 @@ def inverse_sqrt(steps: int, warmup: int) -> Schedule:
 
 def step(steps: int, at: tuple[float, ...], factor: float = 0.1, warmup: int = 0) -> Schedule:
     """Multiplies by `factor` at each fraction of the run in `at` (He et al. 2015)."""
-    return warmed(lambda t: factor ** sum(t >= edge for edge in at), steps, warmup)
+    return of_run(lambda t: factor ** sum(t >= edge for edge in at), steps, warmup)

@@ -1,4 +1,4 @@
-"""SIGTERM (preemption) and Ctrl-C ask the loop to stop; it saves, and the next start goes on."""
+"""SIGTERM (preemption), SIGHUP (a closed terminal), Ctrl-C ask the loop to stop; it saves, the next start goes on."""
 
 import os
 import pathlib
@@ -17,8 +17,9 @@ class Interrupted(UserError):
 
 
 class Interrupt:
-    """While it is open, a first SIGTERM or SIGINT only sets `requested`; a second one ends the process as usual.
+    """While it is open, a first SIGTERM, SIGHUP or SIGINT only sets `requested`; a second ends the process as usual.
 
+    SIGHUP stays ignored where it was (`nohup`).
     With several processes (`agree`, JAX's preemption service, which hears SIGTERM itself) all stop at the same step,
     whichever of them was asked.
     """
@@ -29,7 +30,10 @@ class Interrupt:
 
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT,) if self.agree else (signal.SIGTERM, signal.SIGINT):
+            heard = [signal.SIGINT] if self.agree else [signal.SIGTERM, signal.SIGINT]
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+                heard.append(signal.SIGHUP)
+            for number in heard:
                 self.before[number] = signal.signal(number, self.note)
         return self
 

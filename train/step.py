@@ -57,7 +57,7 @@ def train_step(
     """
     grads, model_state, metrics = gradients(task, state, batch, jax.random.fold_in(key, state.step), accumulate)
     grad_norm = optax.tree.norm(grads)
-    updates, opt_state = tx.update(grads, state.opt_state, state.params, rate=rate)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params, rate=rate, step=state.step)
     new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), model_state, opt_state)
     if nonfinite == "skip":
         finite = jnp.isfinite(grad_norm) & jnp.isfinite(metrics["loss"][0])

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 
-from train.cli import parser, report_errors
+from train.cli import folder, parser, report_errors
 from train.errors import UserError
 from train.hosts import as_child
 from train.signals import EXIT_INTERRUPTED, Interrupt, Interrupted
@@ -44,7 +44,10 @@ def main(argv: list[str]) -> None:
         flags.error(f"--processes {options.processes} --node {options.node} of --nodes {options.nodes} cannot be")
     if options.nodes > 1 and options.coordinator is None:
         flags.error("several nodes need --coordinator HOST:PORT, an address of node 0 that all reach")
-    workdir = pathlib.Path(after("--workdir", command) or flags.error("-- needs a --workdir DIR that all nodes share"))
+    named = after("--workdir", command)
+    if named is None:
+        flags.error("-- needs a --workdir DIR that all nodes share")
+    workdir = folder("--workdir", named)
 
     left, reached = options.retries, checkpoint(workdir)
     with Interrupt() as interrupt:

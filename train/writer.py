@@ -26,8 +26,8 @@ class Writer:
         cut_back(self.path, first_step)
         cut_back(folder / "timing.jsonl", first_step)
         self.last = {row["split"]: row["step"] for row in read_rows(self.path)}
-        self.metrics = open(self.path, "a", buffering=1)  # noqa: SIM115 - open for the length of the run
-        self.timing = open(folder / "timing.jsonl", "a", buffering=1)  # noqa: SIM115
+        self.metrics = open(self.path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - open for the length of the run
+        self.timing = open(folder / "timing.jsonl", "a", buffering=1, encoding="utf-8")  # noqa: SIM115
         self.copies = [open_copy(name, folder, first_step, config) for name in copies]
 
     def write(self, step: int, split: str, values: Values) -> None:
@@ -44,10 +44,14 @@ class Writer:
             copy.write(step, {f"speed/{name}": value for name, value in values.items()})
 
     def close(self) -> None:
-        self.metrics.close()
-        self.timing.close()
+        self.abandon()
         for copy in self.copies:
             copy.close()
+
+    def abandon(self) -> None:
+        """Closes the logs, which hold every row already, and makes no copy: the folder is another's."""
+        self.metrics.close()
+        self.timing.close()
 
 
 class Silent:
@@ -62,16 +66,23 @@ class Silent:
     def close(self) -> None:
         pass
 
+    def abandon(self) -> None:
+        pass
 
-def finite(values: Values) -> dict[str, float | None]:
-    """JSON has no NaN: null says that there is no number."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+def finite(values: Any) -> Any:
+    """A tree of JSON values in which null stands for every NaN and infinity: JSON has neither."""
+    if isinstance(values, Mapping):
+        return {name: finite(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
     """The rows of a JSON-lines file; a last line that a crash cut short is dropped."""
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
@@ -101,7 +112,7 @@ class Csv:
             step, split = row.pop("step"), row.pop("split")
             table.setdefault(step, {"step": step}).update({f"{split}/{k}": v for k, v in row.items()})
         names = dict.fromkeys(name for row in table.values() for name in row)
-        with open(self.folder / "metrics.csv", "w", newline="") as file:
+        with open(self.folder / "metrics.csv", "w", newline="", encoding="utf-8") as file:
             out = csv.DictWriter(file, list(names) or ["step"])
             out.writeheader()
             out.writerows(table.values())
@@ -141,7 +152,7 @@ class WandB:
 
 def check_copies(names: Sequence[str]) -> None:
     for name in names:
-        if name not in COPIES:
+        if not isinstance(name, str) or name not in COPIES:
             raise UserError(f"config.writers has {name!r}{suggest(name, COPIES)}")
         if importlib.util.find_spec(COPIES[name]) is None:
             raise UserError(f"config.writers has {name!r}, which is not installed; run `uv sync --extra {name}`")

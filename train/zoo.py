@@ -62,7 +62,7 @@ def entries(folder: pathlib.Path) -> list[Entry]:
 
 def entry(page: pathlib.Path) -> Entry | None:
     """What the page says, or None where it names no system; `ValueError` where a line of the five is missing."""
-    doc = ast.get_docstring(ast.parse(page.read_text())) or ""
+    doc = ast.get_docstring(ast.parse(page.read_bytes())) or ""
     found = {name: re.search(rf"^{name} +(.*)$", doc, re.MULTILINE) for name in FIELDS}
     if not found["System"]:
         return None
@@ -135,13 +135,13 @@ def measured(old: Entry, record: dict) -> str:
 
 def rewrite(old: Entry, record: dict) -> None:
     """Puts what was measured and counted into the page's docstring."""
-    text = old.page.read_text()
+    text = old.page.read_text(encoding="utf-8")
     for name, value in (("Parameters", f"{record['params_total']:,}"), ("Measured", measured(old, record))):
         text = re.sub(rf"^{name} +.*$", f"{name:<11} {value}", text, count=1, flags=re.MULTILINE)
     old.page.write_text(text)
 
 
 def write_readme(rows: list[Entry]) -> None:
-    text = README.read_text()
+    text = README.read_text(encoding="utf-8")
     start, end = (text.index(mark) for mark in MARKS)
     README.write_text(f"{text[:start]}{MARKS[0]}\n{markdown(rows)}\n{text[end:]}")
