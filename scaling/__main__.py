@@ -25,7 +25,7 @@ from scaling.approaches.isoflop import SHAPES, WEIGHTS
 from scaling.fit.question import METHODS, SPACES
 from scaling.laws import LAWS, Law
 from scaling.logs.roles import CONVENTIONS, MEANINGS
-from train.cli import Parser, parser, report_errors
+from train.cli import Parser, folder, parser, report_errors
 from train.errors import UserError
 
 DEFAULT = next(iter(LAWS))
@@ -218,7 +218,7 @@ def sweep(options: argparse.Namespace) -> None:
     from train import configs
 
     if options.status:
-        print(status(pathlib.Path(options.workdir)))
+        print(status(folder("--workdir", options.workdir)))
         return
     module = configs.load(options.config)
     config = configs.config_of(module, options.overrides)
@@ -235,7 +235,7 @@ def sweep(options: argparse.Namespace) -> None:
     outcome = run(
         options.config,
         jobs,
-        pathlib.Path(options.workdir),
+        folder("--workdir", options.workdir),
         workers=options.workers,
         say=say,
         overrides=options.overrides,
@@ -245,7 +245,7 @@ def sweep(options: argparse.Namespace) -> None:
     )
     if options.json:
         print(json.dumps({"done": outcome.rows, "failed": outcome.failed}, indent=1))
-    check(outcome, pathlib.Path(options.workdir))
+    check(outcome, folder("--workdir", options.workdir))
 
 
 def pair(text: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import inspect
 import pathlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -204,7 +205,7 @@ def from_file(path: str | pathlib.Path) -> Law:
     spec = importlib.util.spec_from_file_location("own_law", path)
     if spec is None or spec.loader is None:
         raise UserError(f"--law-file {path} is no Python file: its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
     except Exception as error:

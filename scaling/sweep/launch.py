@@ -125,7 +125,7 @@ class Progress:
         row, count = state.row or {}, len(self.done)
         return (
             f"[{count:>2}/{self.total}] {state.job.name:<16} N {row['params_total']:>9,}  "
-            f"D {row['tokens_seen']:>11,}  loss {row['loss']:.4f}  {row['wall_seconds']:>5.1f} s   left {clock(left)}"
+            f"D {row['tokens_seen']:>11,}  loss {loss(row)}  {row['wall_seconds']:>5.1f} s   left {clock(left)}"
         )
 
 
@@ -158,12 +158,17 @@ def summary(states: Sequence[State], left: float) -> str:
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count) + f"; left {clock(left)}"
 
 
+def loss(row: dict[str, Any]) -> str:
+    """Of a record, whose loss is null where it was no number."""
+    return "none" if row["loss"] is None else f"{row['loss']:.4f}"
+
+
 def status(workdir: pathlib.Path) -> str:
     """What a sweep in a folder is doing, whoever makes it."""
     states = Queue(workdir).states()
     lines = [summary(states, float("nan")).partition(";")[0]]
     for state in states:
-        more = f"loss {state.row['loss']:.4f}" if state.row else f"{state.where} {state.reason}"
+        more = f"loss {loss(state.row)}" if state.row else f"{state.where} {state.reason}"
         lines.append(f"  {state.job.name:<16} {state.what:<8} step {state.step:>8,}  {more}".rstrip())
     return "\n".join(lines)
 
