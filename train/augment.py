@@ -54,7 +54,8 @@ def augmented(
 def refusal(name: str, batch: Batch) -> str:
     """Why this augmentation cannot be right of such a batch; nothing where it can."""
     shown = lambda key: f"{key!r} is {batch[key].dtype}{list(batch[key].shape)}"
-    if batch["x"].ndim != 4:
+    mixes_any = name == "mixup" and jnp.issubdtype(batch["x"].dtype, jnp.floating)  # numbers of any shape
+    if batch["x"].ndim != 4 and not mixes_any:
         return f"it changes images [B, H, W, C], and {shown('x')}; leave it out"
     if name in MOVES:
         fixed = [key for key, value in batch.items() if key not in ("x", "boxes") and value.ndim > 2]
