@@ -18,10 +18,10 @@ ROOT = Path(__file__).parents[1]
 HEAD = "import sys; sys.stdout.reconfigure(line_buffering=True)\n"
 
 
-def door(code, argv=(), **options):
-    """`code` defines main(argv); it runs behind the front door, in a process of its own."""
+def door(code, argv=(), before=(), **options):
+    """`code` defines main(argv); it runs behind the front door, in a process that the command `before` starts."""
     code = f"from train.cli import report_errors\nimport os, sys\n{code}\nreport_errors(main, sys.argv[1:])"
-    return subprocess.Popen([sys.executable, "-c", code, *argv], cwd=ROOT, text=True, **options)
+    return subprocess.Popen([*before, sys.executable, "-c", code, *argv], cwd=ROOT, text=True, **options)
 
 
 WORK = """
@@ -71,7 +71,8 @@ def test_closed_output(tmp_path):
     code = (
         'def main(argv):\n    file = open(argv[0], "w")\n    assert file.fileno() > 2\n    print(sys.stdout.isatty())'
     )
-    process = door(code, [str(tmp_path / "end")], stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1))
+    closing = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    process = door(code, [str(tmp_path / "end")], closing, stderr=subprocess.PIPE)
     assert (process.communicate(timeout=60)[1], process.returncode) == ("", 0)
 
 
