@@ -1,4 +1,4 @@
-"""The only file that knows devices: how many there are, where arrays live, and how XLA is set up."""
+"""The only file that knows devices: how many there are, where arrays live, and what XLA is told for them."""
 
 import contextlib
 import importlib.util

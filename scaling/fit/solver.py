@@ -33,7 +33,7 @@ class Solution(NamedTuple):
 FEWEST = 128  # rows that a program is made for: to make another costs more than it saves
 MANY = 400  # problems, of resamples as a rule, beyond which the size of the data decides
 SMALL = 16  # problems that have a program of their own, which is a quarter of the work of the larger one
-STARTS = 64  # problems, of a law's starts as a rule, that are not worth the larger one's making
+SEVERAL = 64  # problems, of a law's starts as a rule, that are not worth the larger one's making
 ROUND = 12  # iterations before finished problems leave the batch and others move up
 LIMIT = 25  # rounds
 SETTLED = 1e-13  # of log loss: the rounding of the loss itself
@@ -59,7 +59,7 @@ def solve(
     count, rows = len(theta), x.shape[1]
     # One program for data of many sizes; many problems are worth a program of their own size.
     padded = max(FEWEST if count <= MANY else FEWEST // 4, 1 << (rows - 1).bit_length())
-    batch = max(1, min(64 if count > STARTS else SMALL, 16384 // padded))  # temporaries of one batch stay in cache
+    batch = max(1, min(64 if count > SEVERAL else SMALL, 16384 // padded))  # temporaries of one batch stay in cache
     x = np.pad(x, ((0, 0), (0, padded - rows)))
     theta, delta = np.array(theta, np.float64), min(delta, QUADRATIC)
     basis = np.eye(theta.shape[1])[None] if basis is None else np.asarray(basis, np.float64)

@@ -209,6 +209,7 @@ def from_file(path: str | pathlib.Path) -> Law:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[spec.name]
         line = next((f.lineno for f in reversed(inspect.trace()) if f.filename == str(path)), None)
         line = error.lineno if isinstance(error, SyntaxError) else line
         at = f", line {line}" if line else ""

@@ -18,6 +18,7 @@ from scaling.fit.backtest import Window, backtest
 from scaling.fit.estimate import Fit, fit
 from scaling.fit.question import Question
 from scaling.fit.select import MOST, candidates, choose, score, thinned
+from scaling.fit.solver import huber_numpy
 from scaling.laws import chinchilla
 from scripts.check.forecasts import Columns, sets
 from train import runtime
@@ -28,8 +29,7 @@ CAP = 3.0  # log error beyond which a forecast is as bad as any
 def below(whole: Fit, window: Window, kept: np.ndarray) -> Fit:
     """The fit that made `window`, of the rows `kept` [rows]."""
     found = whole._replace(columns={name: v[kept] for name, v in whole.columns.items()}, theta=window.theta)
-    size, delta = np.abs(found.residuals), whole.question.delta
-    return found._replace(objective=float(np.where(size < delta, 0.5 * size**2, delta * (size - 0.5 * delta)).sum()))
+    return found._replace(objective=float(huber_numpy(found.residuals, whole.question.delta).sum()))
 
 
 def errors(window: Window) -> np.ndarray:
