@@ -16,6 +16,7 @@ A part that fails says so, and the others go on.  Figures of MFU are of 990 TFLO
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Timer
 from typing import Any, NamedTuple
@@ -32,6 +33,8 @@ from typing import Any, NamedTuple
 ROOT = pathlib.Path(__file__).parents[2]
 PEAK = 990e12  # FLOP/s in bfloat16 without sparsity, NVIDIA's H100 SXM data sheet
 GPT2 = {"layers": 12, "heads": 6, "width": 768, "context": 1024, "vocab": 50_304}  # as configs/gpt_124m.py
+IMAGES = {"batch": 256, "side": 224, "depth": 50}
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
 STEPS = 20
 LIMIT = 150  # seconds: no command of a part takes longer
 PAGES = ("markov_gpt", "shapes_resnet", "adding_lstm", "ring_gan", "scenes_unet", "tones_wavenet")  # data are drawn
@@ -129,14 +132,20 @@ def pages(context: Context) -> Rows:
         }
     rows = []
     for page in names:
-        try:
+        with telling(rows, page):
             cpu, highest, default = (losses[page, name].result() for name in environments)
-        except RuntimeError as error:
-            rows.append((page, f"FAILED: {str(error)[-300:]}"))
-            continue
-        off = f"highest precision {apart(cpu, highest):.1e} (allowed 1e-5), default {apart(cpu, default):.1e}"
-        rows.append((page, off))
+            off = f"highest precision {apart(cpu, highest):.1e} (allowed 1e-5), default {apart(cpu, default):.1e}"
+            rows.append((page, off))
     return rows
+
+
+@contextlib.contextmanager
+def telling(rows: Rows, what: str) -> Iterator[None]:
+    """A measurement that fails becomes a row, and the next is made."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        rows.append((what, f"FAILED: {str(error)[-300:]}"))
 
 
 def apart(a: list[float], b: list[float]) -> float:
@@ -149,7 +158,7 @@ def apart(a: list[float], b: list[float]) -> float:
 
 def resume(context: Context) -> Rows:
     command = [sys.executable, "-m", "scripts.check_kill", "--kills", str(context.size(3, 1))]
-    ways = {"default": "", "deterministic": "--xla_gpu_deterministic_ops=true"}
+    ways = {"default": "", "deterministic": DETERMINISTIC}
     todo = [(n, way) for way in ways for n in ("gpt", "resnet")][: context.size(4, 1)]  # a CPU does not know the flag
 
     def one(network: str, way: str) -> str:
@@ -163,7 +172,15 @@ def resume(context: Context) -> Rows:
 
     with ThreadPoolExecutor(len(todo)) as several:  # no time is taken
         found = several.map(lambda case: one(*case), todo)
-        return [(f"{n}, {way} flags", text) for (n, way), text in zip(todo, found, strict=True)]
+        rows = [(f"{n}, {way} flags", text) for (n, way), text in zip(todo, found, strict=True)]
+    if context.small:
+        return rows
+    for network, shape in {"gpt": {**GPT2, "batch": 16}, "resnet": IMAGES}.items():
+        for way, flags in ways.items():
+            with telling(rows, f"{network}'s step, {way} flags"):
+                found = step(network, shape, rounds=3, XLA_FLAGS=f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip())
+                rows.append((f"{network}'s step, {way} flags", f"{found['ms']:.1f} ms"))
+    return rows
 
 
 # c and d
@@ -195,6 +212,10 @@ def gpt(context: Context) -> Rows:
     return rows + beside(context, "gpt", {**shape, "batch": context.size(16, 2)}, work * context.size(16, 2))
 
 
+def mfu(shape: dict[str, int], batch: int, ms: float) -> str:
+    return f"MFU {batch * shape['context'] * flops_of(shape) / (ms * 1e-3 * PEAK):.1%}, "
+
+
 def flops_of(shape: dict[str, int]) -> float:
     """FLOPs of training, per token."""
     shape = {name: shape[name] for name in GPT2}
@@ -202,13 +223,13 @@ def flops_of(shape: dict[str, int]) -> float:
 
 
 def resnet(context: Context) -> Rows:
-    shape = context.size({"batch": 256, "side": 224, "depth": 50}, {"batch": 4, "side": 64, "depth": 50})
+    shape = context.size(IMAGES, {"batch": 4, "side": 64, "depth": 50})
     return beside(context, "resnet", shape, 3 * 2 * 4.089e9 * (shape["side"] / 224) ** 2 * shape["batch"])
 
 
-def step(network: str, shape: dict[str, int], rounds: int) -> dict[str, float]:
+def step(network: str, shape: dict[str, Any], rounds: int, **environment: str) -> dict[str, float]:
     """Median ms of our step, and bytes at the peak: measured, and as XLA planned them."""
-    return ask(f"from scripts.check.gpu_steps import alone; alone({network!r}, {shape!r}, {rounds})")
+    return ask(f"from scripts.check.gpu_steps import alone; alone({network!r}, {shape!r}, {rounds})", **environment)
 
 
 def beside(context: Context, network: str, shape: dict[str, int], work: float) -> Rows:
@@ -217,11 +238,11 @@ def beside(context: Context, network: str, shape: dict[str, int], work: float) -
     sides = {"isoflop": ours}
     if context.torch:
         sides["torch"] = [context.torch, "-m", "scripts.check.torch_steps", network, json.dumps(shape)]
-    rows = []
-    try:
+    rows: Rows = []
+    measured: dict[str, list[float]] = {}
+    with telling(rows, "both sides"):
         measured = alternate(sides, context.size(8, 2), context.size(10, 1))
-    except (OSError, RuntimeError) as error:
-        rows.append(("torch", f"FAILED: {error}"))
+    if not measured:
         measured = alternate({"isoflop": ours}, context.size(8, 2), context.size(10, 1))
     rows += [
         (f"{name}, batch {shape['batch']}", f"{statistics.median(seconds) * 1e3:.1f} ms"
@@ -250,17 +271,14 @@ def alternate(sides: dict[str, list[str]], rounds: int, steps: int) -> dict[str,
     watch = Timer(LIMIT, lambda: [server.kill() for server in servers.values()])
     watch.start()
     try:
-        for i in range(rounds + 1):
+        for server in servers.values():  # they compile side by side
+            put(server, steps)
+        for name, server in servers.items():
+            get(name, server)
+        for _ in range(rounds):
             for name, server in servers.items():
-                assert server.stdin is not None, "a pipe"
-                assert server.stdout is not None, "a pipe"
-                server.stdin.write(f"{steps}\n")
-                server.stdin.flush()
-                line = server.stdout.readline()
-                if not line:
-                    raise RuntimeError(f"{name} ended with {server.wait()} (-9: it took {LIMIT} s)")
-                if i:
-                    found[name].append(json.loads(line))
+                put(server, steps)
+                found[name].append(get(name, server))
     finally:
         watch.cancel()
         for server in servers.values():
@@ -269,35 +287,36 @@ def alternate(sides: dict[str, list[str]], rounds: int, steps: int) -> dict[str,
     return found
 
 
+def put(server: subprocess.Popen[str], steps: int) -> None:
+    assert server.stdin is not None, "a pipe"
+    server.stdin.write(f"{steps}\n")
+    server.stdin.flush()
+
+
+def get(name: str, server: subprocess.Popen[str]) -> float:
+    assert server.stdout is not None, "a pipe"
+    line = server.stdout.readline()
+    if not line:
+        raise RuntimeError(f"{name} ended with {server.wait()} (-9: it took {LIMIT} s)")
+    return json.loads(line)
+
+
 # e
 
 
 def attention(context: Context) -> Rows:
-    rows = []
+    rows: Rows = []
+    ways = context.size(("xla", "cudnn"), ("xla",))
     for length in context.size((1024, 4096, 16384), (64,)):
-        found = {}
-        for way in ("xla", *context.size(("cudnn",), ())):
-            try:
-                found[way] = ask(f"from scripts.check.gpu_steps import attend; attend({length}, {way!r})", **SHARED)
-            except RuntimeError as error:
-                rows.append((f"{way}, {length:,} tokens", f"FAILED: {str(error)[-200:]}"))
-        rows += [
-            (f"{way}, {length:,} tokens", f"{at['ms']:.2f} ms forward and backward, {at['peak'] / 2**30:.2f} GiB")
-            for way, at in found.items()
-        ]
-    if not context.small:
-        for batch in (16, 64):
-            for way in ("xla", "cudnn"):
-                try:
-                    found = step("gpt", {**GPT2, "batch": batch, "attention": way}, rounds=3)
-                except RuntimeError as error:
-                    rows.append((f"c's step with {way}, batch {batch}", f"FAILED: {str(error)[-200:]}"))
-                    continue
-                speed = batch * GPT2["context"] / found["ms"] * 1e3
-                rows.append((
-                    f"c's step with {way}, batch {batch}",
-                    f"{found['ms']:.1f} ms, MFU {speed * flops_of(GPT2) / PEAK:.1%}, {found['peak'] / 2**30:.2f} GiB",
-                ))  # fmt: skip
+        for way in ways:
+            with telling(rows, what := f"{way}, {length:,} tokens"):
+                at = ask(f"from scripts.check.gpu_steps import attend; attend({length}, {way!r})", **SHARED)
+                rows.append((what, f"{at['ms']:.2f} ms forward and backward, {at['peak'] / 2**30:.2f} GiB"))
+    for batch in context.size((16, 64), ()):
+        for way in ways:
+            with telling(rows, what := f"c's step with {way}, batch {batch}"):
+                at = step("gpt", {**GPT2, "batch": batch, "attention": way}, rounds=3)
+                rows.append((what, f"{at['ms']:.1f} ms, {mfu(GPT2, batch, at['ms'])}{at['peak'] / 2**30:.2f} GiB"))
     return rows
 
 
@@ -309,17 +328,13 @@ def large(context: Context) -> Rows:
         {"layers": 24, "heads": 16, "width": 2048, "context": 2048, "vocab": 50_304, "batch": 8},
         {"layers": 2, "heads": 2, "width": 64, "context": 64, "vocab": 256, "batch": 2},
     )
-    rows = []
+    rows: Rows = []
     for way in context.size(("cudnn", "xla"), ("xla",)):
-        try:
-            found = step("gpt", {**shape, "stack": "scan", "remat": "full", "attention": way}, rounds=1)
-        except RuntimeError as error:
-            rows.append((f"with {way}", f"FAILED: {str(error)[-200:]}"))
-            continue
-        speed = shape["batch"] * shape["context"] / found["ms"] * 1e3
-        mfu = context.size(f"MFU {speed * flops_of(shape) / PEAK:.1%}, ", "")
-        rows.append((f"with {way}, batch {shape['batch']}", f"{found['ms']:.1f} ms, {mfu}{found['peak'] / 2**30:.2f}"
-                     f" GiB measured, {found['planned'] / 2**30:.2f} GiB planned by XLA"))  # fmt: skip
+        with telling(rows, what := f"with {way}, batch {shape['batch']}"):
+            at = step("gpt", {**shape, "stack": "scan", "remat": "full", "attention": way}, rounds=1)
+            share = "" if context.small else mfu(shape, shape["batch"], at["ms"])
+            rows.append((what, f"{at['ms']:.1f} ms, {share}{at['peak'] / 2**30:.2f} GiB measured, "
+                         f"{at['planned'] / 2**30:.2f} GiB planned by XLA"))  # fmt: skip
     return rows
 
 

@@ -3,6 +3,7 @@
 Run as a module with a network and its sizes, it answers each number read from stdin with seconds a step.
 """
 
+import functools
 import json
 import sys
 import time
@@ -49,7 +50,10 @@ def bare(network: str, shape: dict[str, Any]) -> Bare:
             return plain(q16, *kv16, implementation="cudnn", **named).astype(q.dtype)
 
         jax.nn.dot_product_attention = fused
-    return Bare(config_of(network, shape))
+    steps = Bare(config_of(network, shape))
+    batch = functools.cache(steps.batch)
+    steps.batch = lambda i: batch(i % 2)  # two batches, placed once: drawing 256 images takes seconds
+    return steps
 
 
 def alone(network: str, shape: dict[str, Any], rounds: int) -> None:
