@@ -1,6 +1,6 @@
 """What a network says about the axes of its arrays, so that they can be spread over devices.
 
-Names are logical ("embed", "heads", "batch"); which axis of which device mesh they stand for is train/mesh.py's to say.
+Names are logical ("embed", "heads", "batch"); train/devices/mesh.py says which axis of the device mesh each stands for.
 Without `spread` around them all of this does nothing.
 
 parameters    named(init, "embed", "mlp")                    what is not named is spread by its size

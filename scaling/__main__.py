@@ -1,12 +1,12 @@
 """Scaling laws of the runs you make, and of anybody's logs.
 
     python -m scaling demo                                          trains two dozen small GPTs and fits their law
-    python -m scaling sweep --config configs/scaling_demo.py --workdir runs/sweep
+    python -m scaling sweep --config configs/scaling/scaling_demo.py --workdir runs/sweep
     python -m scaling fit runs/sweep --out runs/sweep               law, intervals, held-out error, report.html
     python -m scaling fit runs.csv --n "Model Size" --flops "Training FLOP" --loss loss --out fitted
     python -m scaling predict --fit fitted to_come.csv              losses of runs that are not made yet
     python -m scaling plan --fit fitted --flops 1e21                which N and D, and the loss they should reach
-    python -m scaling design --config configs/scaling_demo.py --budget 5e12
+    python -m scaling design --config configs/scaling/scaling_demo.py --budget 5e12
     python -m scaling selftest                                      laws with a known answer, on this machine
 
 Every command goes on where it stopped when it is given again.
@@ -203,7 +203,13 @@ def add_selftest(flags: argparse.ArgumentParser) -> None:
 
 
 def demo(options: argparse.Namespace) -> None:
-    rest = {"config": "configs/scaling_demo.py", "dry_run": False, "status": False, "executor": "local", "set": []}
+    rest = {
+        "config": "configs/scaling/scaling_demo.py",
+        "dry_run": False,
+        "status": False,
+        "executor": "local",
+        "set": [],
+    }
     sweep(argparse.Namespace(**vars(options), **rest))
     made = Parser(prog="fit")
     add_fit(made)
@@ -307,7 +313,7 @@ def _analysis(options: argparse.Namespace) -> Any:
     records.unread(runs, given, options.count, [*law.inputs, law.output, *judge])
 
     from scaling.analyse import analyse
-    from train import runtime
+    from train.devices import runtime
 
     runtime.set_up()
     return analyse(
@@ -421,7 +427,7 @@ def design(options: argparse.Namespace) -> None:
 
 def selftest(options: argparse.Namespace) -> int:
     from scaling.selftest import checks
-    from train import runtime
+    from train.devices import runtime
 
     runtime.set_up()
     if not options.json:

@@ -1,6 +1,6 @@
 """What the loop costs on top of the bare jitted step, and how long it waits for data.
 
-    uv run python -m scripts.bench_loop [--config configs/shakespeare_gpt.py] [--rounds 100]
+    uv run python -m scripts.bench_loop [--config configs/text/shakespeare_gpt.py] [--rounds 100]
 
 One process trains through the loop (data, checks, logs, writers) and stops at every tenth step, when it logs, to make
 the same steps in a bare `for` on batches that are in place: the same numbers, since a step's time depends on them.
@@ -20,7 +20,7 @@ CHUNK, PAUSE = 10, 0.2  # steps; seconds
 
 def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--config", default="configs/shakespeare_gpt.py")
+    flags.add_argument("--config", default="configs/text/shakespeare_gpt.py")
     flags.add_argument("--rounds", type=int, default=100)
     options = flags.parse_args()
 

@@ -40,7 +40,7 @@ def serve(cell: str) -> None:
     import jax
 
     from models.rnn import Recurrent
-    from train import mesh, runtime
+    from train.devices import mesh, runtime
 
     B, L, H = SIZES["batch"], SIZES["length"], SIZES["width"]
     runtime.set_up()

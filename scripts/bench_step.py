@@ -2,8 +2,8 @@
 
     uv run python -m scripts.bench_step --torch /path/to/python/with/torch [--rounds 12]
 
-The step is the one of configs/shakespeare_gpt.py (4 layers × 4 heads × 128, context 64, batch 12, vocabulary 65).  Each
-round makes ten steps on either side; the ratio is the median of the rounds' ratios, since machines drift.
+The step is the one of configs/text/shakespeare_gpt.py (4 layers × 4 heads × 128, context 64, batch 12, vocabulary 65).
+Each round makes ten steps on either side; the ratio is the median of the rounds' ratios, since machines drift.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def read(server):
 
 def serve() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        bare = Bare(load("configs/shakespeare_gpt.py", pathlib.Path(folder)))
+        bare = Bare(load("configs/text/shakespeare_gpt.py", pathlib.Path(folder)))
     answer(bare)
 
 
@@ -89,7 +89,8 @@ def answer(bare: "Bare") -> None:
 
 def load(path: str, folder: pathlib.Path, **changes):
     """The config, on random characters where it wants a text file, and its devices set up."""
-    from train import configs, runtime
+    from train import configs
+    from train.devices import runtime
 
     config = configs.config_of(configs.load(path), [f"{key}={value}" for key, value in changes.items()])
     if config.data.name == "text:file":
@@ -107,7 +108,7 @@ class Bare:
         import jax
 
         from data.pipeline import batch_at
-        from train import mesh
+        from train.devices import mesh
         from train.experiment import build_experiment
         from train.program import initial_state, step_program
 

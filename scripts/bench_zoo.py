@@ -47,7 +47,7 @@ def main() -> None:
 
 def config_of(name: str):
     from configs.base import base
-    from train import runtime
+    from train.devices import runtime
 
     runtime.set_up()
     config = base()

@@ -4,7 +4,7 @@
 
 Each network is a config page with 200 steps, a checkpoint every 10 and every step logged.  It runs once undisturbed,
 and once with `kill -9` at random steps: each time a little after the log shows the step, so that kills fall into
-steps, checkpoints and evaluations alike.  With several processes `train.supervise` runs them, each kill takes a random
+steps, checkpoints and evaluations alike.  With several processes each kill takes a random
 one of them, and the undisturbed run has as many.  Then the last checkpoint's arrays (parameters, model state,
 optimizer state) and metrics.jsonl of the two are compared.  Exits with 1 where they differ.
 """
@@ -80,8 +80,17 @@ def check(network: str, folder: pathlib.Path, kills: int, rng: random.Random, pr
 def start(network: str, workdir: pathlib.Path, processes: int) -> subprocess.Popen:
     command = [sys.executable, "-m", "train"]
     if processes > 1:
-        command = [sys.executable, "-m", "train.supervise", "--processes", str(processes), "--retries", "30", "--"]
-    command += ["--config", f"configs/{PAGES[network]}.py", "--workdir", str(workdir)]
+        command = [
+            sys.executable,
+            "-m",
+            "train.devices.supervise",
+            "--processes",
+            str(processes),
+            "--retries",
+            "30",
+            "--",
+        ]
+    command += ["--config", PAGES[network], "--workdir", str(workdir)]
     command += [f"--config.{key}={value}" for key, value in COMMON.items()]
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

@@ -19,11 +19,12 @@ import jax
 import numpy as np
 
 from scripts.small import PAGES, small
-from train import configs, mesh, runtime
+from train import configs
+from train.devices import mesh, runtime
 from train.display import Display
 from train.experiment import build_experiment
 from train.loop import train
-from train.optim import learning_rates
+from train.optim.chain import learning_rates
 from train.writer import read_rows
 
 DEVICES = 8

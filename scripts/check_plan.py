@@ -22,7 +22,8 @@ import tempfile
 import jax
 import numpy as np
 
-from train import configs, mesh, runtime
+from train import configs
+from train.devices import mesh, runtime
 from train.experiment import build_experiment
 from train.program import initial_state, step_program
 from train.writer import read_rows
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> None:
     for page in flags.parse_args(argv).pages:
         name, changes = ("text_gpt", {"model.width": 512}) if page == "gpt_wide" else (page, CHANGES.get(page, {}))
         steps = {"steps": 60, "schedule.warmup": 1, "log_every": 5, "eval.every": 0}
-        line = ["--config", f"configs/{name}.py"]
+        line = ["--config", name]
         line += [f"--config.{key}={value}" for key, value in {**changes, **steps}.items()]
         plan = json.loads(run("train", *line, "--plan", "--json"))
         with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +77,7 @@ def run(*line: str) -> str:
 
 def measure(page: str, changes: dict) -> tuple[int, float]:
     """Parameters of the state, and bytes by which the process grew while it trained a few steps."""
-    config = configs.load(f"configs/{page}.py").get_config()
+    config = configs.load(page).get_config()
     config.update_from_flattened_dict(changes)
     runtime.set_up()
     experiment, devices = build_experiment(config), mesh.make_mesh()

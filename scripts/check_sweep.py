@@ -19,7 +19,7 @@ from scaling.sweep.queue import Queue
 from scripts.check_hosts import ADDRESS, NODES, ROOT, two_hosts
 
 PAGE = """
-from configs.digits_mlp import get_config as digits
+from configs.classics.digits_mlp import get_config as digits
 
 
 def get_config():

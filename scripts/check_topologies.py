@@ -18,9 +18,10 @@ import tempfile
 import jax
 
 from scripts.small import PAGES, pose
-from train import configs, mesh, runtime
+from train import configs
+from train.cost.plan import Plan, as_json, elsewhere
+from train.devices import mesh, runtime
 from train.errors import UserError
-from train.plan import Plan, as_json, elsewhere
 
 GiB = 2**30
 LARGE = ("gpt_124m", "gpt_1b", "gpt_7b", "resnet_25m")
@@ -96,7 +97,7 @@ def rows(table: str) -> list[tuple[str, str, dict]]:
 
 
 def config_of(page: str, changes: dict, folder: pathlib.Path):
-    config = configs.load(f"configs/{page}.py").get_config()
+    config = configs.load(page).get_config()
     pose(config, folder)
     config.update_from_flattened_dict(changes)
     return config

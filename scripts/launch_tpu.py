@@ -1,7 +1,7 @@
 """A run on Cloud TPU, from nothing to its record, with gcloud.
 
     python -m scripts.launch_tpu up   --name a --type v5litepod-16 --zone us-west4-a --bucket my-bucket [--spot]
-    python -m scripts.launch_tpu run  --name a --zone us-west4-a -- --config configs/gpt_124m.py --workdir gpt
+    python -m scripts.launch_tpu run  --name a --zone us-west4-a -- --config configs/text/gpt_124m.py --workdir gpt
     python -m scripts.launch_tpu logs --name a --zone us-west4-a
     python -m scripts.launch_tpu keep --name a --type … --zone … --bucket … --spot -- --config … --workdir gpt
     python -m scripts.launch_tpu down --name a --zone us-west4-a

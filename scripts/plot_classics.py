@@ -124,10 +124,10 @@ def widths(runs: pathlib.Path) -> Figure:
 
 
 def approximated(activation: str, width: int) -> np.ndarray:
-    """Errors on the held-out grid of the page configs/universal_approximation.py, best of three starts."""
+    """Errors on the held-out grid of the page configs/classics/universal_approximation.py, best of three starts."""
     tried = []
     for seed in range(3):
-        config = configs.load("configs/universal_approximation.py").get_config()
+        config = configs.load("configs/classics/universal_approximation.py").get_config()
         config.update_from_flattened_dict({"model.activation": activation, "model.width": width, "seed": seed})
         with tempfile.TemporaryDirectory() as folder:
             workdir = pathlib.Path(folder) / "run"

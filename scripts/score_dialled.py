@@ -1,4 +1,4 @@
-"""How well dialled numbers are read without a network: beside configs/dialled_ctc.py.
+"""How well dialled numbers are read without a network: beside configs/audio/dialled_ctc.py.
 
     uv run python -m scripts.score_dialled
 
@@ -11,7 +11,7 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 
-from configs.dialled_ctc import get_config
+from configs.audio.dialled_ctc import get_config
 from data import audio
 from train.tasks.transcribe import edit_distance
 

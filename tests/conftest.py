@@ -17,7 +17,7 @@ jax.config.update("jax_debug_key_reuse", True)
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """One compilation cache for all tests and the processes they start."""
-    from train import runtime
+    from train.devices import runtime
 
     folder = tmp_path_factory.mktemp("xla")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)

@@ -85,7 +85,7 @@ def test_only_the_mesh_knows_devices():
     """Laws are fitted on the CPU in float64 wherever networks train: the one other place that asks for a device."""
     everywhere = [file for folder in MAY_IMPORT for file in files(folder)]
     knowing = {str(f.relative_to(ROOT)) for f in everywhere if re.search(DEVICE_CALLS, f.read_text())}
-    assert knowing == {"train/mesh.py", "scaling/fit/solver.py"}
+    assert knowing == {"train/devices/mesh.py", "scaling/fit/solver.py"}
     assert len(re.findall(DEVICE_CALLS, (ROOT / "scaling/fit/solver.py").read_text())) == 1
 
 

@@ -114,7 +114,7 @@ PAGES = {
 
 
 def flags(values, page="markov_gpt"):
-    return ["--config", f"configs/{page}.py", *(f"--config.{key}={value}" for key, value in values.items())]
+    return ["--config", page, *(f"--config.{key}={value}" for key, value in values.items())]
 
 
 def refuse(argv, *words, main=train_main, capsys):
@@ -149,7 +149,7 @@ def at_the_root(monkeypatch):
 def finished(tmp_path_factory):
     """A small finished run."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    config = configs.config_of(configs.load("configs/markov_gpt.py"), [f"{k}={v}" for k, v in MARKOV.items()])
+    config = configs.config_of(configs.load("configs/text/markov_gpt.py"), [f"{k}={v}" for k, v in MARKOV.items()])
     train(config, folder, Display(quiet=True))
     return folder
 
@@ -179,7 +179,7 @@ def test_a_finished_run_is_left_as_it_is(kind, finished, capsys):
 
 def test_page_that_is_not_there(tmp_path, capsys):
     argv = ["--config", "configs/markof_gpt.py", "--workdir", str(tmp_path / "run")]
-    refuse(argv, "markof_gpt.py: there is no such file", "did you mean 'configs/markov_gpt.py'", capsys=capsys)
+    refuse(argv, "markof_gpt.py: there is no such file", "did you mean 'configs/text/markov_gpt.py'", capsys=capsys)
 
 
 def test_no_configs_folder(tmp_path, monkeypatch, capsys):
@@ -322,7 +322,7 @@ def blobs(bad_record=None):
 
 
 def blob_config(**changes):
-    config = configs.config_of(configs.load("configs/digits_mlp.py"), [f"{k}={v}" for k, v in BLOBS.items()])
+    config = configs.config_of(configs.load("configs/classics/digits_mlp.py"), [f"{k}={v}" for k, v in BLOBS.items()])
     with config.unlocked():
         config.data = {"name": "synthetic:blobs", "classes": 2, "train": 64, "valid": 64}
         config.model.classes = 2
@@ -370,7 +370,7 @@ def test_diverging_loss_names_step_and_retry(tmp_path, capsys):
 
 
 def test_sweep_of_a_config_without_one(tmp_path, capsys):
-    argv = ["sweep", "--config", "configs/markov_gpt.py", "--workdir", str(tmp_path / "sweep")]
+    argv = ["sweep", "--config", "configs/text/markov_gpt.py", "--workdir", str(tmp_path / "sweep")]
     refuse(argv, "no sweep()", "{'name': 'grid'", main=scaling_main, capsys=capsys)
     assert not (tmp_path / "sweep").exists()
 

@@ -14,7 +14,7 @@ from models.lenet import LeNet5
 from models.mlp import MLP
 from models.resnet import ResNet, imagenet
 from models.vgg import VGG
-from train import budget, flops, hlo
+from train.cost import budget, flops, hlo
 from train.experiment import build_experiment
 from train.tasks.supervised import classify
 

@@ -18,7 +18,7 @@ from train.loop import train
 from train.program import Program
 
 ROOT = Path(__file__).parents[1]
-PAGE = "configs/digits_mlp.py"  # on a data set inside a package
+PAGE = "configs/classics/digits_mlp.py"  # on a data set inside a package
 
 
 def door(*argv, code=0):
@@ -57,10 +57,10 @@ def trained(page, tmp_path_factory):
 
 def test_lists_every_config_with_its_first_line():
     listed = door().stdout
-    pages = [p for p in sorted((ROOT / "configs").glob("*.py")) if p.stem not in ("base", "__init__")]
+    pages = [p for p in sorted((ROOT / "configs").rglob("*.py")) if p.stem not in ("base", "__init__")]
     assert len(pages) > 5
     for path in pages:
-        assert f"configs/{path.name}" in listed
+        assert str(path.relative_to(ROOT)) in listed
         assert configs.first_line(path) in listed
 
 

@@ -8,7 +8,7 @@ from scripts import launch_tpu
 
 WHERE = ["--name", "slice", "--zone", "us-west4-a", "--project", "mine"]
 SLICE = ["--type", "v5litepod-16", "--bucket", "kept"]
-TRAINING = ["--", "--config", "configs/gpt_124m.py", "--config.seed=1", "--workdir", "gpt"]
+TRAINING = ["--", "--config", "configs/text/gpt_124m.py", "--config.seed=1", "--workdir", "gpt"]
 
 
 def dry(capsys, action, *more, training=()):
@@ -34,7 +34,10 @@ def test_run_starts_one_process_a_host_whose_folder_is_in_the_bucket(capsys):
     (line,) = dry(capsys, "run", training=TRAINING)
     assert "--worker=all" in line
     command = line[-1]
-    assert "python -m train --config configs/gpt_124m.py --config.seed=1 --workdir ../bucket/gpt > train.log" in command
+    assert (
+        "python -m train --config configs/text/gpt_124m.py --config.seed=1 --workdir ../bucket/gpt > train.log"
+        in command
+    )
     assert command.index("kill -0 $(cat train.pid)") < command.index("nohup"), "a second start finds the first"
 
 

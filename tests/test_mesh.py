@@ -15,7 +15,7 @@ from models import axes
 from models.api import from_linen
 from models.gpt import GPT
 from models.layers import Dropout, look_up
-from train import mesh
+from train.devices import mesh
 from train.errors import UserError
 from train.step import TrainState
 

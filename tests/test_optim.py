@@ -13,10 +13,10 @@ import pytest
 from models.api import from_linen
 from models.gpt import GPT
 from models.rbm import RBM
-from train import schedules
 from train.build import build
 from train.errors import UserError
-from train.optim import decay_matrices, evaluation_params, learning_rates, optimizer, peak_rate
+from train.optim import schedules
+from train.optim.chain import decay_matrices, evaluation_params, learning_rates, optimizer, peak_rate
 
 STEPS, WARMUP = 100, 20
 
@@ -61,7 +61,7 @@ def test_every_schedule_is_in_the_table():
 def test_schedule_is_its_formula(name, warmup):
     """At every step, and at the end, one past the last step that is taken."""
     options, shape = SHAPES[name]
-    schedule = build("train.schedules", {"name": name, "warmup": warmup, **options}, "schedule", steps=STEPS)
+    schedule = build("train.optim.schedules", {"name": name, "warmup": warmup, **options}, "schedule", steps=STEPS)
     for step in range(STEPS + 1):
         expected = (step + 1) / warmup if step < warmup else shape(step, warmup)
         assert schedule(step) == pytest.approx(expected, abs=1e-12), step
@@ -90,7 +90,7 @@ def test_schedule_is_its_formula(name, warmup):
     ],
 )
 def test_schedule_is_optaxs(name, options, theirs):
-    schedule = build("train.schedules", {"name": name, **options}, "schedule", steps=STEPS)
+    schedule = build("train.optim.schedules", {"name": name, **options}, "schedule", steps=STEPS)
     ours = [schedule(step) for step in range(STEPS)]
     np.testing.assert_allclose(ours, [float(theirs(step)) for step in range(STEPS)], atol=1e-6)
 
@@ -99,7 +99,7 @@ def test_floors_are_reached_and_kept():
     more = {"polynomial": {"power": 2.0}, "cosine_restarts": {"cycles": 3}}
     for name in ("cosine", "linear", "wsd", "polynomial", "exponential", "cosine_restarts"):
         spec = {"name": name, "floor": 0.1, "warmup": 5, **more.get(name, {})}
-        schedule = build("train.schedules", spec, "schedule", steps=STEPS)
+        schedule = build("train.optim.schedules", spec, "schedule", steps=STEPS)
         assert schedule(STEPS) == pytest.approx(0.1)
         assert schedule(2 * STEPS) == pytest.approx(0.1)
 
@@ -121,7 +121,7 @@ def test_floors_are_reached_and_kept():
 )
 def test_schedule_errors_are_sentences(spec, message):
     with pytest.raises(UserError, match=message):
-        build("train.schedules", spec, "schedule", steps=STEPS)
+        build("train.optim.schedules", spec, "schedule", steps=STEPS)
 
 
 # Optimizers.

@@ -12,9 +12,10 @@ import numpy as np
 import optax
 import pytest
 
-from train import optim, schedules
 from train.errors import UserError
-from train.optim import evaluation_params, optimizer, optimizers
+from train.optim import chain as optim
+from train.optim import schedules
+from train.optim.chain import evaluation_params, optimizer, optimizers
 
 STEPS = 6
 RATE = 0.03
@@ -302,7 +303,7 @@ def test_optimizer_is_its_rule(name):
 
 
 def test_every_optimizer_of_ours_has_a_rule():
-    ours = {name for name, package in optimizers().items() if package == "train.optimizers"}
+    ours = {name for name, package in optimizers().items() if package == "train.optim.optimizers"}
     assert ours <= {name.split(",")[0] for name in RULES}
     listed = {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "lion", "adafactor", "muon"}
     listed |= {"sophia", "schedule_free_sgd", "schedule_free_adamw", "soap", "shampoo"}

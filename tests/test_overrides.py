@@ -104,11 +104,11 @@ def test_a_new_name_drops_what_it_does_not_take_and_says_so(page, capsys):
 def test_one_number_is_a_tuple_of_one(page):
     config = configs.config_of(page, ["schedule.name=step", "schedule.warmup=0", "schedule.at=0.5"])
     assert config.schedule.at == (0.5,)
-    of_the_page = build("train.schedules", {"name": "step", "at": 0.5}, "schedule", steps=4)
+    of_the_page = build("train.optim.schedules", {"name": "step", "at": 0.5}, "schedule", steps=4)
     for schedule in (build_experiment(config).schedule, of_the_page):
         assert [schedule(step) for step in range(4)] == pytest.approx([1, 1, 0.1, 0.1])
     with pytest.raises(UserError, match=r"config.schedule.at='half' is str; it takes float"):
-        build("train.schedules", {"name": "step", "at": "half"}, "schedule", steps=4)
+        build("train.optim.schedules", {"name": "step", "at": "half"}, "schedule", steps=4)
 
 
 @pytest.mark.parametrize("line", ["config.writers = None", "config.checkpoint.every = None"])

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from scripts.small import PAGES, small
-from train import chips, configs, hlo, mesh, plan, runtime
+from train import configs
 from train.__main__ import main
+from train.cost import chips, hlo, plan
+from train.devices import mesh, runtime
 from train.errors import UserError
 from train.experiment import build_experiment
 from train.program import step_program
@@ -122,11 +124,11 @@ def test_every_config_lowers_for_cuda_and_tpu(page, tmp_path):
 
 
 def test_a_plan_of_this_machine(capsys):
-    page = ["--config", "configs/digits_mlp.py", "--plan"]
+    page = ["--config", "configs/classics/digits_mlp.py", "--plan"]
     main([*page, "--json"])
     made = json.loads(capsys.readouterr().out)
     assert made["params_total"] == made["params_active"] == 26_122
-    assert made["steps"] == configs.load("configs/digits_mlp.py").get_config().steps
+    assert made["steps"] == configs.load("configs/classics/digits_mlp.py").get_config().steps
     assert made["flops_per_step"] == made["flops_compiled"]
     assert made["run_seconds_estimate"] == made["step_seconds_estimate"] * made["steps"]
     assert min(made["peak_bytes"], made["xla_bytes"]) > made["state_bytes"] > 3 * 4 * 26_122
@@ -156,7 +158,7 @@ def test_a_plan_needs_no_data(tmp_path, monkeypatch):
     """A set that nobody has prepared here is planned for on random images of its shape; training refuses it."""
     monkeypatch.setenv("ISOFLOP_DATA", str(tmp_path))
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
-    config = configs.load("configs/mnist_lenet.py").get_config()
+    config = configs.load("configs/images/mnist_lenet.py").get_config()
     known = plan.planned(config)
     config.data.dataset = "mnist"
     posed = plan.planned(config)
@@ -177,17 +179,17 @@ def test_a_plan_needs_no_data(tmp_path, monkeypatch):
 )
 def test_plans_that_cannot_be(flags, said):
     with pytest.raises(UserError, match=re.escape(said)):
-        main(["--config", "configs/digits_mlp.py", *flags])
+        main(["--config", "configs/classics/digits_mlp.py", *flags])
 
 
 @pytest.mark.skipif(HAS_TPU_COMPILER, reason="libtpu is installed")
 def test_without_libtpu_it_is_named():
     with pytest.raises(UserError, match="libtpu, which is not installed; run `uv run --extra tpu"):
-        main(["--config", "configs/digits_mlp.py", "--plan", "--topology", "v5e:2x4"])
+        main(["--config", "configs/classics/digits_mlp.py", "--plan", "--topology", "v5e:2x4"])
 
 
 def test_fit_changes_what_costs_least_first():
-    config = configs.load("configs/gpt_124m.py").get_config()
+    config = configs.load("configs/text/gpt_124m.py").get_config()
     config.model.remat = "none"
     config.mesh.update(data=-1, fsdp=1)
     tried = list(plan.candidates(config, 8))

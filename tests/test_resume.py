@@ -40,7 +40,7 @@ NETWORKS = {
 
 
 def page(network):
-    return f"configs/{NETWORKS[network][0]}.py"
+    return NETWORKS[network][0]
 
 
 def overrides(network, **changes):

@@ -106,7 +106,7 @@ def test_a_plan_far_out_is_uncertain_and_says_so(fitted, capsys):
 
 
 def test_a_design_tells_more_than_the_configs_own_grid(capsys):
-    main(["design", "--config", "configs/scaling_demo.py", "--budget", "4.4e12", "--points", "20", "--json"])
+    main(["design", "--config", "configs/scaling/scaling_demo.py", "--budget", "4.4e12", "--points", "20", "--json"])
     made = json.loads(capsys.readouterr().out)
     assert len(made["runs"]) == 20
     assert made["flops"] <= 4.4e12
@@ -117,8 +117,8 @@ def test_a_design_repeats_the_grid_to_what_it_spends_itself(capsys):
     """Twelve small shapes cannot spend 1e15 FLOPs: that is said, and a larger budget makes the grid no better."""
     grids = []
     for budget in ("1e15", "1e17"):
-        main(["design", "--config", "configs/scaling_demo.py", "--budget", budget, "--points", "12", "--target", "1e14",
-              "--json"])  # fmt: skip
+        flags = ["--budget", budget, "--points", "12", "--target", "1e14", "--json"]
+        main(["design", "--config", "scaling_demo", *flags])
         made = json.loads(capsys.readouterr().out)
         assert "cannot spend the budget" in made["said"][0]
         grids.append(made["grid_sd_log_n"])

@@ -156,7 +156,7 @@ def test_11_weights_are_inverse_variances():
 def test_12_runs_that_are_mostly_warmup_are_not_designed():
     from train import configs
 
-    module = configs.load("configs/scaling_demo.py")
+    module = configs.load("configs/scaling/scaling_demo.py")
     config = configs.config_of(module, [])
     made = informative.informative(module, config, 1e12, points=12)
     assert min(run.overrides["steps"] for run in made.runs) >= 4 * config.schedule.warmup

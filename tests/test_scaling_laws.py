@@ -564,7 +564,7 @@ def test_every_parameter_is_counted_by_hand(bias, tied, positions):
 @pytest.mark.parametrize("head", ["tied", "untied"])
 def test_counts_are_those_of_the_network(head):
     """Parameters by tracing its initialisation, FLOPs by reading its matrix products off the jaxpr."""
-    from train.flops import count as flops_of
+    from train.cost.flops import count as flops_of
 
     shape = {"layers": 3, "width": 32, "context": 16, "vocab": 50, "heads": 4}
     model = from_linen(GPT(**shape, head=head))

@@ -298,7 +298,7 @@ def sweep(tmp_path):
     (folder / "runs/late").mkdir()
     (folder / "runs/late/config.json").write_text("{}")
     lines(folder / "runs.jsonl", [{**row, "budget": 1e15} for row in ours(15)])
-    (folder / "plan.json").write_text('{"sweep": "configs/scaling_demo.py", "jobs": []}')
+    (folder / "plan.json").write_text('{"sweep": "configs/scaling/scaling_demo.py", "jobs": []}')
     return folder
 
 

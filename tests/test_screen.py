@@ -121,7 +121,7 @@ def test_a_user_without_a_home(monkeypatch, tmp_path):
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9])
 def test_ctrl_c_among_the_imports_ends_without_a_traceback(seconds):
     """Wherever among them it comes; the process may also be through with them on a fast machine."""
-    command = [sys.executable, "-m", "train", "--config", "configs/markov_gpt.py", "--workdir", "/proc/nowhere"]
+    command = [sys.executable, "-m", "train", "--config", "configs/text/markov_gpt.py", "--workdir", "/proc/nowhere"]
     process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while "train" not in Path(f"/proc/{process.pid}/cmdline").read_text():
         time.sleep(0.001)

@@ -14,7 +14,7 @@ from models.api import from_linen
 from models.layers import batch_norm
 from train.errors import UserError
 from train.experiment import check_state
-from train.optim import optimizer
+from train.optim.chain import optimizer
 from train.step import init_state, train_step
 from train.tasks.supervised import classify
 

@@ -15,7 +15,7 @@ from models.gpt import GPT
 from models.layers import batch_norm
 from models.mlp import MLP
 from train.metrics import compute, mean, merge_on_host
-from train.optim import evaluation_params, optimizer
+from train.optim.chain import evaluation_params, optimizer
 from train.step import Task, eval_step, gradients, init_state, train_step
 from train.tasks.supervised import classify
 

@@ -83,7 +83,7 @@ def sentinel(monkeypatch):
 def blobs(**changes):
     values = {"steps": 40, "batch_size": 16, "schedule.warmup": 0, "log_every": 1, "model.width": 8, "writers": ()}
     values |= {"eval.every": 2, "eval.patience": 3, "checkpoint.every": 1, **changes}
-    config = configs.config_of(configs.load("configs/digits_mlp.py"), [f"{k}={v}" for k, v in values.items()])
+    config = configs.config_of(configs.load("configs/classics/digits_mlp.py"), [f"{k}={v}" for k, v in values.items()])
     with config.unlocked():
         config.data = {"name": "synthetic:blobs", "classes": 2, "train": 64, "valid": 64}
         config.model.classes = 2

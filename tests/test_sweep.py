@@ -25,7 +25,7 @@ from train.signals import EXIT_INTERRUPTED, Interrupted
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = """
-from configs.digits_mlp import get_config as digits
+from configs.classics.digits_mlp import get_config as digits
 
 
 def get_config():
@@ -72,8 +72,8 @@ def test_isoflop_spends_each_budget_on_the_shapes_nearest_to_the_optimum(page):
 
 
 def test_isoflop_of_the_demo_counts_what_the_formula_counts():
-    module = configs.load(str(ROOT / "configs/scaling_demo.py"))
-    config = config_of(ROOT / "configs/scaling_demo.py")
+    module = configs.load(str(ROOT / "configs/scaling/scaling_demo.py"))
+    config = config_of(ROOT / "configs/scaling/scaling_demo.py")
     jobs = design.jobs(module, config)
     assert len(jobs) == len(module.sweep()["budgets"]) * module.sweep()["points"]
     for job in jobs:

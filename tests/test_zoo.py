@@ -45,7 +45,7 @@ def test_the_readme_holds_the_same_table():
 def test_refresh_trains_once_and_writes_what_it_measured(tmp_path):
     page = tmp_path / "pages" / "adaline.py"
     page.parent.mkdir()
-    text = pathlib.Path("configs/adaline.py").read_text().replace("steps = 5000", "steps = 20")
+    text = pathlib.Path("configs/classics/adaline.py").read_text().replace("steps = 5000", "steps = 20")
     page.write_text(re.sub(r"Measured .*", "Measured    loss", re.sub(r"Parameters .*", "Parameters  ?", text)))
     said = []
     assert zoo.refresh(page.parent, tmp_path / "runs", said.append) == []

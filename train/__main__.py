@@ -1,9 +1,9 @@
 """Trains what a config file describes.
 
     python -m train                                     lists the experiments
-    python -m train --config configs/text_gpt.py --config.model.width=256 --workdir runs/x
-    python -m train --config configs/text_gpt.py --plan                       what it would cost on this machine
-    python -m train --config configs/gpt_1b.py --plan --topology v5e:16x16    and on TPUs that are not here
+    python -m train --config configs/text/text_gpt.py --config.model.width=256 --workdir runs/x
+    python -m train --config configs/text/text_gpt.py --plan                       what it would cost on this machine
+    python -m train --config configs/text/gpt_1b.py --plan --topology v5e:16x16    and on TPUs that are not here
     python -m train --zoo                               every network with what it reached, beside the published
     python -m train --zoo --workdir runs/zoo            trains them all, and writes what they reached into their pages
 
@@ -61,7 +61,8 @@ def main(argv: list[str]) -> None:
         flags.error("--workdir is missing: name a folder for the run, such as --workdir runs/x")
     config = configs.config_of(configs.load(options.config), options.overrides)
 
-    from train import hosts, leaving, record, runtime
+    from train import leaving, record
+    from train.devices import hosts, runtime
     from train.loop import train
 
     hosts.settle()
@@ -89,8 +90,8 @@ def zoo(workdir: pathlib.Path | None) -> None:
 def plan(options: argparse.Namespace, configs: types.ModuleType) -> None:
     import jax
 
-    from train import plan as plans
-    from train import runtime
+    from train.cost import plan as plans
+    from train.devices import runtime
     from train.writer import finite
 
     if options.fit and not options.topology:

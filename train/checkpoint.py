@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
-from train import hosts
+from train.devices import hosts
 from train.errors import UserError
 from train.metrics import better
 

@@ -22,11 +22,14 @@ BASE = str(pathlib.Path(__file__).parents[1] / "configs" / "base.py")
 
 
 def load(path: str) -> Any:
-    """The config file as a module."""
+    """The config file as a module: a path, or the name of a page in any folder of configs/."""
     file = pathlib.Path(path)
     if not file.is_file():
-        others = [str(p) for p in pages(FOLDER)]
-        raise UserError(f"--config {path}: there is no such file{suggest(path, others)}")
+        known = {page.stem: page for page in pages(FOLDER)}
+        if path not in known:
+            others = [*known, *map(str, known.values())]
+            raise UserError(f"--config {path}: there is no such file or page{suggest(path, others)}")
+        file = known[path]
     name = f"config_{file.stem}_{zlib.crc32(str(file.absolute()).encode()):08x}"  # two folders may have an equal page
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
@@ -161,8 +164,8 @@ def section_names(section: ConfigDict) -> list[str]:
 
 
 def pages(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The experiments in a folder."""
-    return sorted(p for p in folder.glob("*.py") if p.stem not in ("base", "__init__"))
+    """The experiments in a folder and the folders in it."""
+    return sorted(p for p in folder.rglob("*.py") if p.stem not in ("base", "__init__"))
 
 
 def describe(folder: pathlib.Path) -> str:

@@ -15,8 +15,8 @@ from models.api import Model, from_linen
 from train.augment import augmented
 from train.build import build
 from train.errors import UserError, suggest
-from train.optim import optimizer
-from train.schedules import Schedule
+from train.optim.chain import optimizer
+from train.optim.schedules import Schedule
 from train.step import Task, TrainState, init_state
 
 Shapes = dict[str, jax.ShapeDtypeStruct]  # of a batch
@@ -43,7 +43,7 @@ class Experiment(NamedTuple):
 def build_experiment(config: ConfigDict, dataset: Dataset | None = None) -> Experiment:
     """Builds from plain values; every mistake is a `UserError` that names the key."""
     check_numbers(config)
-    schedule = build("train.schedules", config.schedule.to_dict(), "schedule", steps=config.steps)
+    schedule = build("train.optim.schedules", config.schedule.to_dict(), "schedule", steps=config.steps)
     tx = optimizer(config.optim.to_dict(), config.ema)
     dataset = dataset or build("data", config.data.to_dict(), "data")
     check_records(config, dataset)

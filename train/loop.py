@@ -18,13 +18,15 @@ from ml_collections import ConfigDict
 
 from data.pipeline import eval_batches, train_batches
 from data.source import Source
-from train import budget, hosts, mesh, record, trace
+from train import record, trace
 from train.checkpoint import Checkpoints, all_finite
+from train.cost import budget
+from train.devices import hosts, mesh
 from train.display import Display
 from train.errors import NonFiniteError, UserError
 from train.experiment import Experiment, build_experiment
 from train.metrics import Metrics, compute, merge_on_host, since_best
-from train.optim import evaluation_params, learning_rates, peak_rate
+from train.optim.chain import evaluation_params, learning_rates, peak_rate
 from train.owner import Owner
 from train.program import eval_program, initial_state, step_program
 from train.signals import Interrupt, Interrupted

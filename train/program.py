@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from train import mesh
+from train.devices import mesh
 from train.experiment import Experiment
 from train.step import Batch, TrainState, eval_step, init_state, train_step
 

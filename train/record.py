@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from train.errors import UserError
 from train.files import write_whole
-from train.optim import peak_rate
+from train.optim.chain import peak_rate
 from train.writer import finite
 
 # What a run may change on its way: its numbers stay the same, but for the order in which devices add.

@@ -42,8 +42,8 @@ def sample(workdir: pathlib.Path, prompt: str, *, tokens: int, temperature: floa
     import jax
 
     from models.api import from_linen
-    from train import runtime
     from train.build import build
+    from train.devices import runtime
     from train.experiment import build_experiment
 
     config = saved_config(workdir)
@@ -84,9 +84,9 @@ def restore(workdir: pathlib.Path, experiment: Any) -> tuple[Any, Any]:
     """Parameters (the averaged ones where the run averages) and model state of the last checkpoint."""
     import jax
 
-    from train import mesh
     from train.checkpoint import Checkpoints
-    from train.optim import evaluation_params
+    from train.devices import mesh
+    from train.optim.chain import evaluation_params
     from train.program import initial_state
 
     batch = jax.tree.map(lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype), experiment.batch)

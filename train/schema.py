@@ -8,7 +8,7 @@ from typing import Any, Union, get_args, get_origin
 
 from train.errors import UserError
 
-PACKAGES = {"data": "data", "model": "models", "task": "train.tasks", "schedule": "train.schedules"}
+PACKAGES = {"data": "data", "model": "models", "task": "train.tasks", "schedule": "train.optim.schedules"}
 EVERY_OPTIMIZER = {"learning_rate": float, "clip": float, "decay": str, "l1": float, "l2": float}
 LINEN_FIELDS = {"parent", "name", "self"}
 SCALARS = {int: (int,), float: (float, int), bool: (bool,), str: (str,), type(None): (type(None),)}
@@ -22,7 +22,7 @@ def arguments(key: str, name: Any) -> dict[str, Any] | None:
     root, _, last = key.partition(".")
     try:
         if root == "optim":
-            from train.optim import optimizers
+            from train.optim.chain import optimizers
 
             callee = resolve(optimizers()[name], name)
         elif root == "augment":

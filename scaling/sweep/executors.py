@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from scaling.sweep.queue import Queue
+from train.devices.hosts import as_child
 from train.errors import UserError, suggest
-from train.hosts import as_child
 from train.signals import EXIT_INTERRUPTED, Interrupted
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -18,7 +18,7 @@ def main(argv: list[str]) -> None:
     flags.add_argument("workdir", metavar="DIR", help="of the sweep")
     options = flags.parse(argv)
 
-    from train import hosts, runtime
+    from train.devices import hosts, runtime
 
     hosts.settle()
     runtime.set_up()

@@ -24,7 +24,7 @@ from scaling.fit import discrepancy
 from scaling.fit.backtest import HORIZONS, Window, backtest, horizon_of
 from scaling.fit.question import Question
 from scaling.laws import LAWS, hoffmann
-from train import runtime
+from train.devices import runtime
 
 LEVEL, DRAWS = 0.9, 200
 RATIOS = tuple(np.arange(0.8, 1.41, 0.05).round(2).tolist())

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[2]
 PEAK = 990e12  # FLOP/s in bfloat16 without sparsity, NVIDIA's H100 SXM data sheet
-GPT2 = {"layers": 12, "heads": 6, "width": 768, "context": 1024, "vocab": 50_304}  # as configs/gpt_124m.py
+GPT2 = {"layers": 12, "heads": 6, "width": 768, "context": 1024, "vocab": 50_304}  # as configs/text/gpt_124m.py
 IMAGES = {"batch": 256, "side": 224, "depth": 50}
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
 STEPS = 20
@@ -105,7 +105,7 @@ def ask(code: str, **environment: str) -> Any:
 
 def train(page: str, workdir: pathlib.Path, *, changes: dict[str, Any], **environment: str) -> list[float]:
     """The losses of a page trained through the front door, one a step."""
-    run([sys.executable, "-m", "train", "--config", f"configs/{page}.py", "--workdir", str(workdir),
+    run([sys.executable, "-m", "train", "--config", page, "--workdir", str(workdir),
          *(f"--config.{key}={value}" for key, value in changes.items())], **environment)  # fmt: skip
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     return [row["loss"] for row in map(json.loads, lines) if "loss" in row]

@@ -39,7 +39,7 @@ def config_of(network: str, shape: dict[str, Any]) -> ConfigDict:
 def bare(network: str, shape: dict[str, Any]) -> Bare:
     import jax
 
-    from train import runtime
+    from train.devices import runtime
 
     runtime.set_up()
     if shape.get("attention") == "cudnn":  # tried before a page can name it; it takes no float32

@@ -21,7 +21,7 @@ from scaling.fit.select import MOST, candidates, choose, score, thinned
 from scaling.fit.solver import huber_numpy
 from scaling.laws import chinchilla
 from scripts.check.forecasts import Columns, sets
-from train import runtime
+from train.devices import runtime
 
 CAP = 3.0  # log error beyond which a forecast is as bad as any
 

@@ -1,0 +1,25 @@
+"""A residual network of 8 layers with pre-activation on drawn shapes in ten classes.
+
+python -m train --config configs/images/shapes_resnet.py --workdir runs/shapes_resnet
+
+System      ResNet-8, pre-activation, 2016
+Parameters  77,850
+Data        drawn shapes, 8,000 images of 32 × 32
+Published   nothing comparable
+Measured    accuracy 0.9775, 34 s (36069ca)
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 800
+    config.batch_size = 64
+    config.data.update(name="shapes:classify", train=8000, valid=2000)
+    config.model.update(name="resnet:ResNet", classes=10, blocks=1, width=16, order="pre")
+    config.task.update(name="supervised:classify")
+    config.optim.update(name="sgd", learning_rate=0.1, momentum=0.9, nesterov=True)
+    config.schedule.update(name="cosine", warmup=50)
+    config.eval.every = 400
+    return config

@@ -1,0 +1,123 @@
+"""What a run will cost, before its first step: parameters, FLOPs, memory, steps and data."""
+
+import copy
+from typing import Any, NamedTuple
+
+import jax
+
+from train.cost import flops, hlo
+from train.experiment import Experiment, build_task
+from train.numbers import metric
+
+
+class Budget(NamedTuple):
+    """Counts.  FLOPs are of training (forward and backward) without recomputation; compiled ones are of one step."""
+
+    blocks: list[tuple[str, int, int]]  # name, parameters, of which not embedding
+    params_total: int
+    params_non_embedding: int
+    flops_per_step: float
+    units_per_step: int
+    steps: int
+    state_bytes: int
+    compiled_flops: float  # over all devices, recomputation included
+    device_bytes: int  # that the step needs at once on one device
+
+    @property
+    def units(self) -> int:
+        return self.units_per_step * self.steps
+
+    @property
+    def flops(self) -> float:
+        return self.flops_per_step * self.steps
+
+
+def measure(experiment: Experiment, compiled: Any, devices: int, work: hlo.Work | None = None) -> Budget:
+    """`compiled` is the train step for so many `devices`, and `work` what `hlo.analyse` found in it."""
+    config, params = experiment.config, experiment.state.params
+    work = work or hlo.analyse(compiled.as_text())
+    return Budget(
+        blocks=blocks(params),
+        params_total=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        params_non_embedding=sum(n for _, _, n in blocks(params)),
+        flops_per_step=step_flops(experiment),
+        units_per_step=config.batch_size * experiment.dataset.per_record,
+        steps=config.steps,
+        state_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(experiment.state)),
+        compiled_flops=work.flops * devices,
+        device_bytes=peak_bytes(compiled),
+    )
+
+
+def peak_bytes(compiled: Any) -> int:
+    """What a device holds at once: arguments, temporaries, program, and results where they reuse no argument."""
+    memory = compiled.memory_analysis()
+    return int(
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes
+    )
+
+
+def step_flops(experiment: Experiment) -> float:
+    """FLOPs of one step's gradient, counted on the same network without rematerialisation."""
+    config = experiment.config
+    task = experiment.task
+    if config.model.get("remat", "none") != "none":
+        config = copy.deepcopy(config)
+        config.model.remat = "none"
+        task = build_task(config, experiment.dataset.classes)
+    state = experiment.state
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    gradient = jax.grad(lambda p, s, b, k: task.loss(p, s, b, k, True)[0])
+    return flops.count(gradient, state.params, state.model_state, experiment.batch, key)
+
+
+def blocks(params: Any) -> list[tuple[str, int, int]]:
+    """Parameters by the second level of the tree.
+
+    Non-embedding leaves out everything under a name with "embed" in it: token and position tables, and an untied
+    output matrix (`unembed`), as in Kaplan et al. 2020, section 2.1.
+    """
+    rows: dict[str, list[int]] = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        names = [p.key for p in path]
+        row = rows.setdefault("/".join(names[:2] if len(names) > 2 else names[:1]), [0, 0])
+        row[0] += leaf.size
+        row[1] += 0 if any("embed" in name for name in names) else leaf.size
+    return [(name, total, inner) for name, (total, inner) in rows.items()]
+
+
+def table(budget: Budget, unit: str) -> str:
+    """For the terminal.  Neighbouring blocks of the same size share a row."""
+    rows = [("block", "parameters", "non-embedding")]
+    for name, total, inner in merged(budget.blocks):
+        rows.append((name, f"{total:,}", f"{inner:,}"))
+    rows.append(("total", f"{budget.params_total:,}", f"{budget.params_non_embedding:,}"))
+    width = max(len(row[0]) for row in rows)
+    lines = [f"  {name:<{width}}  {total:>14}  {inner:>14}" for name, total, inner in rows]
+    ratio = budget.compiled_flops / budget.flops_per_step if budget.flops_per_step else float("nan")
+    units = metric(budget.units)
+    lines += [
+        f"  {budget.steps:,} steps × {budget.units_per_step:,} {unit}s = {units} {unit}s",
+        f"  {metric(budget.flops_per_step / budget.units_per_step, 'FLOP')} per {unit} × {units} "
+        f"= {metric(budget.flops, 'FLOP')} (matrix products and convolutions; compiled {ratio:.2f} × that)",
+        f"  {metric(budget.state_bytes, 'B')} of train state; XLA plans for {metric(budget.device_bytes, 'B')} "
+        f"on a device",
+    ]
+    return "\n".join(lines)
+
+
+def merged(rows: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    out: list[tuple[str, int, int]] = []
+    names: list[list[str]] = []
+    for name, total, inner in rows:
+        if out and out[-1][1:] == (total, inner):
+            names[-1].append(name)
+        else:
+            out.append((name, total, inner))
+            names.append([name])
+    label = lambda n: n[0] if len(n) == 1 else f"{n[0]} … {n[-1].split('/')[-1]} (each of {len(n)})"
+    return [(label(n), *row[1:]) for n, row in zip(names, out, strict=True)]

@@ -1,0 +1,319 @@
+"""The only file that knows devices: how many there are, where arrays live, and what XLA is told for them."""
+
+import contextlib
+import importlib.util
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental import mesh_utils, topologies
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from models import axes
+from train.errors import UserError, suggest
+from train.step import Task
+
+DEFAULT = {"data": -1, "fsdp": 1, "tensor": 1}  # axes of the mesh, the slowest network first
+# Logical axis -> the axes of the mesh that split it.  Parameters are split by `fsdp` along the width of the residual
+# stream and gathered where they are used; `tensor` splits what lies between two such widths (Megatron: Shoeybi et al.
+# 2019), and the vocabulary.
+RULES: dict[str, tuple[str, ...]] = {
+    "batch": ("data", "fsdp"),
+    "copies": ("data",),  # the batch, where `fsdp` has to split another axis
+    "embed": ("fsdp",),
+    "mlp": ("tensor",),
+    "heads": ("tensor",),
+    "vocab": ("tensor",),
+    "layers": (),
+}
+SMALL = 4096  # numbers in a parameter below which every device keeps the whole of it, unless its axes have names
+
+
+def make_mesh(sizes: Mapping[str, int] | None = None, cpu_devices: int = 1, devices: Any = None) -> Mesh:
+    """A mesh of all devices (of a CPU, `cpu_devices`) with the axes `sizes`, one of which may be -1: the rest.
+
+    Auto axes: XLA's partitioner completes what parameters, batch and `models.axes.constrain` leave open.
+    `devices` are those of a `topology`, for compiling only.
+    """
+    given, devices = devices is not None, devices or jax.devices()
+    if not given and devices[0].platform == "cpu" and jax.process_count() == 1:
+        if not 1 <= cpu_devices <= len(devices):
+            raise UserError(
+                f"config.cpu_devices={cpu_devices}, but this process has {len(devices)}; use 1 … {len(devices)}"
+            )
+        devices = devices[:cpu_devices]
+    shape = sizes_of(sizes or {}, len(devices))
+    # On a torus of chips neighbours along an axis are neighbours; a side of the torus may hold parts of two axes.
+    laid = mesh_utils.create_device_mesh(tuple(shape.values()), devices, allow_split_physical_axes=True)
+    return Mesh(laid, tuple(shape), axis_types=(AxisType.Auto,) * len(shape))
+
+
+class Topology(NamedTuple):
+    devices: list[Any]  # cores; a chip of some kinds has two
+    chips: int
+    kind: str
+
+
+def topology(name: str) -> Topology:
+    """The devices of a TPU slice that is not here, such as "v5e:2x4", to compile for."""
+    shape = re.fullmatch(r"\w+:(\d+(?:x\d+)+)", name)
+    if not shape:
+        raise UserError(
+            f"--topology {name!r} is no topology; write KIND:SHAPE, such as v5e:2x4, v5p:4x4x4, tpu7x:2x2x1"
+        )
+    # libtpu looks for the machine it is on, and for another process that uses its chips; there is none of either.
+    os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
+    os.environ |= {"TPU_ACCELERATOR_TYPE": "v5litepod-8", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if importlib.util.find_spec("libtpu") is None:
+        raise UserError("--topology compiles with libtpu, which is not installed; run `uv run --extra tpu python -m …`")
+    try:
+        devices = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
+    except jax.errors.JaxRuntimeError as error:
+        raise UserError(f"--topology {name} is unknown to libtpu: {str(error).splitlines()[0][:200]}") from None
+    return Topology(list(devices), math.prod(map(int, shape[1].split("x"))), devices[0].device_kind)
+
+
+@contextlib.contextmanager
+def compiling_elsewhere() -> Iterator[None]:
+    """Without the compilation cache, which can only be read by the device that a program is for."""
+    before = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+
+
+def sizes_of(sizes: Mapping[str, int], devices: int) -> dict[str, int]:
+    """`sizes` with -1 replaced by what is left of `devices`."""
+    for name, size in sizes.items():
+        if name not in DEFAULT:
+            raise UserError(f"config.mesh.{name} is no axis of the mesh{suggest(name, list(DEFAULT))}")
+        if size < 1 and size != -1:
+            raise UserError(f"config.mesh.{name}={size}; use 1 or more devices, or -1 for all that are left")
+    found = {**DEFAULT, **sizes}
+    rest = [name for name, size in found.items() if size == -1]
+    taken = math.prod(size for size in found.values() if size != -1)
+    said = ", ".join(f"{name} {size}" for name, size in found.items())
+    if len(rest) > 1:
+        raise UserError(f"config.mesh: {' and '.join(rest)} are both -1; one axis can be the rest")
+    if devices % taken or (not rest and taken != devices):
+        fix = "choose sizes whose product divides that" if rest else f"make the product {devices}, or one of them -1"
+        raise UserError(f"config.mesh ({said}) does not fit {devices} device{'s' * (devices > 1)}; {fix}")
+    return {name: devices // taken if size == -1 else size for name, size in found.items()}
+
+
+def spec(mesh: Mesh, shape: tuple[int, ...], names: tuple[str | None, ...]) -> PartitionSpec:
+    """Which axes of the mesh split which axes of an array.
+
+    By its axes' names; what a mesh axis does not divide stays whole there, and no mesh axis splits two of them.
+    """
+    used: set[str] = set()
+    parts: list[Any] = []
+    for size, name in zip(shape, names, strict=True):
+        if name is not None and name not in RULES:
+            raise ValueError(f"axis name {name!r} is unknown to train/devices/mesh.py; it knows {', '.join(RULES)}")
+        wanted = tuple(a for a in RULES.get(name or "", ()) if mesh.shape[a] > 1 and a not in used)
+        fits = bool(wanted) and size % math.prod(mesh.shape[a] for a in wanted) == 0
+        used |= set(wanted) if fits else set()
+        parts.append((wanted if len(wanted) > 1 else wanted[0]) if fits else None)
+    return PartitionSpec(*parts)
+
+
+def spec_by_size(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
+    """For a parameter whose axes have no names: `fsdp` splits its largest axis, the last of equals, that it divides."""
+    ways = mesh.shape["fsdp"]
+    if ways == 1 or math.prod(shape) < SMALL:
+        return PartitionSpec()
+    fits = [(size, i) for i, size in enumerate(shape) if size % ways == 0]
+    best = max(fits)[1] if fits else -1
+    return PartitionSpec(*("fsdp" if i == best else None for i in range(len(shape))))
+
+
+def shardings(mesh: Mesh, state: Any, names: Any) -> Any:
+    """Where each array of a train state lives: a tree of shardings.
+
+    `names` are those of the axes of `state.params`.  What the optimizer keeps for a parameter, found by its path and
+    shape, lives with it; everything else is on every device.
+    """
+    place = lambda parts: NamedSharding(mesh, parts)
+    paths, tree = jax.tree_util.tree_flatten_with_path(state.params)
+    axes = jax.tree.leaves(names, is_leaf=lambda x: isinstance(x, tuple))
+    by_path, of_params = {}, []
+    for (path, leaf), called in zip(paths, axes, strict=True):
+        parts = spec(mesh, leaf.shape, called) if called else spec_by_size(mesh, leaf.shape)
+        by_path[path] = leaf.shape, place(parts)
+        of_params.append(place(parts))
+
+    def of_optimizer(path: tuple, leaf: Any) -> NamedSharding:
+        for start in range(len(path)):
+            shape, sharding = by_path.get(path[start:], (None, None))
+            if sharding is not None and shape == leaf.shape:
+                return sharding
+        return whole(mesh)
+
+    return state.replace(
+        step=whole(mesh),
+        params=jax.tree.unflatten(tree, of_params),
+        model_state=jax.tree.map(lambda _: whole(mesh), state.model_state),
+        opt_state=jax.tree_util.tree_map_with_path(of_optimizer, state.opt_state),
+    )
+
+
+def whole(mesh: Mesh) -> NamedSharding:
+    """On every device all of it."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def bytes_on_each(mesh: Mesh, state: Any, names: Any) -> float:
+    """Bytes of a train state that one device holds."""
+    leaves = zip(jax.tree.leaves(state), jax.tree.leaves(shardings(mesh, state, names)), strict=True)
+    return float(sum(math.prod(s.shard_shape(x.shape)) * x.dtype.itemsize for x, s in leaves))
+
+
+def arguments(mesh: Mesh, state: Any, names: Any, batch: Any) -> tuple[Any, ...]:
+    """Shapes of what the train step takes, spread over the devices: to compile it without any array."""
+    shape = lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    rows = NamedSharding(mesh, PartitionSpec(RULES["batch"]))
+    return (
+        jax.tree.map(shape, state, shardings(mesh, state, names)),
+        {name: shape(value, rows) for name, value in batch.items()},
+        shape(key, whole(mesh)),
+        shape(jax.ShapeDtypeStruct((), np.float32), whole(mesh)),
+    )
+
+
+def spread(mesh: Mesh, fn: Callable) -> Callable:
+    """`fn`, in which networks spread their activations over `mesh` where they name the axes."""
+    if mesh.devices.size == 1:
+        return fn
+    place = lambda x, names: jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec(mesh, x.shape, names)))
+
+    def spread_fn(*args: Any) -> Any:
+        with axes.spread(place):
+            return fn(*args)
+
+    return spread_fn
+
+
+def gathered(mesh: Mesh, names: Any, task: Task) -> Task:
+    """`task`, whose parameters without axis names are made whole on every device where its loss begins.
+
+    Those with names are made whole where a layer uses them (`models.axes.gathered`).
+    """
+    if mesh.shape["fsdp"] == 1:
+        return task
+    place = jax.lax.with_sharding_constraint
+
+    def open_up(called: tuple, p: jax.Array) -> jax.Array:
+        if called:
+            return p
+        kept = NamedSharding(mesh, spec_by_size(mesh, p.shape))
+        return axes.gather_with(lambda x: place(x, whole(mesh)), lambda g: place(g, kept), p)
+
+    is_names = lambda x: isinstance(x, tuple)
+
+    def loss(params: Any, *rest: Any) -> Any:
+        return task.loss(jax.tree.map(open_up, names, params, is_leaf=is_names), *rest)
+
+    return task._replace(loss=loss)
+
+
+def mapped(mesh: Mesh, step: Callable) -> Callable:
+    """The train step under `jax.pmap`: whole parameters and a share of the batch on every device."""
+    count = mesh.devices.size
+
+    def on_each(*args: Any) -> Any:
+        with axes.split_batch("data"):
+            return step(*args)
+
+    each = jax.pmap(on_each, "data", in_axes=(None, 0, None, None), out_axes=None, devices=list(mesh.devices.flat))
+
+    def mapped_step(state: Any, batch: dict[str, jax.Array], key: jax.Array, rate: jax.Array) -> Any:
+        return each(state, {k: v.reshape(count, -1, *v.shape[1:]) for k, v in batch.items()}, key, rate)
+
+    return mapped_step
+
+
+def on_cpu(mesh: Mesh) -> bool:
+    return mesh.devices.flat[0].platform == "cpu"
+
+
+def compiler_options(mesh: Mesh) -> dict[str, Any]:
+    """What XLA is told for the train step, measured by scripts/bench_step.py, bench_zoo.py and bench_rnn.py."""
+    if not on_cpu(mesh):
+        return {}
+    # Eigen's products beat the library that XLA now prefers; that library's sums beat XLA's own tenfold.
+    # Devices that share a CPU take one thread each.
+    return {
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
+        "xla_cpu_multi_thread_eigen": mesh.devices.size == 1,
+    }
+
+
+def init_options(mesh: Mesh) -> dict[str, Any]:
+    """For what runs once: on a CPU, LLVM's full optimisation takes seconds for each random draw."""
+    return {"xla_backend_optimization_level": 0} if on_cpu(mesh) else {}
+
+
+def check_batch(mesh: Mesh, batch_size: int, key: str, accumulate: int = 1) -> None:
+    devices = math.prod(mesh.shape[a] for a in RULES["batch"])
+    parts = devices * accumulate
+    if batch_size % parts:
+        near = sorted({batch_size // parts * parts or parts, (batch_size // parts + 1) * parts})
+        choices = " or ".join(map(str, near))
+        slices = f" × config.accumulate={accumulate}" if accumulate > 1 else ""
+        raise UserError(f"config.{key}={batch_size} is not divisible by {devices} devices{slices}; use {choices}")
+
+
+def check_parallel(mesh: Mesh, parallel: str) -> None:
+    if parallel == "pmap" and jax.process_count() > 1:
+        raise UserError(f"config.parallel=pmap is for one process, and there are {jax.process_count()}; use jit")
+    split = [name for name in mesh.axis_names if name != "data" and mesh.shape[name] > 1]
+    if parallel == "pmap" and split:
+        raise UserError(
+            f"config.parallel=pmap splits batches only, and config.mesh.{split[0]}={mesh.shape[split[0]]}; "
+            "use config.parallel=jit, or all devices along data"
+        )
+
+
+class Share(NamedTuple):
+    """This process's part of the global batches of one size."""
+
+    rows: np.ndarray  # that its devices hold, ascending
+    place: Callable[[dict[str, np.ndarray]], dict[str, jax.Array]]  # these rows -> the global batch, on the devices
+
+
+def share(mesh: Mesh, batch_size: int) -> Share:
+    sharding = NamedSharding(mesh, PartitionSpec(RULES["batch"]))
+    parts = sharding.addressable_devices_indices_map((batch_size,)).values()
+    rows = np.unique(np.concatenate([np.arange(batch_size)[index] for index in parts]))
+
+    def spread(value: np.ndarray) -> jax.Array:
+        def part(index: tuple[slice, ...]) -> np.ndarray:
+            first, last, _ = index[0].indices(batch_size)
+            start = int(np.searchsorted(rows, first))
+            return value[start : start + last - first]
+
+        return jax.make_array_from_callback((batch_size, *value.shape[1:]), sharding, part)
+
+    if mesh.devices.size == 1:
+        return Share(rows, lambda batch: jax.device_put(batch, sharding))
+    return Share(rows, lambda batch: {name: spread(value) for name, value in batch.items()})
+
+
+def hardware() -> dict[str, Any]:
+    """What the run ran on, for its record."""
+    device = jax.devices()[0]
+    return {
+        "platform": device.platform,
+        "device": device.device_kind,
+        "devices": jax.device_count(),
+        "hosts": jax.process_count(),
+        "cpus": os.cpu_count(),
+    }
