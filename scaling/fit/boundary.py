@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from scaling.fit.problem import Problem
-from scaling.fit.solver import Solution
+from scaling.fit.solver import CLOSE, Solution
 
 GONE = -1e4  # the log of a parameter whose published value is exactly zero, while its theta stays finite
 FAINT = 1e-2  # of a prediction: what a parameter moves at most where it is tried without
@@ -77,7 +77,7 @@ def starts(problem: Problem, theta: Float[np.ndarray, " P"]) -> Float[np.ndarray
 def refit(problem: Problem, begin: Float[np.ndarray, "K P"], y: np.ndarray, weights: np.ndarray) -> Solution:
     """B problems, each from all of `begin`: the best of each.  `y` and `weights` are [B or 1, R]."""
     count = max(len(y), len(weights))
-    made = [problem.solve(y, weights, np.tile(start, (count, 1))) for start in begin]
+    made = [problem.solve(y, weights, np.tile(start, (count, 1)), CLOSE, near=True) for start in begin]
     best = np.argmin([np.where(np.isnan(m.objective), np.inf, m.objective) for m in made], axis=0)
     chosen = Solution(*(np.stack(parts)[best, np.arange(count)] for parts in zip(*made, strict=True)))
     return settle(problem, y, weights, chosen)

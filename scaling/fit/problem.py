@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from scaling.fit.question import Question, question
-from scaling.fit.solver import Solution, solve
+from scaling.fit.solver import SETTLED, Solution, solve
 from scaling.laws.api import Law
 
 Columns = Mapping[str, Any]  # column name -> float64 [runs]
@@ -30,9 +30,10 @@ class Problem(NamedTuple):
     def law(self) -> Law:
         return self.question.law
 
-    def solve(self, y: Any, weights: Any, theta: Any) -> Solution:
+    def solve(self, y: Any, weights: Any, theta: Any, enough: float = SETTLED, near: bool = False) -> Solution:
         """As `solver.solve`: B problems from `theta` [B, P], centred; `y` and `weights` are [B or 1, R]."""
-        return solve(self.law.predict, self.x, y, weights, theta, self.question.delta, self.basis[None])
+        delta, basis = self.question.delta, self.basis[None]
+        return solve(self.law.predict, self.x, y, weights, theta, delta, basis, enough, near)
 
     @property
     def starts(self) -> Float[np.ndarray, "S P"]:

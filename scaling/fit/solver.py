@@ -36,7 +36,10 @@ SMALL = 16  # problems that have a program of their own, which is a quarter of t
 SEVERAL = 64  # problems, of a law's starts as a rule, that are not worth the larger one's making
 ROUND = 12  # iterations before finished problems leave the batch and others move up
 LIMIT = 25  # rounds
+NEAR = 4  # rounds from within the basin: what has not settled by then runs along a ridge, where no row holds it
 SETTLED = 1e-13  # of log loss: the rounding of the loss itself
+CLOSE = 1e-8  # of log loss: all that a resample, or a start that is compared with others, needs
+CACHED = 40960  # numbers in the Jacobian of a batch, whose temporaries then stay in cache
 QUADRATIC = 1e3  # a Huber delta no log loss reaches: least squares
 
 
@@ -48,18 +51,21 @@ def solve(
     theta: Float[np.ndarray, "B P"],
     delta: float,
     basis: Float[np.ndarray, "#B P F"] | None = None,
+    enough: float = SETTLED,
+    near: bool = False,
 ) -> Solution:
     """Solves B problems on the same inputs, each from its own `theta`, in float64 on a CPU.
 
     Levenberg-Marquardt on reweighted squares finds the basin, Newton on the loss itself the optimum; a step counts as
-    the last when it moves predictions by less than `SETTLED`, so no scale of the objective or of a parameter matters.
+    the last when it moves predictions by less than `enough`, so no scale of the objective or of a parameter matters.
+    `near` says that `theta` is in the basin already, as the optimum of all rows is for a resample.
     `basis` names the free directions: a parameter without a column is pinned, one column in two parameters ties them.
     Precision and devices of whatever else this process computes stay as they are.
     """
     count, rows = len(theta), x.shape[1]
     # One program for data of many sizes; many problems are worth a program of their own size.
     padded = max(FEWEST if count <= MANY else FEWEST // 4, 1 << (rows - 1).bit_length())
-    batch = max(1, min(64 if count > SEVERAL else SMALL, 16384 // padded))  # temporaries of one batch stay in cache
+    batch = max(1, min(64 if count > SEVERAL else SMALL, CACHED // (padded * np.shape(theta)[1])))
     x = np.pad(x, ((0, 0), (0, padded - rows)))
     theta, delta = np.array(theta, np.float64), min(delta, QUADRATIC)
     basis = np.eye(theta.shape[1])[None] if basis is None else np.asarray(basis, np.float64)
@@ -70,19 +76,19 @@ def solve(
     )
     damping = np.full(count, 1e-2)
     with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        for newton, enough in ((False, 1e-4), (True, SETTLED)):
+        for newton, least in ((True, enough),) if near else ((False, 1e-4), (True, enough)):
             left, damping[:] = np.arange(count), 1e-2
-            for _ in range(LIMIT if newton else 4):
+            for _ in range(NEAR if near else LIMIT if newton else 4):
                 before = out.objective.copy()
                 done = [
                     _rounds(predict, x[..., None], *_packed(left[i : i + batch], batch, padded, y, weights, basis,
-                                                            out.theta, damping), delta, enough, newton)
+                                                            out.theta, damping), delta, least, newton)
                     for i in range(0, left.size, batch)
                 ]  # fmt: skip
                 done = [np.concatenate(v, axis=-1)[..., : left.size] for v in zip(*jax.device_get(done), strict=True)]
                 for array, value in zip((*out, damping), done, strict=True):
                     array[left] = np.moveaxis(value, -1, 0)
-                left = left[~(out.moved[left] <= enough)]
+                left = left[~(out.moved[left] <= least)]
                 if rivals and newton:  # what stands above the best and hardly gains runs off to no minimum
                     gained = before[left] - out.objective[left] > 1e-2 * out.objective[left]
                     left = left[gained | (out.objective[left] < 1.1 * np.nanmin(out.objective))]
