@@ -1,6 +1,6 @@
 """Text from a trained language model.
 
-    python -m train.sample --workdir runs/x --prompt "My fellow citizens," --tokens 200
+    python -m train sample --workdir runs/x --prompt "My fellow citizens," --tokens 200
 
 The network, its tokenizer and its last checkpoint are those of the run.
 """
@@ -11,12 +11,12 @@ import pathlib
 import sys
 from typing import Any
 
-from train.cli import folder, parser, report_errors
+from train.cli import folder, moved, parser
 from train.errors import UserError
 
 
 def main(argv: list[str]) -> None:
-    flags = parser("python -m train.sample", __doc__ or "")
+    flags = parser("python -m train sample", __doc__ or "")
     flags.add_argument("--workdir", metavar="DIR", required=True, help="a run's folder, finished or not")
     flags.add_argument("--prompt", metavar="TEXT", default="\n", help="what the text begins with; default: a new line")
     flags.add_argument("--tokens", metavar="N", type=int, default=200, help="how many follow; default: 200")
@@ -138,4 +138,4 @@ def continue_text(
 
 
 if __name__ == "__main__":
-    report_errors(main, sys.argv[1:])
+    moved("python -m train.sample", "python -m train sample")
