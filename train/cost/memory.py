@@ -69,6 +69,7 @@ def temporaries(jaxpr: Any, size: Size = nbytes) -> float:
 
 def peak(operations: Sequence[Operation], sizes: dict[int, float], held: set[int], results: set[int]) -> float:
     """The most bytes alive at once, of variables that are neither `held` nor `results`."""
+    writer = {n: i for i, operation in enumerate(operations) for n in operation.writes}
     arrays = {n for operation in operations if operation.name in MATERIALISED for n in operation.writes}
     arrays |= {n for operation in operations if operation.name in READS_ARRAYS for n in operation.reads}
     # What a fused operation reads must live until the last operation that reads its result.
@@ -79,15 +80,16 @@ def peak(operations: Sequence[Operation], sizes: dict[int, float], held: set[int
         end = max([i, *fused])
         for n in operation.reads:
             last[n] = max(last.get(n, 0), end)
-    free: dict[int, list[int]] = {}
-    for n in arrays - held - results:
-        free.setdefault(last.get(n, -1), []).append(n)
+    counted = arrays - held - results
+    freed: dict[int, float] = {}
+    for n in counted:
+        i = last.get(n, writer[n])
+        freed[i] = freed.get(i, 0.0) + sizes[n]
     alive = most = 0.0
     for i, operation in enumerate(operations):
-        alive += sum(sizes[n] for n in operation.writes if n in arrays and n not in held and n not in results)
+        alive += sum(sizes[n] for n in operation.writes if n in counted)
         most = max(most, alive + operation.inside)
-        alive -= sum(sizes[n] for n in free.get(i, ()))
-        alive -= sum(sizes[n] for n in operation.writes if n in arrays - held - results and n not in last)
+        alive -= freed.get(i, 0.0)
     return most
 
 
