@@ -276,7 +276,7 @@ def test_missing_data_file(tmp_path, capsys):
     [
         ("data.tokenizer=wordpiece", ("'wordpiece'", "'bytes', 'chars', 'bpe:N'")),
         ("data.tokenizer=bpe:7", ("'bpe:7'", "at least 256")),
-        ("data.offsets=all", ("offsets='all'", "'blocks'", "'random'")),
+        ("data.offsets=all", ("offsets='all'", "blocks, random")),
         ("data.context=90000", ("context=90000", "from 1 to")),
         ("data.valid=1.5", ("valid=1.5", "such as 0.1")),
         ("model.vocab=3", ("3 outputs", "classes")),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from train.errors import UserError, suggest
-from train.schema import LINEN_FIELDS, SCALARS, element, fitted, options
+from train.schema import LINEN_FIELDS, SCALARS, check_choice, choices, element, fitted, options
 
 
 def resolve(package: str, name: str, key: str = "") -> Callable:
@@ -91,6 +91,9 @@ def check_type(key: str, value: Any, annotation: Any) -> None:
     if element(annotation) and isinstance(value, list | tuple):
         for part in value:
             check_type(key, part, element(annotation))
+        return
+    if choices(annotation):
+        check_choice(key, value, annotation)
         return
     kinds = (tuple,) if element(annotation) else options(annotation)
     if not all(kind in SCALARS or kind is tuple for kind in kinds):

@@ -13,6 +13,7 @@ import optax
 
 from train.build import build, resolve
 from train.errors import UserError, suggest
+from train.schema import EVERY_OPTIMIZER, check_choice
 
 PLAYERS_NEED = "one optimizer for all parameters (config.optim.name), or one for each of the top-level groups"
 SOURCES = ("train.optim.optimizers", "optax", "optax.contrib")  # where names are looked up, in this order
@@ -81,9 +82,7 @@ def one(spec: Mapping[str, Any], key: str) -> optax.GradientTransformationExtraA
 
 def check(own: Mapping[str, Any], rates: Mapping[str, Any], key: str) -> Callable | None:
     """Refuses what cannot be; the mask that `decay` names."""
-    choices = {"matrices": decay_matrices, "all": None}
-    if own["decay"] not in choices:
-        raise UserError(f"config.{key}.decay={own['decay']!r}{suggest(own['decay'], choices)}")
+    check_choice(f"config.{key}.decay", own["decay"], EVERY_OPTIMIZER["decay"])
     is_number = lambda value: isinstance(value, int | float) and 0 <= value < math.inf
     if own["clip"] is not None and not (isinstance(own["clip"], int | float) and own["clip"] > 0):
         raise UserError(f"config.{key}.clip={own['clip']} is a norm; use a number above 0, or leave it unset")
@@ -93,7 +92,7 @@ def check(own: Mapping[str, Any], rates: Mapping[str, Any], key: str) -> Callabl
     for name, peak in rates.items():
         if not is_number(peak):
             raise UserError(f"config.{key}.{name}={peak} is a step's length; use a finite number, 0 or more")
-    return choices[own["decay"]]
+    return decay_matrices if own["decay"] == "matrices" else None
 
 
 @functools.cache
