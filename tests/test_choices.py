@@ -64,7 +64,7 @@ def test_names_are_those_of_the_table(names, table):
         ("models", {"name": "unet:UNet", "classes": 2}, {"padding": "same"}, r"padding='same'.* It takes: SAME, VALID"),
         ("data", SERIES, {"inputs": "every"}, r"inputs='every'. It takes: all, target"),
         ("data", SERIES, {"level": "first"}, r"level='first'.* It takes: last, mean"),
-        ("data", {"name": "tables:regression", "path": "x.csv"}, {"header": "maybe"}, r"header='maybe'. It takes: auto"),
+        ("data", {"name": "tables:regression", "path": "x"}, {"header": "maybe"}, r"header='maybe'. It takes: auto"),
         ("data", TEXT, {"offsets": "any"}, r"offsets='any'. It takes: blocks, random"),
         ("data", {"name": "images:folder", "path": "x"}, {"channels": 4}, r"channels=4. It takes: 1, 3"),
         ("train.tasks", {"name": "supervised:classify"}, {"loss": "hing"}, r"loss='hing'; did you mean 'hinge'"),
