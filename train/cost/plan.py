@@ -112,7 +112,8 @@ def here(config: ConfigDict, tell: Tell = lambda _: None) -> Plan:
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return made._replace(available_bytes=0.0, refused="the memory was exhausted when the step was tried")
+        said = "it does not fit: memory was exhausted when the step was tried; lower config.batch_size"
+        return made._replace(available_bytes=0.0, refused=said)
 
 
 def timed(made: Plan, experiment: Experiment, devices: Mesh, shared: int) -> Plan:

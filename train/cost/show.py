@@ -39,7 +39,8 @@ def rest(plan: Plan) -> str:
     if plan.compile_seconds is not None:
         lines.append(f"  compiled in {plan.compile_seconds:.0f} s: {budget.compiled_line(work)}")
     if plan.step_seconds is None or plan.peak_bytes is None:
-        reason = plan.refused if plan.fits is not False or plan.chip else f"{verdict(plan)}; {plan.refused}"
+        compiled_here = plan.compile_seconds is not None and plan.chip is None
+        reason = f"{verdict(plan)}; {plan.refused}" if compiled_here else plan.refused
         return "\n".join([*lines, f"  {reason}"])
     if plan.chip is None:
         lines += [
