@@ -24,7 +24,7 @@ def arguments(key: str, name: Any) -> dict[str, Any] | None:
         if root == "optim":
             from train.optim.chain import optimizers
 
-            callee = resolve(optimizers()[name], name)
+            callee = resolve(optimizers().get(name, "train.optim.optimizers"), name)
         elif root == "augment":
             callee = resolve("train.augment", last)
         else:

@@ -32,7 +32,8 @@ LEFT_OUT = {
 def optimizer(spec: Mapping[str, Any], ema: float = 0.0) -> optax.GradientTransformationExtraArgs:
     """`spec` is one optimizer ({"name": "adamw", "learning_rate": …}), or one for each top-level group of parameters.
 
-    Names are those of train/optim/optimizers.py, optax and optax.contrib.  Beside the arguments of its function a spec
+    Names are those of train/optim/optimizers.py, optax and optax.contrib, or module:symbol, of a function that takes
+    `learning_rate` (train/code.py).  Beside the arguments of its function a spec
     may hold `l1` and `l2` (penalties, whose gradients are added first), `clip` (global norm) and `decay` ("matrices" or
     "all": what penalties and the weight decay of the function act on).
     `ema` > 0 also keeps an average of the parameters, which evaluation uses; its updates take `step` too.
@@ -56,12 +57,12 @@ def one(spec: Mapping[str, Any], key: str) -> optax.GradientTransformationExtraA
         raise UserError(f"config.{key} has no learning_rate; set config.{key}.learning_rate")
     if name in LEFT_OUT:
         raise UserError(f"config.{key}.name={name!r} does not go with the one train step: {LEFT_OUT[name]}")
-    if name not in optimizers():
+    if name not in optimizers() and ":" not in name:
         raise UserError(f"config.{key}.name={name!r} is no optimizer{suggest(name, optimizers())}")
     rates = {k: v for k, v in kwargs.items() if k.endswith("learning_rate")}
     mask = check(own, rates, key)
-    package = optimizers()[name]
-    given = masks(resolve(package, name), mask)
+    package = optimizers().get(name, "train.optim.optimizers")
+    given = masks(resolve(package, name, key), mask)
     if kwargs.get("weight_decay") and mask and not given:
         raise UserError(f"config.{key}.weight_decay: {name} decays all parameters alike; set config.{key}.decay=all")
     make = lambda rates: build(package, {**kwargs, **rates}, key, **given)
