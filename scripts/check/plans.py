@@ -2,13 +2,14 @@
 
     uv run python -m scripts.check.plans [--topology v5e:2x4] [PAGE ...]
 
-Each is planned by a process of its own, from its start: seconds until the first figures, until the end; whether it
-fits, how long a step takes, and the estimate of its memory over what XLA plans for.  Exits with 1 where the first
+Each is planned by a process of its own, from its start: seconds until the first figures, until the end, and of
+the processors (which others do not lengthen); whether it fits, how long a step takes, and the estimate of its memory over what XLA plans for.  Exits with 1 where the first
 figures took longer than 20 s or a plan ended in a traceback.
 """
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -24,14 +25,20 @@ def main(argv: list[str]) -> int:
     flags.add_argument("--topology", metavar="KIND:SHAPE")
     options = flags.parse_args(argv)
     failed = 0
-    print("| page | first figures, s | end, s | parameters | FLOPs a step | fits | step | memory, estimate / XLA |")
-    print("|---|--:|--:|--:|--:|---|--:|--:|", flush=True)
+    print(
+        "| page | first figures, s | end, s | processors, s | parameters | FLOPs a step | fits | step | memory, estimate / XLA |"
+    )
+    print("|---|--:|--:|--:|--:|--:|---|--:|--:|", flush=True)
     for page in options.pages:
         where = ["--topology", options.topology] if options.topology else []
+        before = spent()
         first, end, code, out, err = timed([sys.executable, "-m", "train", "plan", "--config", page, "--json", *where])
         failed += "Traceback" in err or (first or 0.0) > LIMIT
         cells = figures(json.loads(out)) if code == 0 else err.strip().split("\n")[-1]
-        print(f"| {page} | {'' if first is None else f'{first:.1f}'} | {end:.1f} | {cells} |", flush=True)
+        print(
+            f"| {page} | {'' if first is None else f'{first:.1f}'} | {end:.1f} | {spent() - before:.1f} | {cells} |",
+            flush=True,
+        )
     return int(failed > 0)
 
 
@@ -47,6 +54,12 @@ def timed(command: list[str]) -> tuple[float | None, float, int, str, str]:
                 first = time.perf_counter() - start
         out = process.stdout.read()
     return first, time.perf_counter() - start, process.returncode, out, "".join(lines)
+
+
+def spent() -> float:
+    """Seconds of the processors that ended processes have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def figures(plan: dict) -> str:
