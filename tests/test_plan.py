@@ -154,6 +154,15 @@ def test_what_does_not_fit_is_counted_and_not_compiled(monkeypatch, capsys):
     assert "it does not fit; lower config.batch_size" in shown.err
 
 
+def test_a_page_for_many_devices_is_counted_on_one(capsys):
+    main(["plan", "--config", "gpt_1b", "--json"])
+    made = json.loads(capsys.readouterr().out)
+    assert (made["fits"], made["compile_seconds"]) == (False, None)
+    width, layers, vocab, context = 2048, 24, 50_304, 2048
+    assert made["params_total"] > 12 * layers * width**2 + vocab * width
+    assert "config.mesh (data -1, fsdp 32, tensor 1) does not fit" in made["refused"]
+
+
 def test_a_step_that_takes_longer_than_the_limit_is_not_timed(monkeypatch, capsys):
     monkeypatch.setattr(machine, "speed", lambda: 1e3)
     monkeypatch.setattr(Program, "compile", lambda *_: pytest.fail("compiled what is not timed"))

@@ -2,9 +2,9 @@
 
     uv run python -m scripts.check.plans [--topology v5e:2x4] [PAGE ...]
 
-Each is planned by a process of its own, from its start: seconds until the first figures, until the end, and of
-the processors (which others do not lengthen); whether it fits, how long a step takes, and the estimate of its memory over what XLA plans for.  Exits with 1 where the first
-figures took longer than 20 s or a plan ended in a traceback.
+Each is planned by a process of its own, from its start: seconds until the first figures, until the end, and of the
+processors (which others do not lengthen); whether it fits, how long a step takes, and the estimate of its memory over
+what XLA plans for.  Exits with 1 where the first figures took longer than 20 s or a plan ended in a traceback.
 """
 
 import argparse
@@ -25,9 +25,8 @@ def main(argv: list[str]) -> int:
     flags.add_argument("--topology", metavar="KIND:SHAPE")
     options = flags.parse_args(argv)
     failed = 0
-    print(
-        "| page | first figures, s | end, s | processors, s | parameters | FLOPs a step | fits | step | memory, estimate / XLA |"
-    )
+    head = ("page", "first figures, s", "end, s", "processors, s", "parameters", "FLOPs a step", "fits", "step")
+    print(f"| {' | '.join(head)} | memory, estimate / XLA |")
     print("|---|--:|--:|--:|--:|--:|---|--:|--:|", flush=True)
     for page in options.pages:
         where = ["--topology", options.topology] if options.topology else []

@@ -58,6 +58,7 @@ class Plan(NamedTuple):
     xla_bytes: float | None = None  # that XLA plans for
     peak_bytes: float | None = None  # with what its libraries take beside, where steps were run on this CPU
     step_seconds: float | None = None
+    other_devices: bool = False  # the config's mesh is of devices that are not here; bytes are those of one device
     refused: str = ""  # why it was not compiled, or not timed
     timed_steps: int = 0
     others: float | None = None  # processors of this machine that other processes kept busy meanwhile
@@ -72,6 +73,8 @@ class Plan(NamedTuple):
 
     @property
     def fits(self) -> bool | None:
+        if self.other_devices:
+            return False
         needed = self.peak_bytes or self.xla_bytes or self.estimated_bytes
         return None if self.available_bytes is None else needed <= self.available_bytes
 
@@ -91,13 +94,20 @@ Tell = Callable[[Plan], None]  # hears of the plan when it is counted, before an
 
 def here(config: ConfigDict, tell: Tell = lambda _: None) -> Plan:
     """On this machine: what fits is compiled, and timed on the state that training begins with."""
-    experiment = planned(config)
-    devices = mesh.make_mesh(config.mesh.to_dict(), config.cpu_devices)
+    experiment, elsewhere_only = planned(config), ""
+    try:
+        devices = mesh.make_mesh(config.mesh.to_dict(), config.cpu_devices)
+    except UserError as error:
+        devices, elsewhere_only = mesh.make_mesh({"data": 1}, devices=jax.devices()[:1]), str(error)
     check(devices, config)
     shared = devices.devices.size if mesh.on_cpu(devices) else 1  # devices that a CPU poses as share its memory
     free = machine.free_memory(devices.devices.flat[0])
     made = counted(experiment, devices, shared)._replace(available_bytes=free)
+    if elsewhere_only:
+        made = made._replace(other_devices=True)
     tell(made)
+    if elsewhere_only:
+        return made._replace(refused=f"the step was neither compiled nor timed: {elsewhere_only}")
     if made.fits is False:
         return made._replace(refused="the step was neither compiled nor timed")
     ways = 1 if mesh.on_cpu(devices) else devices.devices.size
