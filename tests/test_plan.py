@@ -158,8 +158,9 @@ def test_a_page_for_many_devices_is_counted_on_one(capsys):
     main(["plan", "--config", "gpt_1b", "--json"])
     made = json.loads(capsys.readouterr().out)
     assert (made["fits"], made["compile_seconds"]) == (False, None)
-    width, layers, vocab, context = 2048, 24, 50_304, 2048
-    assert made["params_total"] > 12 * layers * width**2 + vocab * width
+    assert made["blocks"]["position_embed"] == 2048 * 2048
+    # 12 D² a block of attention and perceptron, and the scales of two norms.
+    assert made["blocks"]["stack/blocks"] == 24 * (12 * 2048**2 + 2 * 2048)
     assert "config.mesh (data -1, fsdp 32, tensor 1) does not fit" in made["refused"]
 
 

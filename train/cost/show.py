@@ -27,6 +27,8 @@ def first(plan: Plan) -> str:
 
 
 def verdict(plan: Plan) -> str:
+    if plan.other_devices:
+        return "as one device would hold it; the mesh is of other devices"
     if plan.fits:
         return "it fits"
     remedy = "split parameters (config.mesh.fsdp)" if plan.chip else "plan for other devices (--topology KIND:SHAPE)"
