@@ -8,7 +8,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,17 +24,18 @@ SIXTEEN_BITS = {"I;16", "I;16B", "I;16L", "I;16N"}  # Pillow's names for grey fr
 NO_RANGE = {"I", "F"}  # and for integers of 32 bits and floats, of which no file says what is white
 
 
-def folder(path: str, *, train: str = "train", valid: str = "auto", size: int = 0, channels: int = 3) -> Dataset:
+def folder(
+    path: str, *, train: str = "train", valid: str = "auto", size: int = 0, channels: Literal[1, 3] = 3
+) -> Dataset:
     """Images SPLIT/CLASS/*.jpg (or .png, …) of a folder, or of a .tar, .tar.gz or .tar.xz of it.
 
     valid="auto" is the first of "valid", "validation", "test" that there is; classes are numbered in the order of
     their names.  `size` > 0 crops images to a square and scales them to size x size pixels.
+    `channels` is 3 for colour, 1 for grey.
     """
     place = Path(path).expanduser()
     if not place.exists():
         raise ValueError(f"no folder or archive at {path!r}: data.path is relative to where you run, {Path.cwd()}")
-    if channels not in MODES:
-        raise ValueError(f"channels={channels}; use 3 for colour, 1 for grey")
     request = {"images": VERSION, "files": _signature(place), "train": train, "valid": valid}
     request |= {"size": size, "channels": channels}
 

@@ -1,12 +1,15 @@
 """Forecasting: windows of a series of numbers, and the numbers that follow.  L lookback, F columns, H horizon."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from data import cache, tables
 from data.source import Batch, Dataset
+
+Level = Literal["mean", "last"]
 
 
 def table(
@@ -16,8 +19,8 @@ def table(
     lookback: int,
     horizon: int,
     season: int = 24,
-    inputs: str = "all",
-    level: str = "mean",
+    inputs: Literal["all", "target"] = "all",
+    level: Level = "mean",
     rows: int = 0,
     train: float = 0.6,
     valid: float = 0.2,
@@ -37,8 +40,6 @@ def table(
     known = [name for name, values in columns.items() if tables.has_numbers(values)]
     if target not in known:
         raise ValueError(f"target={target!r} is no column of numbers in {path!r}; choose one of {', '.join(known)}")
-    if inputs not in ("all", "target"):
-        raise ValueError(f"inputs={inputs!r}; choose 'all' columns or 'target'")
     names = [target, *(name for name in known if name != target and inputs == "all")]
     series = np.stack([tables.numbers(name, columns[name][: rows or None]) for name in names], axis=1)
     return forecasting(series, lookback, horizon, season, level, train, valid)
@@ -49,7 +50,7 @@ def seasonal(
     lookback: int,
     horizon: int,
     season: int = 24,
-    level: str = "mean",
+    level: Level = "mean",
     noise: float = 0.3,
     steps: int = 10_000,
     train: float = 0.6,
@@ -72,7 +73,7 @@ def forecasting(
     lookback: int,
     horizon: int,
     season: int,
-    level: str,
+    level: Level,
     train: float,
     valid: float,
 ) -> Dataset:
@@ -81,8 +82,6 @@ def forecasting(
         raise ValueError(
             f"{lookback=}, {horizon=}, {season=} must be 1 or more, and {train=} and {valid=} parts of 1 in all"
         )
-    if level not in ("mean", "last"):
-        raise ValueError(f"level={level!r}; choose 'mean', of the training rows, or 'last', the window's last step")
     past, T = max(lookback, season), len(series_TF)
     cut, start = int(train * T), T - int(valid * T)
     if cut < past + horizon or T - start < horizon:
@@ -109,7 +108,7 @@ class Forecasts:
     """x float32 [L, F], y float32 [H] of the first column, and `naive` float32 [H]: its values whole seasons before."""
 
     def __init__(
-        self, series_TF: Float32[np.ndarray, "T F"], lookback: int, horizon: int, season: int, level: str = "mean"
+        self, series_TF: Float32[np.ndarray, "T F"], lookback: int, horizon: int, season: int, level: Level = "mean"
     ):
         self.series_TF, self.lookback, self.horizon, self.season = series_TF, lookback, horizon, season
         self.level, self.past = level, max(lookback, season)

@@ -2,7 +2,7 @@
 
 import csv
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -47,13 +47,11 @@ def regression(
     return examples(split(kept), split(out))
 
 
-def read(path: Path, header: str = "auto") -> dict[str, tuple[str, ...]]:
+def read(path: Path, header: Header = "auto") -> dict[str, tuple[str, ...]]:
     """The columns by name, without the spaces around names and cells.
 
     By `header` "auto" the first line is one where it holds a word in a column that goes on with numbers.
     """
-    if header not in get_args(Header):
-        raise ValueError(f"header={header!r}; choose 'yes' (the first line names the columns), 'no', or 'auto'")
     if not path.is_file():
         raise ValueError(f"no table at {str(path)!r}: data.path is relative to where you run, {Path.cwd()}")
     with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark

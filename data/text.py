@@ -3,7 +3,7 @@
 import codecs
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from data import cache, tfds, tokenize
 from data.source import Dataset, Windows
 
 VERSION = 2  # of the decoding below
+Offsets = Literal["blocks", "random"]  # each token once an epoch, or windows from any token
 
 
 def windows(
@@ -18,7 +19,7 @@ def windows(
     *,
     context: int,
     tokenizer: str = "bytes",
-    offsets: str = "blocks",
+    offsets: Offsets = "blocks",
     train: str = "train",
     valid: str = "auto",
     text: str = "text",
@@ -39,7 +40,9 @@ def windows(
     return _dataset(request, build, dataset, context, offsets)
 
 
-def file(path: str, *, context: int, tokenizer: str = "chars", offsets: str = "blocks", valid: float = 0.1) -> Dataset:
+def file(
+    path: str, *, context: int, tokenizer: str = "chars", offsets: Offsets = "blocks", valid: float = 0.1
+) -> Dataset:
     """A text file of your own; its last part, `valid` of its characters, is held out."""
     if not Path(path).expanduser().is_file():
         raise ValueError(f"no text file at {path!r}: data.path is relative to where you run, {Path.cwd()}")
@@ -76,19 +79,14 @@ def _write(folder: Path, spec: str, train: bytes, valid: bytes) -> dict[str, Any
     return {"tokenizer": state, "tokens": counts, **each}
 
 
-def _dataset(request: dict[str, Any], build: Any, name: str, context: int, offsets: str) -> Dataset:
-    strides = {"blocks": context, "random": 1}
-    if offsets not in strides:
-        raise ValueError(
-            f"offsets={offsets!r} is none of 'blocks' (each token once an epoch), 'random' (windows from any token)"
-        )
+def _dataset(request: dict[str, Any], build: Any, name: str, context: int, offsets: Offsets) -> Dataset:
     meta, tokens = cache.columns(request, build)
     for split, stream in tokens.items():
         if not 1 <= context < len(stream):
             raise ValueError(f"context={context} must be from 1 to {len(stream) - 1}, the {split} tokens of {name!r}")
     tokenizer = tokenize.load(request["tokenizer"], meta["tokenizer"])
     return Dataset(
-        train=Windows(tokens["train"], context, strides[offsets]),
+        train=Windows(tokens["train"], context, context if offsets == "blocks" else 1),
         valid=Windows(tokens["valid"], context, context, last="pad"),
         classes=tokenizer.vocab,
         unit="token",

@@ -7,6 +7,7 @@ At a kink the gradient is that of one side: 0 for ReLU at 0 (tests/test_parts.py
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,13 @@ def gated(by: Activation) -> Activation:
 
     return gate
 
+
+GateName = Literal["glu", "reglu", "geglu", "swiglu"]
+ActivationName = Literal[
+    "identity", "sigmoid", "tanh", "sin", "softmax", "softplus", "softsign", "relu", "leaky_relu", "relu6",
+    "relu_squared", "elu", "selu", "gelu", "gelu_tanh", "quick_gelu", "silu", "mish", "hard_tanh", "hard_sigmoid",
+    "hard_swish", GateName,
+]  # fmt: skip
 
 GATES: dict[str, Activation] = {
     "glu": gated(jax.nn.sigmoid),  # a σ(b); Dauphin et al. 2016
@@ -67,17 +75,6 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def activation(name: str) -> Activation:
-    return choose("activation", name, ACTIVATIONS)
-
-
-def units_before(name: str, width: int) -> int:
+def units_before(name: ActivationName, width: int) -> int:
     """How many units the activation turns into `width`: twice as many where it is a gate."""
     return 2 * width if name in GATES else width
-
-
-def choose(what: str, name: str, choices: dict):
-    """`choices[name]`, or a sentence that says what there is."""
-    if name not in choices:
-        raise ValueError(f"{what}={name!r} is unknown; choose one of {', '.join(sorted(choices))}")
-    return choices[name]

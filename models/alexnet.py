@@ -1,10 +1,12 @@
 """AlexNet (Krizhevsky, Sutskever & Hinton 2012, "ImageNet classification with deep convolutional neural networks")."""
 
+from typing import Literal
+
 import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import Dropout, choose, conv, local_response_norm, max_pool
+from models.layers import Dropout, conv, local_response_norm, max_pool
 
 he = nn.initializers.he_normal()  # the paper's Gaussians of deviation 0.01 train the full size alone, and slowly
 
@@ -20,11 +22,11 @@ class AlexNet(nn.Module):
     width: int = 96
     hidden: int = 4096
     dropout: float = 0.5
-    stem: str = "large"
+    stem: Literal["large", "small"] = "large"
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch h w c"], *, train: bool = False) -> Float[Array, "batch classes"]:
-        kernel, stride = choose("stem", self.stem, {"large": (11, 4), "small": (5, 1)})
+        kernel, stride = {"large": (11, 4), "small": (5, 1)}[self.stem]
         second = 8 * self.width // 6 * 2  # an even number, for the groups
         x = jax.nn.relu(conv(self.width, kernel, stride, padding=2, kernel_init=he, name="conv1")(x))
         x = max_pool(local_response_norm(x), 3, 2)

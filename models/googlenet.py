@@ -1,12 +1,13 @@
 """GoogLeNet (Szegedy et al. 2014, "Going deeper with convolutions"), without its auxiliary classifiers."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import Dropout, choose, conv, local_response_norm, max_pool, norm
+from models.layers import Dropout, NormName, conv, local_response_norm, max_pool, norm
 
 Images = Float[Array, "batch h w c"]
 
@@ -27,7 +28,7 @@ INCEPTIONS = {
 POOLED = ("4a", "5a")  # what a max-pool of stride 2 stands before
 
 
-def layers(kind: str, train: bool) -> Callable:
+def layers(kind: NormName, train: bool) -> Callable:
     """What makes a layer of the network: a convolution, the norm `kind`, ReLU."""
 
     def layer(features: int, kernel: int, stride: int = 1, *, name: str) -> Callable[[Images], Images]:
@@ -41,7 +42,7 @@ class Inception(nn.Module):
     """Four branches side by side, with so many maps each."""
 
     maps: tuple[int, ...]
-    norm: str = "none"
+    norm: NormName = "none"
 
     @nn.compact
     def __call__(self, x: Images, train: bool) -> Float[Array, "batch h w maps"]:
@@ -67,12 +68,12 @@ class GoogLeNet(nn.Module):
     classes: int = 1000
     width: int = 64
     dropout: float = 0.4
-    stem: str = "large"
-    norm: str = "none"
+    stem: Literal["large", "small"] = "large"
+    norm: NormName = "none"
 
     @nn.compact
     def __call__(self, x: Images, *, train: bool = False) -> Float[Array, "batch classes"]:
-        kernel, stride = choose("stem", self.stem, {"large": (7, 2), "small": (3, 1)})
+        kernel, stride = {"large": (7, 2), "small": (3, 1)}[self.stem]
         layer, of_width = layers(self.norm, train), lambda maps: -(-maps * self.width // 64)
         x = layer(of_width(64), kernel, stride, name="conv1")(x)
         x = local_response_norm(max_pool(x, 3, stride, "SAME"))

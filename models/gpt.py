@@ -3,22 +3,23 @@
 Shapes: B batch, L length, T cache length, D width, V vocabulary, N heads, H head width.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from models.activations import ActivationName
 from models.axes import constrain
-from models.layers import Dropout, Embed, choose, dense
-from models.transformer import Stack
+from models.layers import Dropout, Embed, dense
+from models.transformer import Remat, Stack, Stacking
 
 
 class GPT(nn.Module):
     """12 layers × 12 heads × 768 at vocabulary 50,257, context 1,024, with biases, is GPT-2 small: 124,439,808.
 
-    `positions` is "learned" or "rotary"; `head` is "tied" (to the token embedding) or "untied".
+    A "tied" `head` is the token embedding.
     """
 
     vocab: int
@@ -27,13 +28,13 @@ class GPT(nn.Module):
     width: int
     context: int
     ratio: int = 4
-    positions: str = "learned"
-    head: str = "tied"
+    positions: Literal["learned", "rotary"] = "learned"
+    head: Literal["tied", "untied"] = "tied"
     bias: bool = False
-    activation: str = "gelu"
+    activation: ActivationName = "gelu"
     dropout: float = 0.0
-    stack: str = "unrolled"
-    remat: str = "none"
+    stack: Stacking = "unrolled"
+    remat: Remat = "none"
 
     def check(self, length: int) -> None:
         for name in ("vocab", "heads", "width", "ratio"):
@@ -42,8 +43,6 @@ class GPT(nn.Module):
         if self.width % self.heads:
             near = max(self.heads, round(self.width / self.heads) * self.heads)
             raise ValueError(f"width={self.width} is not divisible by heads={self.heads}; width={near} is")
-        choose("positions", self.positions, {"learned": 0, "rotary": 0})
-        choose("head", self.head, {"tied": 0, "untied": 0})
         if self.positions == "rotary" and (self.width // self.heads) % 2:
             raise ValueError(f"rotary positions need an even head width; width/heads is {self.width // self.heads}")
         if length > self.context:

@@ -2,14 +2,12 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from models.activations import activation as activation
-from models.activations import choose as choose
 from models.activations import gelu as gelu
 from models.axes import batch_axis, constrain, draw, gathered, named
 
@@ -20,6 +18,10 @@ EPSILON = 1e-5  # added to every variance that a norm divides by
 
 # Initialisers of a weight whose every output sums n inputs and every input goes to m outputs; a convolution counts
 # its window in both.  The "normal" ones are cut off at two standard deviations, their variance is as given.
+InitializerName = Literal[
+    "zeros", "normal", "uniform", "orthogonal", "lecun_normal", "lecun_uniform", "xavier_normal", "xavier_uniform",
+    "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "kaiming_normal", "kaiming_uniform",
+]  # fmt: skip
 INITIALIZERS: dict[str, Initializer] = {
     "zeros": nn.initializers.zeros,
     "normal": nn.initializers.normal(1.0),  # variance 1, not cut off; with gain 0.02 that of Radford et al. 2018
@@ -39,9 +41,9 @@ INITIALIZERS |= {
 }
 
 
-def initializer(name: str, gain: float = 1.0) -> Initializer:
+def initializer(name: InitializerName, gain: float = 1.0) -> Initializer:
     """The initialiser, whose numbers are multiplied by `gain` (√2 suits ReLU where `orthogonal` or `lecun` do not)."""
-    init = choose("initializer", name, INITIALIZERS)
+    init = INITIALIZERS[name]
     return init if gain == 1 else lambda *args, **keywords: gain * init(*args, **keywords)
 
 
@@ -140,6 +142,7 @@ def group_norm(name: str) -> Callable[[jax.Array], jax.Array]:
 
 
 # (train, name) -> the layer.  All subtract the mean and divide by the deviation, but "rms", then scale and shift.
+NormName = Literal["batch", "layer", "group", "rms", "none"]
 NORMS: dict[str, Callable[[bool, str], Callable[[jax.Array], jax.Array]]] = {
     "batch": batch_norm,  # of each channel over the batch; Ioffe & Szegedy 2015
     "layer": lambda train, name: nn.LayerNorm(epsilon=EPSILON, name=name),  # over the channels; Ba et al. 2016
@@ -149,9 +152,9 @@ NORMS: dict[str, Callable[[bool, str], Callable[[jax.Array], jax.Array]]] = {
 }
 
 
-def norm(kind: str, train: bool, name: str) -> Callable[[jax.Array], jax.Array]:
+def norm(kind: NormName, train: bool, name: str) -> Callable[[jax.Array], jax.Array]:
     """The normalisation called `kind`, as a submodule `name`, over inputs whose last axis is the channels."""
-    return choose("norm", kind, NORMS)(train, name)
+    return NORMS[kind](train, name)
 
 
 class Dropout(nn.Module):

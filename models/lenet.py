@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import activation, conv
+from models.activations import ACTIVATIONS, ActivationName
+from models.layers import conv
 
 # Which 8 of H1's 12 maps each third of H2's maps sees.  The paper says that there are 8, not which: these thirds leave
 # out the last, the first and the middle four.
@@ -24,11 +25,11 @@ class LeNet1989(nn.Module):
     """9,760 parameters on 16 × 16 × 1 images with the background at 0, which also lies around them."""
 
     classes: int = 10
-    activation: str = "tanh"
+    activation: ActivationName = "tanh"
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch h w c"], *, train: bool = False) -> Float[Array, "batch classes"]:
-        act = activation(self.activation)
+        act = ACTIVATIONS[self.activation]
         x = conv(12, 5, 2, use_bias=False, name="h1")(x)
         x = act(UnitBias(name="h1_bias")(x))
         x = conv(12, 5, 2, groups=len(SEEN), use_bias=False, name="h2")(x[..., jnp.ravel(jnp.asarray(SEEN))])
@@ -41,11 +42,11 @@ class LeNet5(nn.Module):
     """61,706 parameters on 28 × 28 × 1 images: the form that is taught, with full connections between C1 and C3."""
 
     classes: int = 10
-    activation: str = "tanh"
+    activation: ActivationName = "tanh"
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch h w c"], *, train: bool = False) -> Float[Array, "batch classes"]:
-        act = activation(self.activation)
+        act = ACTIVATIONS[self.activation]
         x = act(conv(6, 5, name="c1")(x))
         x = nn.avg_pool(x, (2, 2), (2, 2))
         x = act(conv(16, 5, padding=0, name="c3")(x))

@@ -3,8 +3,8 @@
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.activations import activation, units_before
-from models.layers import Dropout, initializer, norm
+from models.activations import ACTIVATIONS, ActivationName, units_before
+from models.layers import Dropout, InitializerName, NormName, initializer, norm
 
 
 class MLP(nn.Module):
@@ -18,18 +18,18 @@ class MLP(nn.Module):
     classes: int
     width: int = 128
     layers: int = 2
-    activation: str = "relu"
+    activation: ActivationName = "relu"
     dropout: float = 0.0
-    norm: str = "none"
-    initializer: str = "lecun_normal"
+    norm: NormName = "none"
+    initializer: InitializerName = "lecun_normal"
     gain: float = 1.0
-    bias_initializer: str = "zeros"
+    bias_initializer: InitializerName = "zeros"
     residual: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch *features"], *, train: bool = False) -> Float[Array, "batch classes"]:
         x = x.reshape(len(x), -1)
-        act, units = activation(self.activation), units_before(self.activation, self.width)
+        act, units = ACTIVATIONS[self.activation], units_before(self.activation, self.width)
         init, bias_init = initializer(self.initializer, self.gain), initializer(self.bias_initializer, self.gain)
         for i in range(self.layers):
             y = nn.Dense(units, kernel_init=init, bias_init=bias_init, name=f"hidden_{i}")(x)

@@ -5,7 +5,7 @@ Shapes: L length, B batch, H width of the state, G gates × H.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +62,7 @@ def gru(state: State, x_BG: jax.Array, r_BG: jax.Array) -> State:
     return (z * h_BH + (1 - z) * n,)
 
 
+CellName = Literal["rnn", "rnn_relu", "lstm", "gru"]
 CELLS = {
     "rnn": Cell(elman(jnp.tanh), gates=1),
     "rnn_relu": Cell(elman(jax.nn.relu), gates=1),

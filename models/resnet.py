@@ -3,15 +3,21 @@
 A shortcut is the identity, or a 1 × 1 projection where the shape changes (option B of the first paper).
 """
 
+from typing import Literal
+
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import batch_norm, choose, conv, max_pool
+from models.layers import batch_norm, conv, max_pool
 
 Images = Float[Array, "batch h w c"]
 
+Kind = Literal["basic", "bottleneck"]
+Order = Literal["post", "pre"]
+Stem = Literal["small", "large"]
+
 # Blocks a stage, and the kind of block, by the number of layers (table 1 of the first paper).
-DEPTHS = {
+DEPTHS: dict[int, tuple[tuple[int, ...], Kind]] = {
     18: ((2, 2, 2, 2), "basic"),
     34: ((3, 4, 6, 3), "basic"),
     50: ((3, 4, 6, 3), "bottleneck"),
@@ -35,12 +41,12 @@ class Block(nn.Module):
 
     features: int
     stride: int = 1
-    kind: str = "basic"
-    order: str = "post"
+    kind: Kind = "basic"
+    order: Order = "post"
 
     @nn.compact
     def __call__(self, x: Images, *, train: bool) -> Float[Array, "batch h2 w2 features"]:
-        layers = choose("block", self.kind, CONVOLUTIONS)
+        layers = CONVOLUTIONS[self.kind]
         norm = lambda y, name: batch_norm(train, name)(y)
         pre = self.order == "pre"
         y = first = nn.relu(norm(x, "norm1")) if pre else x
@@ -68,16 +74,15 @@ class ResNet(nn.Module):
     classes: int
     blocks: int | tuple[int, ...] = 3
     width: int = 16
-    block: str = "basic"
-    order: str = "post"
-    stem: str = "small"
+    block: Kind = "basic"
+    order: Order = "post"
+    stem: Stem = "small"
 
     @nn.compact
     def __call__(self, x: Images, *, train: bool = False) -> Float[Array, "batch classes"]:
-        order = choose("order", self.order, {"post": "post", "pre": "pre"})
-        kernel, stride = choose("stem", self.stem, {"small": (3, 1), "large": (7, 2)})
+        kernel, stride = {"small": (3, 1), "large": (7, 2)}[self.stem]
         x = conv(self.width, kernel, stride, use_bias=False, name="stem")(x)
-        if order == "post":
+        if self.order == "post":
             x = nn.relu(batch_norm(train, "norm_stem")(x))
         if self.stem == "large":
             x = max_pool(x, 3, 2, padding=1)
@@ -85,18 +90,21 @@ class ResNet(nn.Module):
         for stage, blocks in enumerate(stages):
             for i in range(blocks):
                 stride = 2 if stage > 0 and i == 0 else 1
-                block = Block(self.width * 2**stage, stride, self.block, order, name=f"stage{stage}_block{i}")
+                block = Block(self.width * 2**stage, stride, self.block, self.order, name=f"stage{stage}_block{i}")
                 x = block(x, train=train)
-        if order == "pre":
+        if self.order == "pre":
             x = nn.relu(batch_norm(train, "norm_last")(x))
         return nn.Dense(self.classes, name="logits")(x.mean(axis=(1, 2)))
 
 
 def imagenet(
-    classes: int = 1000, *, depth: int = 50, width: int = 64, order: str = "post", stem: str = "large"
+    classes: int = 1000,
+    *,
+    depth: Literal[18, 34, 50, 101, 152] = 50,
+    width: int = 64,
+    order: Order = "post",
+    stem: Stem = "large",
 ) -> ResNet:
     """ResNet-18, 34, 50, 101 or 152, for images of 224 × 224; stem="small" is for those of 32 × 32."""
-    if depth not in DEPTHS:
-        raise ValueError(f"depth={depth} is unknown; choose one of {', '.join(map(str, DEPTHS))}")
     blocks, block = DEPTHS[depth]
     return ResNet(classes, blocks, width, block, order, stem)

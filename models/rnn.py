@@ -3,7 +3,7 @@
 Shapes: B batch, L length, F features of an input, H width, G gates × H, O outputs.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,10 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from models.axes import constrain
-from models.layers import Dropout, Embed, choose
-from models.recurrent import CELLS, State, product, recur
+from models.layers import Dropout, Embed
+from models.recurrent import CELLS, CellName, State, product, recur
 
+Direction = Literal["forward", "both"]
 DIRECTIONS = {"forward": (False,), "both": (False, True)}
 
 
@@ -25,6 +26,7 @@ def rotations(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) 
 
 
 # Where the weights from output to gates start; "uniform" is within ± 1/√H, as torch has it: it shrinks, to about 0.6.
+Start = Literal["orthogonal", "uniform"]
 RECURRENT = {
     "orthogonal": rotations,
     "uniform": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
@@ -38,20 +40,20 @@ class Layer(nn.Module):
     "chrono"); 0 starts an LSTM's forget gate with bias 1 (Gers et al. 2000; Jozefowicz et al. 2015).
     """
 
-    cell: str
+    cell: CellName
     width: int
     reverse: bool = False
     memory: int = 0
-    recurrent: str = "orthogonal"
+    recurrent: Start = "orthogonal"
 
     @nn.compact
     def __call__(self, x_LBF: Float[Array, "l b f"], state: State | None) -> tuple[Float[Array, "l b h"], State]:
-        cell, H = choose("cell", self.cell, CELLS), self.width
+        cell, H = CELLS[self.cell], self.width
         if self.memory and cell.keep is None:
             raise ValueError(f"memory={self.memory}: {self.cell!r} has no gate to keep its state; use 'lstm' or 'gru'")
         B, F = x_LBF.shape[1:]
         w_FG = self.param("input", nn.initializers.lecun_normal(), (F, cell.gates * H))
-        w_HG = self.param("recurrent", choose("recurrent", self.recurrent, RECURRENT), (H, cell.gates * H))
+        w_HG = self.param("recurrent", RECURRENT[self.recurrent], (H, cell.gates * H))
         b_G = self.param("bias", self.remembering, (cell.gates * H,))
         x_LBG = product(x_LBF, w_FG)
         if cell.apart:
@@ -80,20 +82,20 @@ class Recurrent(nn.Module):
     the others (Schuster & Paliwal 1997).
     """
 
-    cell: str
+    cell: CellName
     width: int
     layers: int = 1
-    direction: str = "forward"
+    direction: Direction = "forward"
     dropout: float = 0.0
     memory: int = 0
-    recurrent: str = "orthogonal"
+    recurrent: Start = "orthogonal"
 
     @nn.compact
     def __call__(
         self, x_BLF: Float[Array, "b l f"], states: list[State] | None = None, *, train: bool = False
     ) -> tuple[Float[Array, "b l h"], list[State]]:
         """The last layer's outputs, and the last state of each layer, of each direction; `states` are the first."""
-        directions = choose("direction", self.direction, DIRECTIONS)
+        directions = DIRECTIONS[self.direction]
         given = iter(states or ())
         after: list[State] = []
         for i in range(self.layers):
@@ -118,16 +120,16 @@ class SequenceModel(nn.Module):
     else float32 [B, L, F].  `head` says where `outputs` numbers are wanted: at "every" step, or from the "last" state.
     """
 
-    cell: str
+    cell: CellName
     width: int
     outputs: int
     vocab: int = 0
     layers: int = 1
-    direction: str = "forward"
-    head: str = "every"
+    direction: Direction = "forward"
+    head: Literal["every", "last"] = "every"
     dropout: float = 0.0
     memory: int = 0
-    recurrent: str = "orthogonal"
+    recurrent: Start = "orthogonal"
 
     @nn.compact
     def __call__(
@@ -150,8 +152,6 @@ class SequenceModel(nn.Module):
         for name in ("width", "outputs", "layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; use 1 or more")
-        choose("head", self.head, {"every": 0, "last": 0})
-        choose("direction", self.direction, DIRECTIONS)
         if (self.vocab > 0) != jnp.issubdtype(x.dtype, jnp.integer):
             said = "tokens need vocab=, how many there are" if not self.vocab else "numbers need vocab=0"
             raise ValueError(f"the inputs are {x.dtype}{list(x.shape)} and vocab={self.vocab}; {said}")
@@ -161,4 +161,4 @@ class SequenceModel(nn.Module):
     def empty_cache(self, batch: int) -> list[State]:
         """The states before the first token: zeros."""
         zeros = jnp.zeros((batch, self.width))
-        return [(zeros,) * choose("cell", self.cell, CELLS).parts for _ in range(self.layers)]
+        return [(zeros,) * CELLS[self.cell].parts for _ in range(self.layers)]

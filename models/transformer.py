@@ -4,18 +4,20 @@
 (fastest for small networks on a CPU), or parameters stacked by layer and scanned (compiles in constant time).
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.activations import activation, units_before
+from models.activations import ACTIVATIONS, ActivationName, units_before
 from models.attention import Attention
 from models.axes import constrain
-from models.layers import Dropout, choose, dense
+from models.layers import Dropout, dense
 
+Stacking = Literal["unrolled", "scan"]
+Remat = Literal["none", "full", "dots"]
 REMAT_POLICIES = {
     "none": None,
     "full": jax.checkpoint_policies.nothing_saveable,
@@ -36,7 +38,7 @@ class Block(nn.Module):
     ratio: int = 4
     rotary: bool = False
     bias: bool = False
-    activation: str = "gelu"
+    activation: ActivationName = "gelu"
     dropout: float = 0.0
 
     @nn.compact
@@ -50,7 +52,7 @@ class Block(nn.Module):
         D = x_BLD.shape[-1]
         units = units_before(self.activation, self.ratio * D)
         h = dense(units, ("embed", "mlp"), use_bias=self.bias, name="up")(norm("norm2")(x_BLD))
-        h = activation(self.activation)(constrain(h, "batch", None, "mlp"))
+        h = ACTIVATIONS[self.activation](constrain(h, "batch", None, "mlp"))
         h = dense(D, ("mlp", "embed"), use_bias=self.bias, kernel_init=out_init, name="down")(h)
         return constrain(x_BLD + drop(h), "batch", None, None), cache
 
@@ -60,15 +62,14 @@ class Stack(nn.Module):
 
     layers: int
     block: dict[str, Any]  # keywords of Block
-    stack: str = "unrolled"
-    remat: str = "none"
+    stack: Stacking = "unrolled"
+    remat: Remat = "none"
 
     @nn.compact
     def __call__(self, x_BLD: Float[Array, "b l d"], cache: Any = None, length: Any = 0, *, train: bool = False):
-        policy = choose("remat", self.remat, REMAT_POLICIES)
+        policy = REMAT_POLICIES[self.remat]
         block = Block if self.remat == "none" else nn.remat(Block, policy=policy, static_argnums=(4,))
         keywords = {**self.block, "layers": self.layers}
-        choose("stack", self.stack, {"unrolled": 0, "scan": 0})
         if self.stack == "scan":
             scanned = nn.scan(
                 block,

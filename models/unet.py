@@ -1,11 +1,13 @@
 """U-Net (Ronneberger, Fischer & Brox 2015): every pixel's class, from its surroundings at all scales."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import choose, conv, max_pool, norm
+from models.layers import NormName, conv, max_pool, norm
 
 
 class UNet(nn.Module):
@@ -19,19 +21,23 @@ class UNet(nn.Module):
     classes: int
     width: int = 64
     halvings: int = 4
-    padding: str = "SAME"
-    norm: str = "none"
+    padding: Literal["SAME", "VALID"] = "SAME"
+    norm: NormName = "none"
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch h w c"], *, train: bool = False) -> Float[Array, "batch h2 w2 classes"]:
-        padding = choose("padding", self.padding, {"SAME": "SAME", "VALID": "VALID"})
         he = nn.initializers.he_normal()
 
         def twice(x, features, name):
             for i in (1, 2):
                 # Batch norm takes a bias away again, and would leave it a gradient of nothing but rounding.
                 x = conv(
-                    features, 3, padding=padding, use_bias=self.norm == "none", kernel_init=he, name=f"{name}_conv{i}"
+                    features,
+                    3,
+                    padding=self.padding,
+                    use_bias=self.norm == "none",
+                    kernel_init=he,
+                    name=f"{name}_conv{i}",
                 )(x)
                 x = nn.relu(norm(self.norm, train, f"{name}_norm{i}")(x))
             return x

@@ -1,9 +1,11 @@
 """VGG (Simonyan & Zisserman 2014, "Very deep convolutional networks for large-scale image recognition")."""
 
+from typing import Literal
+
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import Dropout, conv, max_pool, norm
+from models.layers import Dropout, NormName, conv, max_pool, norm
 
 # Convolutions in each of the five stages by the number of layers: configurations A, B, D, E of table 1.
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -19,16 +21,14 @@ class VGG(nn.Module):
     """
 
     classes: int = 1000
-    depth: int = 16
+    depth: Literal[11, 13, 16, 19] = 16
     width: int = 64
     hidden: int = 4096
     dropout: float = 0.5
-    norm: str = "none"
+    norm: NormName = "none"
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch h w c"], *, train: bool = False) -> Float[Array, "batch classes"]:
-        if self.depth not in DEPTHS:
-            raise ValueError(f"depth={self.depth} is unknown; choose one of {', '.join(map(str, DEPTHS))}")
         if min(x.shape[1:3]) < 32:
             raise ValueError(
                 f"images of {x.shape[1]} × {x.shape[2]} are too small to be halved five times; use 32 × 32"

@@ -79,7 +79,7 @@ def command(page: str, workdir: pathlib.Path, devices: int, changes: dict) -> li
 
 
 def start(page: str, workdir: pathlib.Path, processes: int, devices: int, changes: dict) -> subprocess.Popen:
-    front = ["train"] if processes == 1 else ["train.devices.supervise", "--processes", str(processes), "--"]
+    front = ["train"] if processes == 1 else ["train", "supervise", "--processes", str(processes), "--"]
     return launch([sys.executable, "-m", *front, *command(page, workdir, devices, changes)])
 
 
@@ -119,7 +119,7 @@ def with_namespaces(page: str, workdir: pathlib.Path) -> None:
         hosts = []
         for i in range(2):
             nodes = ["--nodes", "2", "--node", str(i), "--coordinator", f"{ADDRESS}1:8476"]
-            line = [sys.executable, "-m", "train.devices.supervise", *nodes, "--", *command(page, workdir, 1, {})]
+            line = [sys.executable, "-m", "train", "supervise", *nodes, "--", *command(page, workdir, 1, {})]
             hosts.append(launch([*inside[i], *line]))
         while hosts[1].poll() is None and last_step(workdir) < HALF:
             time.sleep(0.01)

@@ -83,7 +83,8 @@ def start(network: str, workdir: pathlib.Path, processes: int) -> subprocess.Pop
         command = [
             sys.executable,
             "-m",
-            "train.devices.supervise",
+            "train",
+            "supervise",
             "--processes",
             str(processes),
             "--retries",

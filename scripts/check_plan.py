@@ -2,7 +2,8 @@
 
     uv run python -m scripts.check_plan [PAGE ...]
 
-Each page is planned (`--plan --json`), and trained in a process of its own, on a few hundred steps.  The truth is:
+Each page is planned (`python -m train plan --json`), and trained in a process of its own, on a few hundred steps.
+The truth is:
 parameters   the arrays of the trained state
 FLOPs        products and convolutions of the compiled program
 memory       state and batch, and how much the resident memory of a process grows, at its peak, during three steps (in
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> None:
         steps = {"steps": 60, "schedule.warmup": 1, "log_every": 5, "eval.every": 0}
         line = ["--config", name]
         line += [f"--config.{key}={value}" for key, value in {**changes, **steps}.items()]
-        plan = json.loads(run("train", *line, "--plan", "--json"))
+        plan = json.loads(run("train", "plan", *line, "--json"))
         with tempfile.TemporaryDirectory() as folder:
             run("train", *line, "--workdir", folder)
             rows = read_rows(pathlib.Path(folder) / "timing.jsonl")

@@ -19,7 +19,8 @@ import jax
 
 from scripts.small import PAGES, pose
 from train import configs
-from train.cost.plan import Plan, as_json, elsewhere
+from train.cost.plan import Plan, elsewhere
+from train.cost.show import as_json
 from train.devices import mesh, runtime
 from train.errors import UserError
 
@@ -72,9 +73,12 @@ def main(argv: list[str]) -> int:
         try:
             with tempfile.TemporaryDirectory() as folder:
                 made = elsewhere(config_of(page, changes, pathlib.Path(folder)), topology)
+            said = made.refused
         except UserError as error:
+            said = str(error)
+        if said:
             failed += 1
-            print(f"| {page} | {topology} | {shown} | {error} |", flush=True)
+            print(f"| {page} | {topology} | {shown} | {said} |", flush=True)
             continue
         print(line(made, page, topology, shown), flush=True)
         if options.table == "scaling":
@@ -109,7 +113,7 @@ def line(made: Plan, page: str, topology: str, shown: str) -> str:
         for each in made.collectives
         if each.bytes > 1e6
     )
-    assert made.chip is not None
+    assert made.chip is not None and made.peak_bytes is not None and made.step_seconds is not None  # noqa: PT018
     return (
         f"| {page} | {topology} | {shown} | {made.peak_bytes / GiB:.2f} of {made.chip.memory / GiB:.0f} "
         f"| {made.step_seconds * 1e3:.3g} | {made.compute_seconds * 1e3:.3g} | {made.memory_seconds * 1e3:.3g} "

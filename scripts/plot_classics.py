@@ -2,7 +2,7 @@
 
     uv run python -m scripts.plot_classics [FIGURE ...] [--runs runs/zoo] [--out docs/classics]
 
-`filters` and `memory` are of the networks that `python -m train --zoo --workdir runs/zoo` has trained.
+`filters` and `memory` are of the networks that `python -m train zoo --workdir runs/zoo` has trained.
 """
 
 import argparse

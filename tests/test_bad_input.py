@@ -40,7 +40,7 @@ MISTAKES = {
     "no value": ("--config.steps", "--config.steps=VALUE"),
     "word for a number": ("--config.steps=abc", "config.steps=abc", "a whole number"),
     "fraction for a count": ("--config.model.width=9.5", "config.model.width=9.5", "a whole number"),
-    "number for a word": ("--config.model.activation=3", "config.model.activation=3", "str"),
+    "number for a word": ("--config.model.activation=3", "config.model.activation=3", "It takes: elu, geglu"),
     "negative steps": ("--config.steps=-3", "config.steps=-3", "use 1 or more"),
     "no batch": ("--config.batch_size=0", "config.batch_size=0", "use 1 or more"),
     "no evaluation batch": ("--config.eval.batch_size=0", "config.eval.batch_size=0", "use 1 or more"),
@@ -276,7 +276,7 @@ def test_missing_data_file(tmp_path, capsys):
     [
         ("data.tokenizer=wordpiece", ("'wordpiece'", "'bytes', 'chars', 'bpe:N'")),
         ("data.tokenizer=bpe:7", ("'bpe:7'", "at least 256")),
-        ("data.offsets=all", ("offsets='all'", "'blocks'", "'random'")),
+        ("data.offsets=all", ("offsets='all'", "blocks, random")),
         ("data.context=90000", ("context=90000", "from 1 to")),
         ("data.valid=1.5", ("valid=1.5", "such as 0.1")),
         ("model.vocab=3", ("3 outputs", "classes")),

@@ -418,7 +418,6 @@ def test_command_line(tmp_path):
         (lambda: arrays.columns("mnist"), "is not prepared .* python -m data prepare mnist"),
         (lambda: text.windows("isoflop_digits", context=8), "have no 'text'; they have image, label"),
         (lambda: text.windows("isoflop_sotu", context=10**7), "context=10000000 must be from 1 to"),
-        (lambda: text.windows("isoflop_sotu", context=8, offsets="any"), "offsets='any' is none of 'blocks'"),
         (lambda: text.windows("isoflop_sotu", context=8, tokenizer="word"), "tokenizer 'word' is none of 'bytes'"),
         (lambda: text.file("none.txt", context=8), "no text file at 'none.txt'"),
         (lambda: synthetic.markov(states=1), "states=1"),

@@ -156,8 +156,6 @@ def test_unet_is_pytorchs(padding, side, out):
 def test_sides_that_cannot_be_halved_are_refused(padding, side):
     with pytest.raises(ValueError, match="cannot be halved: with padding='SAME' the image's sides must be multiples"):
         shapes(UNet(2, 2, 2, padding), pixels(side))
-    with pytest.raises(ValueError, match="padding='same' is unknown; choose one of SAME, VALID"):
-        shapes(UNet(2, 2, 2, "same"), pixels(16))
 
 
 # Segmentation.

@@ -311,7 +311,7 @@ def test_measured_budget():
     """Steps, units, memory and XLA's count of the program that runs."""
     made = experiment()
     step = lambda state, batch: state.replace(step=state.step + batch["x"].sum())
-    work = budget.measure(made, jax.jit(step).lower(made.state, made.batch).compile(), 1)
+    work = budget.measure(budget.count(made), jax.jit(step).lower(made.state, made.batch).compile(), 1)
     leaves = jax.tree.leaves(made.state)
     assert (work.units, work.flops) == (10 * 4 * L, 10 * 4 * L * gpt_flops())
     assert work.params_total - work.params_non_embedding == (V + L) * D

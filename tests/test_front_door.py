@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,17 @@ def test_overrides_are_applied_and_resolved_values_written(trained):
     row = json.loads((workdir / "record.json").read_text())
     assert row["params_total"] == 2 * 12 + 12 + 12 * 12 + 12 + 12 * 4 + 4
     assert f"{row['params_total']:,}" in done.stdout
+
+
+def test_parameters_are_shown_before_anything_is_compiled(page, tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Program, "compile", stop)
+    monkeypatch.setattr("train.loop.initial_state", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(configs.config_of(configs.load(page), []), tmp_path)
+    assert re.search(rf"total +{2 * 8 + 8 + 8 * 8 + 8 + 8 * 4 + 4} ", capsys.readouterr().out)
 
 
 def test_surroundings_are_written_before_the_first_step(page, tmp_path, monkeypatch):

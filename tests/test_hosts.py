@@ -141,7 +141,7 @@ def test_a_run_goes_on_in_another_layout():
 
 def test_what_no_restart_would_mend_is_said_once(tmp_path):
     page = ["--config", "configs/classics/digits_mlp.py", "--config.batch_size=7", "--workdir", str(tmp_path / "run")]
-    code, said = run("train.devices.supervise", "--processes", "2", "--", *page)
+    code, said = run("train", "supervise", "--processes", "2", "--", *page)
     assert code == 2
     assert said.count("config.batch_size=7 is not divisible by 2 devices") == 1
     assert "start again" not in said
@@ -152,7 +152,7 @@ def test_a_supervisor_gives_up(tmp_path):
     broken = tmp_path / "broken.py"
     broken.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     page = ["--config", str(broken), "--workdir", str(tmp_path / "run")]
-    code, said = run("train.devices.supervise", "--retries", "1", "--", *page)
+    code, said = run("train", "supervise", "--retries", "1", "--", *page)
     assert code == 2
     assert "process 0 died (SIGKILL), and 2 starts brought no checkpoint after step 0" in said
 
@@ -166,7 +166,7 @@ def test_only_the_first_process_writes(tmp_path):
         "--workdir",
         str(tmp_path),
     ]
-    code, said = run("train.devices.supervise", "--processes", "2", "--", *page)
+    code, said = run("train", "supervise", "--processes", "2", "--", *page)
     assert code == 0, said
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(row["step"], row["split"]) for row in rows] == [(60, "train"), (60, "valid")]

@@ -76,7 +76,6 @@ def test_errors_are_sentences(tree, tmp_path):
 
     says("no folder or archive at '.*none'", tmp_path / "none")
     says("has no images val/CLASS/NAME.jpg for data.valid; it has test, train", valid="val")
-    says("channels=4; use 3 for colour, 1 for grey", channels=4)
     (tmp_path / "text.tar").write_text("no archive")
     says("is neither a folder nor a .tar, .tar.gz or .tar.xz", tmp_path / "text.tar")
     (tmp_path / "empty").mkdir()

@@ -15,7 +15,7 @@ from models import axes
 from models.api import from_linen
 from models.gpt import GPT
 from models.layers import Dropout, look_up
-from train.devices import mesh
+from train.devices import mesh, runtime
 from train.errors import UserError
 from train.step import TrainState
 
@@ -157,3 +157,26 @@ def test_layouts_give_the_same_losses():
 
 def test_slices_of_the_batch_on_many_devices_are_the_whole_batch_on_one():
     check_parallel("markov_gpt", "--accumulate", "4", "--layouts", "4 data 2 fsdp", "2 data 4 tensor", "8 pmap")
+
+
+def test_a_tpu_is_known_by_its_device(tmp_path, monkeypatch):
+    """Not by the network card and the disk that Google's cloud has in every machine."""
+    monkeypatch.setattr(runtime, "PCI", tmp_path / "pci")
+    monkeypatch.setattr(runtime, "DEVICES", tmp_path / "dev")
+    for name, vendor, kind in (
+        ("card", "0x1ae0", "0x020000"),
+        ("disk", "0x1ae0", "0x010802"),
+        ("other", "0x10de", "0x03"),
+    ):
+        (tmp_path / "pci" / name).mkdir(parents=True)
+        (tmp_path / "pci" / name / "vendor").write_text(f"{vendor}\n")
+        (tmp_path / "pci" / name / "class").write_text(f"{kind}\n")
+    assert not runtime.has_tpu()
+    (tmp_path / "pci" / "card" / "class").write_text("0x088000\n")
+    assert runtime.has_tpu()
+    (tmp_path / "pci" / "card" / "class").write_text("0x020000\n")
+    (tmp_path / "dev" / "vfio").mkdir(parents=True)
+    (tmp_path / "dev" / "vfio" / "vfio").touch()  # of any machine
+    assert not runtime.has_tpu()
+    (tmp_path / "dev" / "vfio" / "0").touch()
+    assert runtime.has_tpu()

@@ -383,14 +383,6 @@ def test_dropout_keeps_the_mean():
     assert error.max() < 4
 
 
-@pytest.mark.parametrize("name", ["gpt:GPT", "mlp:MLP"])
-def test_unknown_choices_are_sentences(name):
-    module = GPT(**{**TINY, "activation": "rellu"}) if name == "gpt:GPT" else MLP(3, activation="rellu")
-    x = text() if name == "gpt:GPT" else pixels(4)
-    with pytest.raises(ValueError, match=r"activation='rellu' is unknown; choose one of .*gelu"):
-        from_linen(module).init(jax.random.key(0), x)
-
-
 # Restricted Boltzmann machine, small enough to enumerate.
 
 VISIBLE, HIDDEN = 4, 3

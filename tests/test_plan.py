@@ -4,7 +4,9 @@ import importlib.util
 import json
 import re
 import statistics
+import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +16,11 @@ import pytest
 from scripts.small import PAGES, small
 from train import configs
 from train.__main__ import main
-from train.cost import chips, hlo, plan
+from train.cost import chips, hlo, machine, memory, plan, show
 from train.devices import mesh, runtime
 from train.errors import UserError
 from train.experiment import build_experiment
-from train.program import step_program
+from train.program import Program, step_program
 
 HAS_TPU_COMPILER = importlib.util.find_spec("libtpu") is not None
 
@@ -124,7 +126,7 @@ def test_every_config_lowers_for_cuda_and_tpu(page, tmp_path):
 
 
 def test_a_plan_of_this_machine(capsys):
-    page = ["--config", "configs/classics/digits_mlp.py", "--plan"]
+    page = ["plan", "--config", "configs/classics/digits_mlp.py"]
     main([*page, "--json"])
     made = json.loads(capsys.readouterr().out)
     assert made["params_total"] == made["params_active"] == 26_122
@@ -135,7 +137,78 @@ def test_a_plan_of_this_machine(capsys):
     main(page)
     shown = capsys.readouterr().out
     assert "26,122" in shown
-    assert re.search(r"step +[\d.]+ ms \(median of 5 timed here\)", shown)
+    assert re.search(r"step +[\d.]+ ms \(median of \d+ timed here\)", shown)
+
+
+def test_what_does_not_fit_is_counted_and_not_compiled(monkeypatch, capsys):
+    """The published counts in seconds; the program would need a hundred times this memory."""
+    monkeypatch.setattr(machine, "free_memory", lambda device: 24e9)
+    monkeypatch.setattr(Program, "compile", lambda *_: pytest.fail("compiled what does not fit"))
+    main(["plan", "--config", "imagenet_vgg16", "--config.batch_size=8192", "--json"])
+    shown = capsys.readouterr()
+    made = json.loads(shown.out)
+    assert (made["params_total"], made["fits"], made["step_seconds_estimate"]) == (138_357_544, False, None)
+    # 3.09e10 FLOPs an image forward (Simonyan & Zisserman's network), without the zeros of the padding; thrice that.
+    assert made["flops_per_step"] == pytest.approx(8192 * 3 * 3.09e10, rel=0.05)
+    assert made["estimated_bytes"] > 240e9
+    assert "it does not fit; lower config.batch_size" in shown.err
+
+
+def test_a_page_for_many_devices_is_counted_on_one(capsys):
+    main(["plan", "--config", "gpt_1b", "--json"])
+    made = json.loads(capsys.readouterr().out)
+    assert (made["fits"], made["compile_seconds"]) == (False, None)
+    assert made["blocks"]["position_embed"] == 2048 * 2048
+    # 12 D² a block of attention and perceptron, and the scales of two norms.
+    assert made["blocks"]["stack/blocks"] == 24 * (12 * 2048**2 + 2 * 2048)
+    assert "config.mesh (data -1, fsdp 32, tensor 1) does not fit" in made["refused"]
+
+
+def test_a_step_that_takes_longer_than_the_limit_is_not_timed(monkeypatch, capsys):
+    monkeypatch.setattr(machine, "speed", lambda: 1e3)
+    monkeypatch.setattr(Program, "compile", lambda *_: pytest.fail("compiled what is not timed"))
+    main(["plan", "--config", "digits_mlp"])
+    shown = capsys.readouterr().out
+    assert (
+        shown.index("26,122") < shown.index("it fits") < shown.index("neither compiled nor timed: its products alone")
+    )
+
+
+def test_timing_ends_at_its_limit(monkeypatch):
+    """The first step, and no more where that took the whole of the time."""
+    monkeypatch.setattr(plan, "LIMIT", 1e-9)
+    monkeypatch.setattr(machine, "speed", lambda: 1e30)
+    made = plan.here(configs.load("digits_mlp").get_config())
+    assert made.timed_steps == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts the time of its processors")
+def test_a_busy_machine_is_said():
+    """One process at work beside this one, which waits: one processor."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        time.sleep(0.3)
+        before = machine.now()
+        time.sleep(0.5)
+        found = machine.others(before, machine.now())
+        busy.kill()
+    assert found > 0.5
+    made = plan.here(configs.load("digits_mlp").get_config())
+    assert "other processes kept 1.4 of" in show.busy(made._replace(others=1.4))
+    assert "a quiet machine is faster" not in show.busy(made._replace(others=0.1))
+
+
+def test_memory_of_a_program_before_it_is_compiled():
+    """x @ w is alive while the second product is made; what is elementwise between them is fused."""
+    n = 4 * 64 * 64
+    x = jnp.ones((64, 64))
+    jaxpr = lambda fn: jax.make_jaxpr(fn)(x, x).jaxpr
+    assert memory.temporaries(jaxpr(lambda x, w: x @ w)) == 0, "a result, and no temporary"
+    assert memory.temporaries(jaxpr(lambda x, w: (x @ w) @ w)) == n
+    assert memory.temporaries(jaxpr(lambda x, w: jnp.exp(x @ w).sum())) == n
+    assert memory.temporaries(jaxpr(lambda x, w: ((x @ w) @ w) @ w)) == 2 * n
+    assert memory.temporaries(jaxpr(jax.jit(lambda x, w: ((x @ w) @ w) @ w))) == 2 * n, "calls are flattened"
+    scanned = lambda x, w: jax.lax.scan(lambda x, _: (((x @ w) @ w) @ w, None), x, None, length=9)[0]
+    assert memory.temporaries(jaxpr(scanned)) == 2 * n
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory a process held at most")
@@ -172,20 +245,23 @@ def test_a_plan_needs_no_data(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--plan", "--fit"], "--fit needs --topology"),
-        (["--json"], "--json belongs to --plan"),
-        (["--plan", "--topology", "v5e"], "write KIND:SHAPE, such as v5e:2x4"),
+        (["plan", "--fit"], "--fit needs --topology"),
+        (["plan", "--topology", "v5e"], "write KIND:SHAPE, such as v5e:2x4"),
+        (["--plan"], "--plan is no flag of training; write python -m train plan --config FILE"),
+        (["--topology=v5e:2x4"], "write python -m train plan --config FILE --topology"),
+        (["--zoo"], "--zoo is no flag of training; write python -m train zoo"),
+        (["paln"], "there is no such verb; did you mean 'plan'? It takes: plan, sample, supervise, zoo"),
     ],
 )
 def test_plans_that_cannot_be(flags, said):
     with pytest.raises(UserError, match=re.escape(said)):
-        main(["--config", "configs/classics/digits_mlp.py", *flags])
+        main([*flags, "--config", "digits_mlp"])
 
 
 @pytest.mark.skipif(HAS_TPU_COMPILER, reason="libtpu is installed")
 def test_without_libtpu_it_is_named():
     with pytest.raises(UserError, match="libtpu, which is not installed; run `uv run --extra tpu"):
-        main(["--config", "configs/classics/digits_mlp.py", "--plan", "--topology", "v5e:2x4"])
+        main(["plan", "--config", "digits_mlp", "--topology", "v5e:2x4"])
 
 
 def test_fit_changes_what_costs_least_first():

@@ -243,10 +243,6 @@ def test_padding_behind_a_text_changes_nothing():
 @pytest.mark.parametrize(
     ("options", "x", "said"),
     [
-        ({"cell": "ltsm"}, "floats", r"cell='ltsm' is unknown; choose one of gru, lstm, rnn, rnn_relu"),
-        ({"head": "first"}, "floats", r"head='first' is unknown; choose one of every, last"),
-        ({"direction": "backward"}, "floats", r"direction='backward' is unknown; choose one of both, forward"),
-        ({"recurrent": "zeros"}, "floats", r"recurrent='zeros' is unknown; choose one of orthogonal, uniform"),
         ({"width": 0}, "floats", r"width=0; use 1 or more"),
         ({"vocab": VOCAB}, "floats", r"inputs are float32\[2, 5, 3\] and vocab=6; numbers need vocab=0"),
         ({}, "tokens", r"inputs are int32\[2, 5\] and vocab=0; tokens need vocab="),
@@ -385,7 +381,6 @@ def test_a_table_is_standardised_by_what_is_trained_on(tmp_path):
         ("a,b\n1,2\n3\n", {"target": "a"}, r"is no table: it needs two rows or more, with equally many"),
         ("", {"target": "a"}, r"is no table"),
         ("a\n1\n2\n", {"target": "a"}, r"2 rows are too few: the training part has 1 and the held-out"),
-        ("a\n1\n2\n", {"target": "a", "inputs": "every"}, r"inputs='every'; choose 'all' columns or 'target'"),
         ("a\n1\n2\n", {"target": "a", "train": 0.9}, r"parts of 1 in all"),
     ],
 )

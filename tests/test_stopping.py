@@ -174,11 +174,12 @@ def test_a_run_that_goes_on_after_the_traced_step_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
-def test_every_signal_that_asks_to_stop_is_heard_once(number):
+def test_every_signal_that_asks_to_stop_is_heard_once(number, capfd):
     before = signal.getsignal(number)
     with Interrupt() as interrupt:
         os.kill(os.getpid(), number)
         assert interrupt.at(1)
+        assert capfd.readouterr().err == "saving …\n", "before the step has ended"
         assert signal.getsignal(number) == before, "a second one ends the process"
     assert signal.getsignal(number) == before
 

@@ -39,7 +39,7 @@ def test_page_says_what_was_measured(each):
 
 
 def test_the_readme_holds_the_same_table():
-    assert zoo.markdown(ENTRIES) in zoo.README.read_text(), "`python -m train --zoo --workdir DIR` writes it"
+    assert zoo.markdown(ENTRIES) in zoo.README.read_text(), "`python -m train zoo --workdir DIR` writes it"
 
 
 def test_refresh_trains_once_and_writes_what_it_measured(tmp_path):

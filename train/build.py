@@ -1,39 +1,32 @@
 """Turns {"name": "gpt:GPT", ...} into an object.  The callee's signature is the schema; there is no other."""
 
 import importlib
-import importlib.util
 import inspect
-import pkgutil
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from train import code
 from train.errors import UserError, suggest
-from train.schema import LINEN_FIELDS, SCALARS, element, fitted, options
+from train.schema import LINEN_FIELDS, SCALARS, check_choice, choices, element, fitted, options
 
 
 def resolve(package: str, name: str, key: str = "") -> Callable:
-    """`module:symbol` of `package`, or a symbol of `package` itself: resolve("models", "gpt:GPT") is models.gpt.GPT."""
+    """`module:symbol` of `package`, or a symbol of `package` itself: resolve("models", "gpt:GPT") is models.gpt.GPT.
+
+    The module may also be outside the project (train/code.py).
+    """
     module_name, _, symbol = name.rpartition(":")
-    path = f"{package}.{module_name}" if module_name else package
     said = f"config.{key}.name={name!r}" if key else f"name={name!r}"
-    try:
-        module = importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name is None or not path.startswith(error.name):
-            raise
-        parent = importlib.import_module(package)
-        raise UserError(f"{said}: there is no {path}{suggest(module_name, modules(parent))}") from None
+    module = code.module_of(package, module_name, said) if module_name else importlib.import_module(package)
     target = getattr(module, symbol, None)
     if callable(target):
         return target
     if not module_name and not public(module):
-        raise UserError(f"{said} is half a name; write module:symbol, with a module of {', '.join(modules(module))}")
-    raise UserError(f"{said}: {path} has no {symbol!r}{suggest(symbol, public(module))}")
-
-
-def modules(package: types.ModuleType) -> list[str]:
-    return [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
+        known = ", ".join(code.modules(module))
+        raise UserError(f"{said} is half a name; write module:symbol, with a module of {known}")
+    where = module_name if module_name.endswith(".py") else module.__name__
+    raise UserError(f"{said}: {where} has no {symbol!r}{suggest(symbol, public(module))}")
 
 
 def public(module: types.ModuleType) -> list[str]:
@@ -91,6 +84,9 @@ def check_type(key: str, value: Any, annotation: Any) -> None:
     if element(annotation) and isinstance(value, list | tuple):
         for part in value:
             check_type(key, part, element(annotation))
+        return
+    if choices(annotation):
+        check_choice(key, value, annotation)
         return
     kinds = (tuple,) if element(annotation) else options(annotation)
     if not all(kind in SCALARS or kind is tuple for kind in kinds):

@@ -43,6 +43,11 @@ def parser(prog: str, description: str) -> Parser:
     return made
 
 
+def moved(old: str, new: str) -> None:
+    """The end of a command that has another name now."""
+    report_errors(lambda _: Parser(prog=new).error(f"{old} is now {new}"), sys.argv[1:])
+
+
 def report_errors(main: Callable[[list[str]], int | None], argv: list[str]) -> None:
     """Runs `main` and exits: 0, 2 after a sentence about what went wrong, 75 when stopped with everything saved."""
     with screen.lasting():

@@ -72,11 +72,26 @@ def checked(module: Any) -> ConfigDict:
             f"--config {path}: get_config() returns {type(config).__name__}; return the ConfigDict of base()"
         )
     base = load(BASE).base()
+    check_plain(path, config)
     missing = sorted(set(base) - set(config))
     if missing:
         raise UserError(f"--config {path} lacks {', '.join(missing)}; begin get_config() with configs/base.py's base()")
     check_base(base, config)
     return config
+
+
+def check_plain(path: str, config: ConfigDict, key: str = "config") -> None:
+    """Refuses functions and classes: a page holds plain values, which a run can save."""
+    for name, value in config.items():
+        here = f"{key}.{name}"
+        if isinstance(value, ConfigDict):
+            check_plain(path, value, here)
+        elif callable(value):
+            called = getattr(value, "__name__", type(value).__name__)
+            raise UserError(
+                f"--config {path}: {here} is {called}, a function or a class; a page holds plain values: write its "
+                f"name, such as 'module:{called}' or 'path.py:{called}'"
+            )
 
 
 def check_base(base: ConfigDict, config: ConfigDict, key: str = "config") -> None:

@@ -120,9 +120,11 @@ def check_records(config: ConfigDict, dataset: Dataset) -> None:
 
 
 def example(config: ConfigDict, dataset: Dataset) -> Shapes:
-    """Shapes and dtypes of a training batch."""
-    batch = batch_at(dataset.train, 0, batch_size=config.batch_size, seed=config.seed)
-    return {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in batch.items()}
+    """Shapes and dtypes of a training batch, from one record of it."""
+    record = batch_at(dataset.train, 0, batch_size=1, seed=config.seed)
+    return {
+        name: jax.ShapeDtypeStruct((config.batch_size, *value.shape[1:]), value.dtype) for name, value in record.items()
+    }
 
 
 def key_shape() -> jax.ShapeDtypeStruct:

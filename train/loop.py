@@ -141,8 +141,10 @@ class Run:
         return self.finish(state)
 
     def start(self) -> tuple[TrainState, int]:
-        """The state to go on from, compiled programs, and the table of what it will cost."""
+        """The table of what the run will cost, then the state to go on from and compiled programs."""
         config, experiment = self.config, self.experiment
+        counted = budget.count(experiment)
+        self.display.say(budget.table(counted, experiment.dataset.unit))
         first_batch = next(self.batches(0, {}))
         fresh = initial_state(experiment, self.mesh, self.init_key, self.share.place(first_batch))
         restored = self.checkpoints.restore(fresh)
@@ -150,9 +152,9 @@ class Run:
         first = int(state.step)
         self.losses = hosts.on_first(lambda: self.open_logs(first))
         compiled = self.step.compile(state, self.share.place(first_batch), self.loop_key, np.float32(0))
-        self.budget = budget.measure(experiment, compiled, self.mesh.devices.size)
-        self.display.say(budget.table(self.budget, experiment.dataset.unit))
-        self.display.say(f"compiled in {self.step.seconds:.1f} s; {'resuming at' if first else 'from'} step {first}")
+        self.budget = budget.measure(counted, compiled, self.mesh.devices.size)
+        begins = f"{'resuming at' if first else 'from'} step {first}"
+        self.display.say(f"  compiled in {self.step.seconds:.1f} s: {budget.compiled_line(self.budget)}; {begins}")
         self.display.start(first, config.steps)
         return state, first
 

@@ -5,12 +5,11 @@ CLASS_LOSSES take scores [..., K] and classes [...] and give one value for each 
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import optax
-
-from train.errors import UserError, suggest
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -32,6 +31,9 @@ def focal(scores: jax.Array, classes: jax.Array) -> jax.Array:
     return cross_entropy * (1 - jnp.exp(-cross_entropy)) ** 2
 
 
+LossName = Literal["mse", "mae", "huber", "log_cosh", "binary_cross_entropy", "hinge", "squared_hinge"]
+ClassLossName = Literal["cross_entropy", "hinge", "focal"]
+
 LOSSES: dict[str, Loss] = {
     "mse": lambda outputs, targets: (outputs - targets) ** 2,  # e², e = output - target; Legendre 1805
     "mae": lambda outputs, targets: jnp.abs(outputs - targets),  # |e|; Laplace 1774
@@ -51,9 +53,3 @@ CLASS_LOSSES: dict[str, Loss] = {
     "hinge": class_hinge,  # Crammer & Singer 2001
     "focal": focal,  # Lin et al. 2017, γ = 2
 }
-
-
-def loss_by(name: str, losses: dict[str, Loss] = LOSSES) -> Loss:
-    if name not in losses:
-        raise UserError(f"loss={name!r}{suggest(name, losses)}")
-    return losses[name]

@@ -1,6 +1,6 @@
 """Text from a trained language model.
 
-    python -m train.sample --workdir runs/x --prompt "My fellow citizens," --tokens 200
+    python -m train sample --workdir runs/x --prompt "My fellow citizens," --tokens 200
 
 The network, its tokenizer and its last checkpoint are those of the run.
 """
@@ -9,19 +9,23 @@ import functools
 import json
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-from train.cli import folder, parser, report_errors
+from train.cli import folder, moved, parser
 from train.errors import UserError
 
 
 def main(argv: list[str]) -> None:
-    flags = parser("python -m train.sample", __doc__ or "")
+    flags = parser("python -m train sample", __doc__ or "")
     flags.add_argument("--workdir", metavar="DIR", required=True, help="a run's folder, finished or not")
     flags.add_argument("--prompt", metavar="TEXT", default="\n", help="what the text begins with; default: a new line")
     flags.add_argument("--tokens", metavar="N", type=int, default=200, help="how many follow; default: 200")
     flags.add_argument("--temperature", metavar="T", type=float, default=0.8, help="0 is the likeliest; default: 0.8")
     flags.add_argument("--seed", metavar="N", type=int, default=0, help="another seed, another text; default: 0")
+    flags.add_argument(
+        "--code", metavar="MODULE:SYMBOL", action="append", default=[], help="of the run's config, outside this project"
+    )
     options = flags.parse(argv)
     if options.overrides:
         raise UserError(f"--config.{options.overrides[0]}: the config is the run's own; train again to change it")
@@ -33,11 +37,14 @@ def main(argv: list[str]) -> None:
         tokens=options.tokens,
         temperature=options.temperature,
         seed=options.seed,
+        code=options.code,
     )
     print(options.prompt + text)
 
 
-def sample(workdir: pathlib.Path, prompt: str, *, tokens: int, temperature: float, seed: int) -> str:
+def sample(
+    workdir: pathlib.Path, prompt: str, *, tokens: int, temperature: float, seed: int, code: Sequence[str] = ()
+) -> str:
     """`tokens` tokens after `prompt`, as text."""
     import jax
 
@@ -46,7 +53,7 @@ def sample(workdir: pathlib.Path, prompt: str, *, tokens: int, temperature: floa
     from train.devices import runtime
     from train.experiment import build_experiment
 
-    config = saved_config(workdir)
+    config = saved_config(workdir, code)
     runtime.set_up()
     experiment = build_experiment(config)
     network = build("models", config.model.to_dict(), "model") if "name" in config.model else None
@@ -69,15 +76,20 @@ def sample(workdir: pathlib.Path, prompt: str, *, tokens: int, temperature: floa
     return tokenizer.decode(ids)
 
 
-def saved_config(workdir: pathlib.Path) -> Any:
+def saved_config(workdir: pathlib.Path, code: Sequence[str] = ()) -> Any:
+    """The run's config; of code outside the project it may name what the user has given again, `code`."""
     from ml_collections import ConfigDict
 
+    from train.code import check_saved
+
     try:
-        return ConfigDict(json.loads((workdir / "config.json").read_text()))
+        config = ConfigDict(json.loads((workdir / "config.json").read_text()))
     except FileNotFoundError:
         raise UserError(f"{workdir} has no config.json: name the --workdir of a run") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{workdir / 'config.json'} is not readable JSON ({error})") from None
+    check_saved(config.to_dict(), code)
+    return config
 
 
 def restore(workdir: pathlib.Path, experiment: Any) -> tuple[Any, Any]:
@@ -138,4 +150,4 @@ def continue_text(
 
 
 if __name__ == "__main__":
-    report_errors(main, sys.argv[1:])
+    moved("python -m train.sample", "python -m train sample")

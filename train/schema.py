@@ -4,12 +4,12 @@ import ast
 import inspect
 import types
 from collections.abc import Mapping
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
-from train.errors import UserError
+from train.errors import UserError, suggest
 
 PACKAGES = {"data": "data", "model": "models", "task": "train.tasks", "schedule": "train.optim.schedules"}
-EVERY_OPTIMIZER = {"learning_rate": float, "clip": float, "decay": str, "l1": float, "l2": float}
+EVERY_OPTIMIZER = {"learning_rate": float, "clip": float, "decay": Literal["matrices", "all"], "l1": float, "l2": float}
 LINEN_FIELDS = {"parent", "name", "self"}
 SCALARS = {int: (int,), float: (float, int), bool: (bool,), str: (str,), type(None): (type(None),)}
 WORDS = {bool: "True or False", int: "a whole number", float: "a number", tuple: "values between commas"}
@@ -24,7 +24,7 @@ def arguments(key: str, name: Any) -> dict[str, Any] | None:
         if root == "optim":
             from train.optim.chain import optimizers
 
-            callee = resolve(optimizers()[name], name)
+            callee = resolve(optimizers().get(name, "train.optim.optimizers"), name)
         elif root == "augment":
             callee = resolve("train.augment", last)
         else:
@@ -40,6 +40,18 @@ def arguments(key: str, name: Any) -> dict[str, Any] | None:
 
 def options(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def choices(annotation: Any) -> tuple[Any, ...]:
+    """The values of `Literal["a", "b"]`, also beside None; else none."""
+    return tuple(value for kind in options(annotation) if get_origin(kind) is Literal for value in get_args(kind))
+
+
+def check_choice(key: str, value: Any, annotation: Any) -> None:
+    """Refuses what is none of the choices of a `Literal`."""
+    known = choices(annotation)
+    if known and not any(type(value) is type(each) and value == each for each in known):
+        raise UserError(f"{key}={value!r}{suggest(value, map(str, known))}")
 
 
 def element(annotation: Any) -> Any:
@@ -67,9 +79,14 @@ def typed_as(key: str, value: Any, annotation: Any, now: Any) -> Any:
     Annotations wider than plain types (arrays, schedules) take any number where the page holds one: `now`.
     """
     kinds = options(annotation)
-    parsed = literal(value) if isinstance(value, str) and not (str in kinds and isinstance(now, str)) else value
+    known = choices(annotation)
+    is_word = value in known or (str in kinds and isinstance(now, str))
+    parsed = literal(value) if isinstance(value, str) and not is_word else value
     if parsed is None or value == "None":
         return None
+    if known:
+        check_choice(key, parsed, annotation)
+        return parsed
     if type(parsed) is float and parsed.is_integer() and "e" in str(value) and int in kinds and float not in kinds:
         parsed = int(parsed)  # --config.model.width=1e4
     if all(kind in SCALARS for kind in kinds):

@@ -1,5 +1,6 @@
 """SIGTERM (preemption), SIGHUP (a closed terminal), Ctrl-C ask the loop to stop; it saves, the next start goes on."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -14,6 +15,12 @@ EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
 
 class Interrupted(UserError):
     """The run was asked to stop, and everything is saved."""
+
+
+def say_at_once() -> None:
+    """From a handler: nothing that could be in the middle of a print, and no screen that could end the run."""
+    with contextlib.suppress(OSError):
+        os.write(2, "saving …\n".encode())
 
 
 class Interrupt:
@@ -45,6 +52,7 @@ class Interrupt:
 
     def note(self, number: int, frame: Any) -> None:
         signal.signal(number, self.before[number])
+        say_at_once()
         if self.agree:
             os.kill(os.getpid(), signal.SIGTERM)
         self.requested = True

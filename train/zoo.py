@@ -8,6 +8,10 @@
 
 Measured is METRIC VALUE, SECONDS s (COMMIT): a column of the held-out row, and the time of the run on two CPU cores;
 or "METRIC not measured yet", or "never trained here" of what is too large for that.
+
+    python -m train zoo                        prints the table
+    python -m train zoo --workdir runs/zoo     trains them all, and writes what they reached into pages and README
+
 The pages are read, not run, except by `refresh`, which trains each and writes what it measured into page and README.
 """
 
@@ -21,11 +25,27 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from train import configs
+from train.cli import folder, parser
+from train.errors import UserError
 
 FIELDS = ("System", "Parameters", "Data", "Published", "Measured")
 UNTRAINED = "never trained here"
 README = pathlib.Path("README.md")
-MARKS = ("<!-- zoo: python -m train --zoo --workdir DIR writes this table -->", "<!-- end of the zoo -->")
+MARKS = ("<!-- zoo: python -m train zoo --workdir DIR writes this table -->", "<!-- end of the zoo -->")
+
+
+def main(argv: list[str]) -> None:
+    flags = parser("python -m train zoo", __doc__ or "")
+    flags.add_argument("--workdir", metavar="DIR", help="train every page in a folder below this one")
+    options = flags.parse(argv)
+    if options.overrides:
+        raise UserError(f"--config.{options.overrides[0]}: the zoo is of the pages as they are")
+    if options.workdir is not None:
+        failed = refresh(configs.FOLDER, folder("--workdir", options.workdir), lambda line: print(line, flush=True))
+        write_readme(entries(configs.FOLDER))
+        if failed:
+            raise UserError(f"not trained: {', '.join(failed)}; the same command goes on with them alone")
+    print(table(entries(configs.FOLDER)))
 
 
 class Entry(NamedTuple):

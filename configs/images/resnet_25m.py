@@ -2,7 +2,7 @@
 
 python -m train --config configs/images/resnet_25m.py --workdir runs/resnet_25m
 
-`--plan --topology v5e:2x4`: 5.5 of 16 GiB a chip, 50 ms a step by the roofline,
+`plan --topology v5e:2x4`: 5.5 of 16 GiB a chip, 50 ms a step by the roofline,
 MFU 99 % (ffe9a44): a bound that no real run comes near.
 
 System      ResNet-92, 2015

@@ -2,7 +2,7 @@
 
 python -m train --config configs/text/gpt_124m.py --workdir runs/gpt_124m
 
-`--plan --topology v5e:2x4 --config.accumulate=4`: 5.7 of 16 GiB a chip, 477 ms a step by the
+`plan --topology v5e:2x4 --config.accumulate=4`: 5.7 of 16 GiB a chip, 477 ms a step by the
 roofline, MFU 60 % (ffe9a44).
 
 System      GPT-2 small, 2019

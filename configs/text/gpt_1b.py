@@ -2,7 +2,7 @@
 
 python -m train --config configs/text/gpt_1b.py --workdir runs/gpt_1b
 
-`--plan --topology v5e:16x16`: 3.1 of 16 GiB a chip, 246 ms a step by the roofline, MFU 77 %
+`plan --topology v5e:16x16`: 3.1 of 16 GiB a chip, 246 ms a step by the roofline, MFU 77 %
 (ffe9a44).
 
 System      GPT 1.3B, 2020

@@ -2,7 +2,7 @@
 
 python -m train --config configs/text/gpt_7b.py --workdir runs/gpt_7b
 
-`--plan --topology v5e:16x16`: 10.6 of 16 GiB a chip, 2.27 s a step by the roofline, MFU 79 %
+`plan --topology v5e:16x16`: 10.6 of 16 GiB a chip, 2.27 s a step by the roofline, MFU 79 %
 (ffe9a44).
 
 System      GPT 6.7B, 2020

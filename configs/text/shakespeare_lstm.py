@@ -2,7 +2,7 @@
 
 python -m train --config configs/text/shakespeare_lstm.py --config.data.path=input.txt --workdir runs/shakespeare_lstm
 
-Every window begins with an empty state.  `python -m train.sample --workdir runs/shakespeare_lstm` writes from it.
+Every window begins with an empty state.  `python -m train sample --workdir runs/shakespeare_lstm` writes from it.
 
 System      LSTM, 1997
 Parameters  558,657

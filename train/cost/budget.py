@@ -11,7 +11,10 @@ from train.numbers import metric
 
 
 class Budget(NamedTuple):
-    """Counts.  FLOPs are of training (forward and backward) without recomputation; compiled ones are of one step."""
+    """Counts.  FLOPs are of training (forward and backward) without recomputation; compiled ones are of one step.
+
+    The last two are known once the step is compiled.
+    """
 
     blocks: list[tuple[str, int, int]]  # name, parameters, of which not embedding
     params_total: int
@@ -20,8 +23,8 @@ class Budget(NamedTuple):
     units_per_step: int
     steps: int
     state_bytes: int
-    compiled_flops: float  # over all devices, recomputation included
-    device_bytes: int  # that the step needs at once on one device
+    compiled_flops: float | None = None  # over all devices, recomputation included
+    device_bytes: int | None = None  # that the step needs at once on one device
 
     @property
     def units(self) -> int:
@@ -32,10 +35,9 @@ class Budget(NamedTuple):
         return self.flops_per_step * self.steps
 
 
-def measure(experiment: Experiment, compiled: Any, devices: int, work: hlo.Work | None = None) -> Budget:
-    """`compiled` is the train step for so many `devices`, and `work` what `hlo.analyse` found in it."""
+def count(experiment: Experiment) -> Budget:
+    """What is known before anything is compiled."""
     config, params = experiment.config, experiment.state.params
-    work = work or hlo.analyse(compiled.as_text())
     return Budget(
         blocks=blocks(params),
         params_total=sum(leaf.size for leaf in jax.tree.leaves(params)),
@@ -44,9 +46,13 @@ def measure(experiment: Experiment, compiled: Any, devices: int, work: hlo.Work 
         units_per_step=config.batch_size * experiment.dataset.per_record,
         steps=config.steps,
         state_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(experiment.state)),
-        compiled_flops=work.flops * devices,
-        device_bytes=peak_bytes(compiled),
     )
+
+
+def measure(counted: Budget, compiled: Any, devices: int, work: hlo.Work | None = None) -> Budget:
+    """`counted`, with `compiled`: the train step for so many `devices`; `work` is what `hlo.analyse` found in it."""
+    work = work or hlo.analyse(compiled.as_text())
+    return counted._replace(compiled_flops=work.flops * devices, device_bytes=peak_bytes(compiled))
 
 
 def peak_bytes(compiled: Any) -> int:
@@ -91,23 +97,29 @@ def blocks(params: Any) -> list[tuple[str, int, int]]:
 
 
 def table(budget: Budget, unit: str) -> str:
-    """For the terminal.  Neighbouring blocks of the same size share a row."""
+    """For the terminal, before anything is compiled.  Neighbouring blocks of the same size share a row."""
     rows = [("block", "parameters", "non-embedding")]
     for name, total, inner in merged(budget.blocks):
         rows.append((name, f"{total:,}", f"{inner:,}"))
     rows.append(("total", f"{budget.params_total:,}", f"{budget.params_non_embedding:,}"))
     width = max(len(row[0]) for row in rows)
     lines = [f"  {name:<{width}}  {total:>14}  {inner:>14}" for name, total, inner in rows]
-    ratio = budget.compiled_flops / budget.flops_per_step if budget.flops_per_step else float("nan")
     units = metric(budget.units)
     lines += [
         f"  {budget.steps:,} steps × {budget.units_per_step:,} {unit}s = {units} {unit}s",
         f"  {metric(budget.flops_per_step / budget.units_per_step, 'FLOP')} per {unit} × {units} "
-        f"= {metric(budget.flops, 'FLOP')} (matrix products and convolutions; compiled {ratio:.2f} × that)",
-        f"  {metric(budget.state_bytes, 'B')} of train state; XLA plans for {metric(budget.device_bytes, 'B')} "
-        f"on a device",
+        f"= {metric(budget.flops, 'FLOP')} (matrix products and convolutions)",
+        f"  {metric(budget.state_bytes, 'B')} of train state",
     ]
     return "\n".join(lines)
+
+
+def compiled_line(budget: Budget) -> str:
+    """What compiling the step has shown."""
+    assert budget.compiled_flops is not None
+    assert budget.device_bytes is not None
+    ratio = budget.compiled_flops / budget.flops_per_step if budget.flops_per_step else float("nan")
+    return f"XLA plans for {metric(budget.device_bytes, 'B')} on a device and {ratio:.2f} × these FLOPs"
 
 
 def merged(rows: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:

@@ -1,4 +1,8 @@
-"""What a run would cost, on this machine or on a TPU slice that is not here: the real train step, compiled for it."""
+"""What a run would cost, on this machine or on a TPU slice that is not here.
+
+First what needs no compiler: parameters, FLOPs, and about how much memory.  Then the real train step, compiled: for a
+slice always, here only where it fits and a step is short enough to be timed.
+"""
 
 import functools
 import math
@@ -14,14 +18,16 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from data.tfds import NotPrepared
-from train.cost import budget, chips, hlo
+from train.cost import budget, chips, hlo, machine, memory
 from train.devices import mesh, runtime
 from train.errors import UserError
 from train.experiment import Experiment, build_experiment
-from train.numbers import digits, metric, seconds
+from train.numbers import seconds
 from train.program import initial_state, step_program
+from train.step import train_step
 
-TIMED_STEPS = 5
+TIMED_STEPS = 5  # at least, and at least TIMED_SECONDS, but for no longer than LIMIT
+TIMED_SECONDS, LIMIT = 0.3, 10.0
 GiB = 2**30
 
 
@@ -38,18 +44,25 @@ class Traffic(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Costs of a run.  Bytes and seconds are of one chip and one step."""
+    """Costs of a run.  Bytes and seconds are of one chip and one step; None is not known (yet)."""
 
     config: ConfigDict
     work: budget.Budget
     unit: str
     devices: int
     mesh: dict[str, int]
-    compile_seconds: float
     state_bytes: float
-    xla_bytes: float  # that XLA plans for
-    peak_bytes: float  # with what its libraries take beside, where steps were run on this CPU; else the same
-    step_seconds: float
+    estimated_bytes: float  # before compiling, from the jaxpr
+    available_bytes: float | None  # of a chip, or free on this machine
+    compile_seconds: float | None = None
+    xla_bytes: float | None = None  # that XLA plans for
+    peak_bytes: float | None = None  # with what its libraries take beside, where steps were run on this CPU
+    step_seconds: float | None = None
+    other_devices: bool = False  # the config's mesh is of devices that are not here; bytes are those of one device
+    refused: str = ""  # why it was not compiled, or not timed
+    timed_steps: int = 0
+    others: float | None = None  # processors of this machine that other processes kept busy meanwhile
+    least_seconds: float | None = None  # of a step, by its products alone at the speed of this machine
     chip: chips.Chip | None = None  # of a topology; None on this machine, where steps were timed
     chips: int = 1
     compute_seconds: float = 0.0
@@ -59,6 +72,13 @@ class Plan(NamedTuple):
     chosen: tuple[str, ...] = ()  # what --fit changed
 
     @property
+    def fits(self) -> bool | None:
+        if self.other_devices:
+            return False
+        needed = self.peak_bytes or self.xla_bytes or self.estimated_bytes
+        return None if self.available_bytes is None else needed <= self.available_bytes
+
+    @property
     def waited(self) -> float:
         return sum(each.waited for each in self.collectives)
 
@@ -66,103 +86,175 @@ class Plan(NamedTuple):
     def mfu(self) -> float:
         """The network's own FLOPs over what the chips could do in the time of a step (Chowdhery et al. 2022)."""
         peak = self.chip.flops * self.chips if self.chip else math.nan
-        return self.work.flops_per_step / self.step_seconds / peak
+        return self.work.flops_per_step / (self.step_seconds or math.nan) / peak
 
 
-class TooLarge(UserError):
-    """The program needs more memory than a chip has."""
-
-    def __init__(self, message: str, needed: float, available: float):
-        super().__init__(message)
-        self.needed, self.available = needed, available
+Tell = Callable[[Plan], None]  # hears of the plan when it is counted, before anything is compiled
 
 
-def here(config: ConfigDict) -> Plan:
-    """On this machine: the step is compiled, and timed on the state that training begins with."""
-    experiment = planned(config)
-    devices = mesh.make_mesh(config.mesh.to_dict(), config.cpu_devices)
+def here(config: ConfigDict, tell: Tell = lambda _: None) -> Plan:
+    """On this machine: what fits is compiled, and timed on the state that training begins with."""
+    experiment, elsewhere_only = planned(config), ""
+    try:
+        devices = mesh.make_mesh(config.mesh.to_dict(), config.cpu_devices)
+    except UserError as error:
+        devices, elsewhere_only = mesh.make_mesh({"data": 1}, devices=jax.devices()[:1]), str(error)
     check(devices, config)
+    shared = devices.devices.size if mesh.on_cpu(devices) else 1  # devices that a CPU poses as share its memory
+    free = machine.free_memory(devices.devices.flat[0])
+    made = counted(experiment, devices, shared)._replace(available_bytes=free)
+    if elsewhere_only:
+        made = made._replace(other_devices=True)
+    tell(made)
+    if elsewhere_only:
+        return made._replace(refused=f"the step was neither compiled nor timed: {elsewhere_only}")
+    if made.fits is False:
+        return made._replace(refused="the step was neither compiled nor timed")
+    ways = 1 if mesh.on_cpu(devices) else devices.devices.size
+    made = made._replace(least_seconds=made.work.flops_per_step / machine.speed() / ways)
+    if made.least_seconds > LIMIT / 2:
+        return made._replace(
+            refused=f"the step was neither compiled nor timed: its products alone take {seconds(made.least_seconds)} "
+            f"at the speed of this machine, and a plan times for {LIMIT:.0f} s"
+        )
+    try:
+        return timed(made, experiment, devices, shared)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        said = "it does not fit: memory was exhausted when the step was tried; lower config.batch_size"
+        return made._replace(available_bytes=0.0, refused=said)
+
+
+def timed(made: Plan, experiment: Experiment, devices: Mesh, shared: int) -> Plan:
+    config = experiment.config
+    key = jax.random.key(config.seed)
+    program = step_program(experiment, devices, lambda _: None)
+    compiled = program.compile(*mesh.arguments(devices, experiment.state, experiment.axes, experiment.batch))
+    made = made._replace(
+        work=budget.measure(made.work, compiled, devices.devices.size),
+        compile_seconds=program.seconds,
+        xla_bytes=float(shared * budget.peak_bytes(compiled)),
+    )
+    if made.fits is False:
+        return made._replace(refused="the step was not timed")
     place = mesh.share(devices, config.batch_size).place
     batch = place({name: np.zeros(value.shape, value.dtype) for name, value in experiment.batch.items()})
-    init_key, key = jax.random.split(jax.random.key(config.seed))
+    init_key, key = jax.random.split(key)
     state = initial_state(experiment, devices, init_key, batch)
-    program = step_program(experiment, devices, lambda _: None)
-    compiled = program.compile(state, batch, key, np.float32(0))
-    seconds = []
+    taken: list[float] = []
+    began = time.perf_counter()
 
-    def steps(count: int) -> None:
+    def steps(count: int, at_least: float = 0.0) -> None:
         nonlocal state
-        for _ in range(count):  # one after the other: a CPU gives a step its memory when it is dispatched
+        first = time.perf_counter()
+        for n in range(10_000):  # one after the other: a CPU gives a step its memory when it is dispatched
             start = time.perf_counter()
+            enough = n >= count and start - first >= at_least
+            if enough or (taken and start - began + taken[-1] > LIMIT):
+                return
             state, _ = jax.block_until_ready(program(state, batch, key, np.float32(0)))
-            seconds.append(time.perf_counter() - start)
+            taken.append(time.perf_counter() - start)
 
     steps(1)  # code and threads are in memory from here on; what else the process does may show in one of three
-    grown = [runtime.grown(functools.partial(steps, count)) for count in (1, 1, TIMED_STEPS)]
-    shared = devices.devices.size if mesh.on_cpu(devices) else 1  # devices that a CPU poses as share its memory
-    measured = mesh.on_cpu(devices) and None not in grown
-    state_bytes = shared * mesh.bytes_on_each(devices, experiment.state, experiment.axes)
-    batch_bytes = sum(value.nbytes for value in batch.values())
-    xla_bytes = float(shared * budget.peak_bytes(compiled))
-    return Plan(
-        config=experiment.config,
-        work=budget.measure(experiment, compiled, devices.devices.size),
-        unit=experiment.dataset.unit,
-        devices=devices.devices.size,
-        mesh=dict(devices.shape),
-        compile_seconds=program.seconds,
-        state_bytes=state_bytes,
-        xla_bytes=xla_bytes,
-        peak_bytes=statistics.median(grown) + state_bytes + batch_bytes if measured else xla_bytes,
-        step_seconds=statistics.median(seconds[-TIMED_STEPS:]),
+    grown = [runtime.grown(functools.partial(steps, 1)) for _ in range(2)]
+    before, first = machine.now(), len(taken)
+    grown.append(runtime.grown(functools.partial(steps, TIMED_STEPS, TIMED_SECONDS)))
+    others = machine.others(before, machine.now())
+    kept = taken[first:] or taken[-1:]
+    held = made.state_bytes + sum(value.nbytes for value in batch.values())
+    measured = mesh.on_cpu(devices) and None not in grown and len(taken) > first
+    return made._replace(
+        peak_bytes=statistics.median(grown) + held if measured else made.xla_bytes,
+        step_seconds=statistics.median(kept),
+        timed_steps=len(kept),
+        others=others,
     )
 
 
-def elsewhere(config: ConfigDict, topology: str) -> Plan:
+def elsewhere(config: ConfigDict, topology: str, tell: Tell = lambda _: None) -> Plan:
     """On the chips of a TPU topology such as "v5e:2x4", none of which is needed: XLA:TPU compiles here.
 
     The time is that of a roofline: the longer of products at the chip's peak and memory traffic at its bandwidth, and
-    what is left of each collective after the computation that it runs beside.  Raises `TooLarge`.
+    what is left of each collective after the computation that it runs beside.
     """
     experiment = planned(config)
     found = mesh.topology(topology)
     devices = mesh.make_mesh(config.mesh.to_dict(), devices=found.devices)
     check(devices, config)
-    program = step_program(experiment, devices, lambda _: None)
-    try:
-        with mesh.compiling_elsewhere():
-            compiled = program.compile(*mesh.arguments(devices, experiment.state, experiment.axes, experiment.batch))
-    except jax.errors.JaxRuntimeError as error:
-        raise too_large(error, topology) from None
     chip = chips.CHIPS.get(found.kind)
     if chip is None:
         raise UserError(
             f"topology {topology}: no peaks of {found.kind} are known; they are of {', '.join(chips.CHIPS)}"
         )
     cores = len(found.devices) // found.chips
+    made = counted(experiment, devices, cores)._replace(available_bytes=chip.memory, chip=chip, chips=found.chips)
+    tell(made)
+    program = step_program(experiment, devices, lambda _: None)
+    try:
+        with mesh.compiling_elsewhere():
+            compiled = program.compile(*mesh.arguments(devices, experiment.state, experiment.axes, experiment.batch))
+    except jax.errors.JaxRuntimeError as error:
+        return too_large(made, error, topology)
     each = chip._replace(**{name: getattr(chip, name) / cores for name in ("flops", "memory", "bandwidth", "links")})
     work = hlo.analyse(compiled.as_text())
-    compute, memory = work.flops / each.flops, work.bytes / each.bandwidth
-    traffic = tuple(summed(work.collectives, each))
+    compute, traffic = work.flops / each.flops, work.bytes / each.bandwidth
+    exchanged = tuple(summed(work.collectives, each))
     peak_bytes = float(cores * budget.peak_bytes(compiled))
-    return Plan(
-        config=experiment.config,
-        work=budget.measure(experiment, compiled, len(found.devices), work),
-        unit=experiment.dataset.unit,
-        devices=len(found.devices),
-        mesh=dict(devices.shape),
+    return made._replace(
+        work=budget.measure(made.work, compiled, len(found.devices), work),
         compile_seconds=program.seconds,
-        state_bytes=cores * mesh.bytes_on_each(devices, experiment.state, experiment.axes),
         xla_bytes=peak_bytes,
         peak_bytes=peak_bytes,
-        step_seconds=max(compute, memory) + sum(each.waited for each in traffic),
-        chip=chip,
-        chips=found.chips,
+        step_seconds=max(compute, traffic) + sum(each.waited for each in exchanged),
         compute_seconds=compute,
-        memory_seconds=memory,
+        memory_seconds=traffic,
         memory_bytes=work.bytes * cores,
-        collectives=traffic,
+        collectives=exchanged,
     )
+
+
+def counted(experiment: Experiment, devices: Mesh, sharing: int) -> Plan:
+    """What is known before anything is compiled; `sharing` devices have one memory."""
+    state_bytes = mesh.bytes_on_each(devices, experiment.state, experiment.axes)
+    return Plan(
+        config=experiment.config,
+        work=budget.count(experiment),
+        unit=experiment.dataset.unit,
+        devices=devices.devices.size,
+        mesh=dict(devices.shape),
+        state_bytes=sharing * state_bytes,
+        estimated_bytes=sharing * (state_bytes + estimate(experiment, devices)),
+        available_bytes=None,
+    )
+
+
+def estimate(experiment: Experiment, devices: Mesh) -> float:
+    """About how many bytes a device needs beside the train state: its rows of the batch, and temporaries.
+
+    What has the shape of a parameter is split as that parameter is; the axis `tensor` is taken to split nothing else.
+    """
+    config, state = experiment.config, experiment.state
+    rows = config.batch_size // math.prod(devices.shape[axis] for axis in mesh.RULES["batch"])
+    batch = {n: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype) for n, x in experiment.batch.items()}
+    where = mesh.shardings(devices, state, experiment.axes).params
+    parts = {
+        leaf.shape: math.prod(sharding.shard_shape(leaf.shape)) / max(1, leaf.size)
+        for leaf, sharding in zip(jax.tree.leaves(state.params), jax.tree.leaves(where), strict=True)
+    }
+    # A CPU multiplies what has 16 bits in 32.
+    width = lambda aval: 2.0 if mesh.on_cpu(devices) and getattr(aval, "dtype", None) == jax.numpy.bfloat16 else 1.0
+    size = lambda aval: memory.nbytes(aval) * width(aval) * parts.get(getattr(aval, "shape", ()), 1.0)
+    step = functools.partial(
+        train_step,
+        task=experiment.task,
+        tx=experiment.tx,
+        accumulate=config.accumulate,
+        nonfinite=config.nonfinite,
+    )
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    jaxpr = jax.make_jaxpr(step)(state, batch, key, np.float32(0)).jaxpr
+    return memory.temporaries(jaxpr, size) + sum(memory.nbytes(x) for x in batch.values())
 
 
 def planned(config: ConfigDict) -> Experiment:
@@ -182,19 +274,19 @@ def check(devices: Mesh, config: ConfigDict) -> None:
     mesh.check_parallel(devices, config.parallel)
 
 
-def too_large(error: Exception, topology: str) -> Exception:
+def too_large(made: Plan, error: Exception, topology: str) -> Plan:
+    """`made`, refused by XLA:TPU for want of memory; any other error is raised again."""
     found = re.search(r"\(([\d.]+)([MGT])\) exceeds available HBM \(([\d.]+)([MGT])\)", str(error))
     if not found:
-        return error
+        raise error
     scale = {"M": 2**20, "G": 2**30, "T": 2**40}
     needed, available = float(found[1]) * scale[found[2]], float(found[3]) * scale[found[4]]
-    return TooLarge(
+    said = (
         f"the step does not fit {topology}: a chip would hold {needed / GiB:.1f} GiB of temporaries and has "
-        f"{available / GiB:.2f} for all; raise config.accumulate, set config.model.remat, spread parameters "
-        "(config.mesh.fsdp), or let --fit choose",
-        needed,
-        available,
+        f"{available / GiB:.2f} for all; raise config.accumulate, set config.model.remat, split parameters "
+        "(config.mesh.fsdp), or let --fit choose"
     )
+    return made._replace(xla_bytes=max(needed, available + 1), available_bytes=available, refused=said)
 
 
 def summed(found: list[hlo.Collective], chip: chips.Chip) -> Iterator[Traffic]:
@@ -224,18 +316,16 @@ def waiting(found: hlo.Collective, chip: chips.Chip) -> float:
 def fit(config: ConfigDict, topology: str, say: Callable[[str], None]) -> Plan:
     """The first change of the config that fits the chips: more accumulation, then remat, then fsdp, then less batch."""
     tried: list[str] = []
-    refused: TooLarge | None = None
     for changes in candidates(config, len(mesh.topology(topology).devices)):
         trial = ConfigDict(config.to_dict())
         trial.update_from_flattened_dict(changes)
         said = tuple(f"config.{key}={value}" for key, value in changes.items())
-        try:
-            return elsewhere(trial, topology)._replace(chosen=said)
-        except TooLarge as error:
-            refused = error
-            tried.append(" ".join(said) or "as it is")
-            say(f"{tried[-1]}: {error.needed / GiB:.1f} GiB of temporaries, {error.available / GiB:.2f} GiB a chip")
-    raise UserError(f"nothing fits {topology} (tried: {'; '.join(tried)}); take more chips") from refused
+        made = elsewhere(trial, topology)
+        if not made.refused:
+            return made._replace(chosen=said)
+        tried.append(" ".join(said) or "as it is")
+        say(f"{tried[-1]}: {made.refused.split(';')[0]}")
+    raise UserError(f"nothing fits {topology} (tried: {'; '.join(tried)}); take more chips")
 
 
 def candidates(config: ConfigDict, devices: int) -> Iterator[dict[str, Any]]:
@@ -255,82 +345,3 @@ def candidates(config: ConfigDict, devices: int) -> Iterator[dict[str, Any]]:
     while size >= spread:
         yield {"batch_size": size, "accumulate": max(1, size // spread), **remat[-1], **meshes[-1]}
         size //= 4
-
-
-def table(plan: Plan) -> str:
-    """For the terminal."""
-    config, work = plan.config, plan.work
-    axes = ", ".join(f"{name} {size}" for name, size in plan.mesh.items() if size > 1) or "one device"
-    where = f"{plan.chips} × {plan.chip.name}" if plan.chip else f"{mesh.hardware()['device']}, this machine"
-    lines = [budget.table(work, plan.unit)]
-    if config.data.name == "random:like":
-        lines.append(f"  data: random images in the shape of {config.data.dataset}")
-    if plan.chosen:
-        lines.append(f"  chosen so that it fits: {' '.join(plan.chosen)}")
-    lines.append(f"on {where}; mesh: {axes}; accumulate {config.accumulate}; compiled in {plan.compile_seconds:.0f} s")
-    if plan.chip is None:
-        lines += [
-            f"  memory  {metric(plan.peak_bytes, 'B')} (XLA plans {metric(plan.xla_bytes, 'B')}), of which train state "
-            f"{metric(plan.state_bytes, 'B')}",
-            f"  step    {digits(plan.step_seconds * 1e3)} ms (median of {TIMED_STEPS} timed here), "
-            f"{metric(work.flops_per_step / plan.step_seconds, 'FLOP/s')}",
-        ]
-    else:
-        recomputed = work.compiled_flops / work.flops_per_step
-        lines += [
-            f"  memory  {digits(plan.peak_bytes / GiB)} of {plan.chip.memory / GiB:.0f} GiB a chip, of which train "
-            f"state {digits(plan.state_bytes / GiB)}",
-            f"  step    {digits(plan.step_seconds * 1e3)} ms by the roofline, MFU {plan.mfu:.0%}: products "
-            f"{digits(plan.compute_seconds * 1e3)} ({recomputed:.2f} × the network's own), memory traffic "
-            f"{digits(plan.memory_seconds * 1e3)} ({metric(plan.memory_bytes, 'B')}), waiting for collectives "
-            f"{digits(plan.waited * 1e3)}",
-        ]
-        for each in plan.collectives:
-            place = "in loops" if each.in_loop else "once"
-            lines.append(
-                f"  {each.kind:<18} over {each.group:>4}  × {each.count:<5} {place:<8} "
-                f"{metric(each.bytes, 'B'):>9} sent  {each.asynchronous / each.count:>4.0%} asynchronous  "
-                f"{digits(each.waited * 1e3):>8} ms waited for"
-            )
-    lines.append(
-        f"  {work.steps:,} steps take {seconds(work.steps * plan.step_seconds)}, without evaluation and saving"
-    )
-    return "\n".join(lines)
-
-
-def as_json(plan: Plan) -> dict[str, Any]:
-    work = plan.work
-    found: dict[str, Any] = {
-        "params_total": work.params_total,
-        "params_non_embedding": work.params_non_embedding,
-        "params_active": work.params_total,
-        "blocks": {name: total for name, total, _ in work.blocks},
-        "flops_per_step": work.flops_per_step,
-        "flops_compiled": work.compiled_flops,
-        "unit": plan.unit,
-        "tokens": work.units,
-        "steps": work.steps,
-        "state_bytes": plan.state_bytes,
-        "xla_bytes": plan.xla_bytes,
-        "peak_bytes": plan.peak_bytes,
-        "step_seconds_estimate": plan.step_seconds,
-        "run_seconds_estimate": plan.step_seconds * work.steps,
-        "compile_seconds": plan.compile_seconds,
-        "devices": plan.devices,
-        "mesh": plan.mesh,
-        "changes": list(plan.chosen),
-    }
-    if plan.chip:
-        found |= {
-            "chip": plan.chip.name,
-            "chips": plan.chips,
-            "hbm_bytes_per_chip": plan.peak_bytes,
-            "hbm_capacity": plan.chip.memory,
-            "collectives": [each._asdict() for each in plan.collectives],
-            "step_seconds_roofline": plan.step_seconds,
-            "seconds_products": plan.compute_seconds,
-            "seconds_memory": plan.memory_seconds,
-            "seconds_waited": plan.waited,
-            "mfu_roofline": plan.mfu,
-        }
-    return found

@@ -14,6 +14,7 @@ from jax.experimental import mesh_utils, topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from models import axes
+from train.devices import runtime
 from train.errors import UserError, suggest
 from train.step import Task
 
@@ -66,8 +67,7 @@ def topology(name: str) -> Topology:
             f"--topology {name!r} is no topology; write KIND:SHAPE, such as v5e:2x4, v5p:4x4x4, tpu7x:2x2x1"
         )
     # libtpu looks for the machine it is on, and for another process that uses its chips; there is none of either.
-    os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
-    os.environ |= {"TPU_ACCELERATOR_TYPE": "v5litepod-8", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    os.environ |= {**runtime.NO_TPU, "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     if importlib.util.find_spec("libtpu") is None:
         raise UserError("--topology compiles with libtpu, which is not installed; run `uv run --extra tpu python -m …`")
     try:

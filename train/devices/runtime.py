@@ -15,6 +15,9 @@ import jax
 from train.files import settle_home
 
 PROCESS = pathlib.Path("/proc/self")
+PCI, DEVICES = pathlib.Path("/sys/bus/pci/devices"), pathlib.Path("/dev")
+# libtpu, once installed, asks for the machine it is on wherever JAX starts, and prints lines where there is none.
+NO_TPU = {"TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-8", "TPU_SKIP_MDS_QUERY": "1"}
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
 
 
@@ -25,6 +28,8 @@ def set_up(cpu_devices: int = 1, cache: str | os.PathLike | None = None) -> None
     """
     keep_memory()
     settle_home()
+    if not has_tpu():
+        os.environ |= {name: os.environ.get(name, value) for name, value in NO_TPU.items()}
     folder = cache or os.environ.get("JAX_COMPILATION_CACHE_DIR") or pathlib.Path("~/.cache/isoflop/xla").expanduser()
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -32,6 +37,21 @@ def set_up(cpu_devices: int = 1, cache: str | os.PathLike | None = None) -> None
     with contextlib.suppress(RuntimeError):  # JAX is in use already; `make_mesh` says how many devices there are
         if cpu_devices > 1:
             jax.config.update("jax_num_cpu_devices", cpu_devices)
+
+
+def has_tpu() -> bool:
+    """Whether a TPU may be in this machine: a device file of its driver, or a PCI device of Google's.
+
+    Google's network cards (class 0x02…) and disks (0x01…) are in every machine of its cloud and do not count.
+    """
+    if any(DEVICES.glob("accel[0-9]*")) or any(DEVICES.glob("vfio/[0-9]*")):
+        return True
+    for device in PCI.glob("*"):
+        with contextlib.suppress(OSError):
+            vendor, kind = ((device / name).read_text().strip() for name in ("vendor", "class"))
+            if vendor == "0x1ae0" and not kind.startswith(("0x01", "0x02")):
+                return True
+    return False
 
 
 def keep_memory() -> None:

@@ -1,7 +1,7 @@
 """Runs one experiment in several processes, and starts all of them again when one dies.
 
-    python -m train.devices.supervise --processes 2 -- --config configs/text/text_gpt.py --workdir runs/x
-    python -m train.devices.supervise --processes 4 --nodes 2 --node 0 --coordinator host0:8476 -- …     on every node
+    python -m train supervise --processes 2 -- --config configs/text/text_gpt.py --workdir runs/x
+    python -m train supervise --processes 4 --nodes 2 --node 0 --coordinator host0:8476 -- …     on every node
 
 What follows -- goes to `python -m train`.  Processes cannot outlive one of them that is killed, so they start again
 together, from the last checkpoint, as often as that gets them further.  The screen shows process 0; all are logged in
@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 
-from train.cli import folder, parser, report_errors
+from train.cli import folder, moved, parser
 from train.devices.hosts import as_child
 from train.errors import UserError
 from train.signals import EXIT_INTERRUPTED, Interrupt, Interrupted
@@ -29,8 +29,9 @@ USER_ERROR = 2
 
 
 def main(argv: list[str]) -> None:
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")  # of the processes that it starts
     split = argv.index("--") if "--" in argv else len(argv)
-    flags = parser("python -m train.devices.supervise", __doc__ or "")
+    flags = parser("python -m train supervise", __doc__ or "")
     flags.add_argument("--processes", type=int, default=1, metavar="N", help="on this node")
     flags.add_argument("--nodes", type=int, default=1, metavar="N", help="hosts that run this command")
     flags.add_argument("--node", type=int, default=0, metavar="I", help="which of them this is")
@@ -179,5 +180,4 @@ def free_port() -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    report_errors(main, sys.argv[1:])
+    moved("python -m train.devices.supervise", "python -m train supervise")

@@ -13,6 +13,7 @@ import optax
 
 from train.build import build, resolve
 from train.errors import UserError, suggest
+from train.schema import EVERY_OPTIMIZER, check_choice
 
 PLAYERS_NEED = "one optimizer for all parameters (config.optim.name), or one for each of the top-level groups"
 SOURCES = ("train.optim.optimizers", "optax", "optax.contrib")  # where names are looked up, in this order
@@ -31,7 +32,8 @@ LEFT_OUT = {
 def optimizer(spec: Mapping[str, Any], ema: float = 0.0) -> optax.GradientTransformationExtraArgs:
     """`spec` is one optimizer ({"name": "adamw", "learning_rate": …}), or one for each top-level group of parameters.
 
-    Names are those of train/optim/optimizers.py, optax and optax.contrib.  Beside the arguments of its function a spec
+    Names are those of train/optim/optimizers.py, optax and optax.contrib, or module:symbol, of a function that takes
+    `learning_rate` (train/code.py).  Beside the arguments of its function a spec
     may hold `l1` and `l2` (penalties, whose gradients are added first), `clip` (global norm) and `decay` ("matrices" or
     "all": what penalties and the weight decay of the function act on).
     `ema` > 0 also keeps an average of the parameters, which evaluation uses; its updates take `step` too.
@@ -55,12 +57,12 @@ def one(spec: Mapping[str, Any], key: str) -> optax.GradientTransformationExtraA
         raise UserError(f"config.{key} has no learning_rate; set config.{key}.learning_rate")
     if name in LEFT_OUT:
         raise UserError(f"config.{key}.name={name!r} does not go with the one train step: {LEFT_OUT[name]}")
-    if name not in optimizers():
+    if name not in optimizers() and ":" not in name:
         raise UserError(f"config.{key}.name={name!r} is no optimizer{suggest(name, optimizers())}")
     rates = {k: v for k, v in kwargs.items() if k.endswith("learning_rate")}
     mask = check(own, rates, key)
-    package = optimizers()[name]
-    given = masks(resolve(package, name), mask)
+    package = optimizers().get(name, "train.optim.optimizers")
+    given = masks(resolve(package, name, key), mask)
     if kwargs.get("weight_decay") and mask and not given:
         raise UserError(f"config.{key}.weight_decay: {name} decays all parameters alike; set config.{key}.decay=all")
     make = lambda rates: build(package, {**kwargs, **rates}, key, **given)
@@ -81,9 +83,7 @@ def one(spec: Mapping[str, Any], key: str) -> optax.GradientTransformationExtraA
 
 def check(own: Mapping[str, Any], rates: Mapping[str, Any], key: str) -> Callable | None:
     """Refuses what cannot be; the mask that `decay` names."""
-    choices = {"matrices": decay_matrices, "all": None}
-    if own["decay"] not in choices:
-        raise UserError(f"config.{key}.decay={own['decay']!r}{suggest(own['decay'], choices)}")
+    check_choice(f"config.{key}.decay", own["decay"], EVERY_OPTIMIZER["decay"])
     is_number = lambda value: isinstance(value, int | float) and 0 <= value < math.inf
     if own["clip"] is not None and not (isinstance(own["clip"], int | float) and own["clip"] > 0):
         raise UserError(f"config.{key}.clip={own['clip']} is a norm; use a number above 0, or leave it unset")
@@ -93,7 +93,7 @@ def check(own: Mapping[str, Any], rates: Mapping[str, Any], key: str) -> Callabl
     for name, peak in rates.items():
         if not is_number(peak):
             raise UserError(f"config.{key}.{name}={peak} is a step's length; use a finite number, 0 or more")
-    return choices[own["decay"]]
+    return decay_matrices if own["decay"] == "matrices" else None
 
 
 @functools.cache

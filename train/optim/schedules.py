@@ -2,7 +2,7 @@
 
 Each builder takes the length of the run in steps and returns `shape(step) -> float`, which multiplies the optimizer's
 learning rate; `warmup` steps rise linearly to 1 first.  Their values reach the compiled step as an input, so runs that
-differ only here share one program.
+differ only here share one program.  A config may also name module:symbol, of such a builder (train/code.py).
 """
 
 import math

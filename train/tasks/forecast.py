@@ -3,18 +3,18 @@
 import jax.numpy as jnp
 
 from models.api import Model
-from train.losses import loss_by
+from train.losses import LOSSES, LossName
 from train.step import Task
 from train.tasks.supervised import masked_mean
 
 
-def forecast(model: Model, loss: str = "mse") -> Task:
+def forecast(model: Model, loss: LossName = "mse") -> Task:
     """Mean of `loss` (train/losses.py) between the outputs for `x` and `y`, both float32 [B, H]; with it `mae`.
 
     `naive` and `naive_mae` are the same of the forecast `batch["naive"]` [B, H] that the data brings, such as the
     values of a season before: a network is worth what it is below them.
     """
-    value = loss_by(loss)
+    value = LOSSES[loss]
 
     def init(key, batch):
         return model.init(key, batch["x"])

@@ -5,12 +5,12 @@ import optax
 
 from models.api import Model
 from train.errors import UserError
-from train.losses import BOUNDARIES, CLASS_LOSSES, loss_by
+from train.losses import BOUNDARIES, CLASS_LOSSES, LOSSES, ClassLossName, LossName
 from train.metrics import mean
 from train.step import Task
 
 
-def classify(model: Model, classes: int, label_smoothing: float = 0.0, loss: str = "cross_entropy") -> Task:
+def classify(model: Model, classes: int, label_smoothing: float = 0.0, loss: ClassLossName = "cross_entropy") -> Task:
     """Cross-entropy of `y` [B], or of every token `y` [B, L], given `x`.  `mask` (as `y`, or [B]) says what counts.
 
     `loss` is another of CLASS_LOSSES (train/losses.py), for `y` of classes alone.
@@ -18,7 +18,7 @@ def classify(model: Model, classes: int, label_smoothing: float = 0.0, loss: str
     `classes` is the data's: a target beyond the network's outputs would silently become a NaN, so it is refused.
     With smoothing s the target is (1 - s) one-hot + s / outputs (Szegedy et al. 2015); evaluation never smooths.
     """
-    value = loss_by(loss, CLASS_LOSSES)
+    value = CLASS_LOSSES[loss]
     if label_smoothing and loss != "cross_entropy":
         raise UserError(f"label_smoothing={label_smoothing} is for the loss cross_entropy, not for {loss}; set it to 0")
 
@@ -45,13 +45,13 @@ def classify(model: Model, classes: int, label_smoothing: float = 0.0, loss: str
     return Task(init, scalar)
 
 
-def regress(model: Model, loss: str = "mse") -> Task:
+def regress(model: Model, loss: LossName = "mse") -> Task:
     """Mean over all numbers of `loss` (train/losses.py) between the outputs for `x` and `y`, both float32 [B, ...].
 
     `mask` is [B], or has the first axes of `y`.  Losses of two classes (0 and 1 for `binary_cross_entropy`, ±1 for
     `hinge`) also give the accuracy of the outputs' signs.
     """
-    value, boundary = loss_by(loss), BOUNDARIES.get(loss)
+    value, boundary = LOSSES[loss], BOUNDARIES.get(loss)
 
     def init(key, batch):
         return model.init(key, batch["x"])

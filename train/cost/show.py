@@ -1,0 +1,127 @@
+"""A plan for the terminal, and as JSON."""
+
+import math
+import os
+from typing import Any
+
+from train.cost import budget
+from train.cost.plan import GiB, Plan
+from train.devices import mesh
+from train.numbers import digits, metric, seconds
+
+
+def first(plan: Plan) -> str:
+    """For the terminal, before anything is compiled."""
+    config = plan.config
+    axes = ", ".join(f"{name} {size}" for name, size in plan.mesh.items() if size > 1) or "one device"
+    where = f"{plan.chips} × {plan.chip.name}" if plan.chip else f"{mesh.hardware()['device']}, this machine"
+    lines = [budget.table(plan.work, plan.unit)]
+    if config.data.name == "random:like":
+        lines.append(f"  data: random images in the shape of {config.data.dataset}")
+    if plan.chosen:
+        lines.append(f"  chosen so that it fits: {' '.join(plan.chosen)}")
+    lines.append(f"on {where}; mesh: {axes}; accumulate {config.accumulate}")
+    whose = "a chip" if plan.chip else "free here"
+    free = "" if plan.available_bytes is None else f" of {metric(plan.available_bytes, 'B')} {whose}: {verdict(plan)}"
+    return "\n".join([*lines, f"  memory  about {metric(plan.estimated_bytes, 'B')} by the program's arrays{free}"])
+
+
+def verdict(plan: Plan) -> str:
+    if plan.other_devices:
+        return "as one device would hold it; the mesh is of other devices"
+    if plan.fits:
+        return "it fits"
+    remedy = "split parameters (config.mesh.fsdp)" if plan.chip else "plan for other devices (--topology KIND:SHAPE)"
+    return f"it does not fit; lower config.batch_size, raise config.accumulate, or {remedy}"
+
+
+def rest(plan: Plan) -> str:
+    """For the terminal, after `first`."""
+    work, lines = plan.work, []
+    if plan.compile_seconds is not None:
+        lines.append(f"  compiled in {plan.compile_seconds:.0f} s: {budget.compiled_line(work)}")
+    if plan.step_seconds is None or plan.peak_bytes is None:
+        compiled_here = plan.compile_seconds is not None and plan.chip is None
+        reason = f"{verdict(plan)}; {plan.refused}" if compiled_here else plan.refused
+        return "\n".join([*lines, f"  {reason}"])
+    if plan.chip is None:
+        lines += [
+            f"  memory  {metric(plan.peak_bytes, 'B')} (XLA plans {metric(plan.xla_bytes or 0.0, 'B')}), of which "
+            f"train state {metric(plan.state_bytes, 'B')}",
+            f"  step    {digits(plan.step_seconds * 1e3)} ms (median of {plan.timed_steps} timed here), "
+            f"{metric(work.flops_per_step / plan.step_seconds, 'FLOP/s')}",
+            f"  {busy(plan)}",
+        ]
+    else:
+        recomputed = (work.compiled_flops or math.nan) / work.flops_per_step
+        lines += [
+            f"  memory  {digits(plan.peak_bytes / GiB)} of {plan.chip.memory / GiB:.0f} GiB a chip, of which train "
+            f"state {digits(plan.state_bytes / GiB)}",
+            f"  step    {digits(plan.step_seconds * 1e3)} ms by the roofline, MFU {plan.mfu:.0%}: products "
+            f"{digits(plan.compute_seconds * 1e3)} ({recomputed:.2f} × the network's own), memory traffic "
+            f"{digits(plan.memory_seconds * 1e3)} ({metric(plan.memory_bytes, 'B')}), waiting for collectives "
+            f"{digits(plan.waited * 1e3)}",
+        ]
+        for each in plan.collectives:
+            place = "in loops" if each.in_loop else "once"
+            lines.append(
+                f"  {each.kind:<18} over {each.group:>4}  × {each.count:<5} {place:<8} "
+                f"{metric(each.bytes, 'B'):>9} sent  {each.asynchronous / each.count:>4.0%} asynchronous  "
+                f"{digits(each.waited * 1e3):>8} ms waited for"
+            )
+    lines.append(
+        f"  {work.steps:,} steps take {seconds(work.steps * plan.step_seconds)}, without evaluation and saving"
+    )
+    return "\n".join(lines)
+
+
+def busy(plan: Plan) -> str:
+    if plan.others is None:
+        return "how busy the machine was meanwhile is not known here"
+    said = f"other processes kept {plan.others:.1f} of {os.cpu_count()} processors busy meanwhile"
+    return f"{said}: a quiet machine is faster" if plan.others > 0.2 else said
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    work = plan.work
+    found: dict[str, Any] = {
+        "params_total": work.params_total,
+        "params_non_embedding": work.params_non_embedding,
+        "params_active": work.params_total,
+        "blocks": {name: total for name, total, _ in work.blocks},
+        "flops_per_step": work.flops_per_step,
+        "flops_compiled": work.compiled_flops,
+        "unit": plan.unit,
+        "tokens": work.units,
+        "steps": work.steps,
+        "fits": plan.fits,
+        "refused": plan.refused,
+        "state_bytes": plan.state_bytes,
+        "estimated_bytes": plan.estimated_bytes,
+        "available_bytes": plan.available_bytes,
+        "xla_bytes": plan.xla_bytes,
+        "peak_bytes": plan.peak_bytes,
+        "step_seconds_estimate": plan.step_seconds,
+        "run_seconds_estimate": None if plan.step_seconds is None else plan.step_seconds * work.steps,
+        "step_seconds_least": plan.least_seconds,
+        "timed_steps": plan.timed_steps,
+        "others_busy": plan.others,
+        "compile_seconds": plan.compile_seconds,
+        "devices": plan.devices,
+        "mesh": plan.mesh,
+        "changes": list(plan.chosen),
+    }
+    if plan.chip:
+        found |= {
+            "chip": plan.chip.name,
+            "chips": plan.chips,
+            "hbm_bytes_per_chip": plan.peak_bytes,
+            "hbm_capacity": plan.chip.memory,
+            "collectives": [each._asdict() for each in plan.collectives],
+            "step_seconds_roofline": plan.step_seconds,
+            "seconds_products": plan.compute_seconds,
+            "seconds_memory": plan.memory_seconds,
+            "seconds_waited": plan.waited,
+            "mfu_roofline": plan.mfu,
+        }
+    return found
