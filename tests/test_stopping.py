@@ -11,7 +11,7 @@ import pytest
 
 from data import synthetic
 from data.source import Columns, Dataset
-from train import configs, record
+from train import configs, files, record
 from train.checkpoint import Checkpoints, all_finite
 from train.display import Display
 from train.errors import NonFiniteError, UserError
@@ -136,10 +136,10 @@ def test_infinity_in_a_config_is_written_as_a_word(tmp_path):
     config = blobs()
     with config.unlocked():
         config.model.scale = INF
-    record.write_json(tmp_path / "config.json", record.resolved(config))
+    files.write_json(tmp_path / "config.json", record.resolved(config))
     assert record.resolved(config)["model"]["scale"] == "Infinity"
     with pytest.raises(ValueError, match="not JSON compliant"):
-        record.write_json(tmp_path / "x.json", {"loss": INF})
+        files.write_json(tmp_path / "x.json", {"loss": INF})
 
 
 class Heard(Display):

@@ -25,13 +25,14 @@ from train.devices import hosts, mesh
 from train.display import Display
 from train.errors import NonFiniteError, UserError
 from train.experiment import Experiment, build_experiment
+from train.files import write_json
 from train.metrics import Metrics, compute, merge_on_host, since_best
 from train.optim.chain import evaluation_params, learning_rates, peak_rate
 from train.owner import Owner
 from train.program import eval_program, initial_state, step_program
 from train.signals import Interrupt, Interrupted
 from train.step import TrainState
-from train.writer import Silent, Writer, check_copies, read_rows
+from train.writer import Silent, Writer, check_copies
 
 SKIP = ", or with --config.nonfinite=skip"  # which helps where the gradient is not finite
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -89,8 +90,9 @@ class Run:
         self.experiment, self.workdir, self.display = experiment, workdir, display
         self.config = config = experiment.config
         self.mesh = devices
+        self.surroundings = record.environment(mesh.hardware())
         if hosts.first():
-            record.write_json(workdir / "environment.json", record.environment(mesh.hardware()))
+            write_json(workdir / "environment.json", self.surroundings)
         self.share = mesh.share(devices, config.batch_size)
         self.eval_share = mesh.share(devices, config.eval.batch_size)
         self.init_key, self.loop_key, self.eval_key = jax.random.split(jax.random.key(config.seed), 3)
@@ -158,8 +160,9 @@ class Run:
 
     def open_logs(self, first: int) -> list[float | None]:
         """Opens the logs where step `first` left them; the held-out losses that they hold."""
-        writer = self.writer = Writer(self.workdir, self.config.writers, first, record.resolved(self.config))
-        return [row["loss"] for row in read_rows(writer.path) if row["split"] == "valid"]
+        mark = self.checkpoints.mark(first) if first else None
+        writer = self.writer = Writer(self.workdir, self.config.writers, first, record.resolved(self.config), mark)
+        return [row.get("loss") for row in writer.rows if row["split"] == "valid"]
 
     def batches(self, first_step: int, loader: Mapping[str, int]) -> Generator[dict[str, np.ndarray]]:
         return train_batches(
@@ -237,7 +240,7 @@ class Run:
         if self.config.nonfinite == "stop" and not all_finite(state.params):
             raise self.nonfinite(f"step {step}: the update made parameters that are not finite")
         self.owner.check()
-        self.checkpoints.save(step, state, held_out["loss"] if held_out else None)
+        self.checkpoints.save(step, state, held_out["loss"] if held_out else None, self.writer.mark())
 
     def finish(self, state: TrainState) -> dict[str, Any]:
         self.flush()
@@ -250,7 +253,7 @@ class Run:
         self.owner.check()
         self.close()
         if hosts.first():
-            record.write_json(self.workdir / "record.json", row)
+            record.write(self.workdir, row)
         self.display.say(f"done: {record.one_line(row)}  in {self.workdir}")
         return row
 

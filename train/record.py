@@ -14,18 +14,17 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from train.errors import UserError
-from train.files import write_whole
+from train.files import NUMBER, Damaged, contents, read_json, write_json, write_whole
 from train.optim.chain import peak_rate
 from train.writer import finite
 
 # What a run may change on its way: its numbers stay the same, but for the order in which devices add.
 LAYOUT = ("cpu_devices", "mesh", "parallel", "loader")
+ROW = {"name": str, "steps": int, "tokens_seen": int, "params_total": int, "loss": NUMBER, "metrics": dict}
+ROW |= {"wall_seconds": NUMBER, "git_commit": str, "config_hash": str}
+AGAIN = "remove it, and the command of the run makes it again"
+TRUSTED = ("config.json", "metrics.jsonl", "metrics.csv")  # beside record.json, of a finished run
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """All or nothing: a crash leaves the old file or the new one."""
-    write_whole(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def resolved(config: ConfigDict) -> dict[str, Any]:
@@ -49,21 +48,26 @@ def open_folder(
     make_folder(workdir)
     try:
         if path.exists():
-            compare(json.loads(path.read_text()), resolved(config), workdir, say)
-        finished = read(workdir)
+            compare(read_config(workdir), resolved(config), workdir, say)
+        finished = read_whole(workdir, lambda line: None)
         if finished:
             return finished
         own()
         if path.exists():  # looked at again: its owner may have changed just now
-            compare(json.loads(path.read_text()), resolved(config), workdir, lambda line: None)
-        finished = read(workdir)
+            compare(read_config(workdir), resolved(config), workdir, lambda line: None)
+        finished = read_whole(workdir, say)
         if not finished:
             write_json(path, resolved(config))
         return finished
-    except json.JSONDecodeError:
-        raise UserError(f"{path} is not readable JSON; use another --workdir, or remove the file") from None
     except OSError as error:
         raise UserError(f"cannot write to {workdir} ({error.strerror}); choose another --workdir") from None
+
+
+def read_config(workdir: pathlib.Path) -> dict[str, Any]:
+    """The config that a work folder holds, as plain JSON values."""
+    needs = {"steps": int, "seed": int, "data": dict, "model": dict, "task": dict, "optim": dict}
+    remedy = "use another --workdir, or remove the file: the same command writes it again"
+    return read_json(workdir / "config.json", needs, remedy)
 
 
 def make_folder(folder: pathlib.Path) -> None:
@@ -125,11 +129,64 @@ def git_commit() -> str:
 
 
 def read(workdir: pathlib.Path) -> dict[str, Any] | None:
-    """The record of a finished run, or None."""
+    """The record of a finished run, or None where there is none, or it is not what the run wrote."""
     try:
-        return json.loads((workdir / "record.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        return read_whole(workdir, lambda line: None, names=("record.json",))
+    except OSError:
         return None
+
+
+def read_whole(
+    workdir: pathlib.Path, say: Callable[[str], None], names: tuple[str, ...] = ("record.json", *TRUSTED)
+) -> dict[str, Any] | None:
+    """The record of a finished run, if it and the files `names` are what the run wrote; None where not, which is said.
+
+    The run then ends once more from its last checkpoint.
+    """
+    try:
+        row = read_json(workdir / "record.json", ROW, AGAIN)
+        check_sums(workdir, names)
+        return row
+    except FileNotFoundError:
+        return None
+    except Damaged as damage:
+        say(f"{damage.args[0].removesuffix(f'; {AGAIN}')}; the end of the run is made again from its last checkpoint")
+        return None
+
+
+def write(workdir: pathlib.Path, row: dict[str, Any]) -> None:
+    """The record, which says that the run is finished, and before it the checksums of what a reader trusts."""
+    text = json.dumps(row, indent=1, allow_nan=False) + "\n"
+    sums = {"record.json": hashlib.sha256(text.encode()).hexdigest()}
+    sums |= {name: digest for name in TRUSTED if (digest := digest_of(workdir / name))}
+    write_json(workdir / "sums.json", {"files": sums, "sha256": digest_of_sums(sums)})
+    write_whole(workdir / "record.json", text)
+
+
+def check_sums(workdir: pathlib.Path, names: tuple[str, ...]) -> None:
+    """Compares files of a finished run with `sums.json`; a run of an older version has none."""
+    path = workdir / "sums.json"
+    try:
+        found = read_json(path, {"files": dict, "sha256": str}, AGAIN)
+    except FileNotFoundError:
+        return
+    if found["sha256"] != digest_of_sums(found["files"]):
+        raise Damaged(f"{path} is not what the run wrote; {AGAIN}")
+    for name in names:
+        if name in found["files"] and digest_of(workdir / name) != found["files"][name]:
+            raise Damaged(f"{workdir / name} is not what the run wrote; {AGAIN}")
+
+
+def digest_of(path: pathlib.Path) -> str:
+    """SHA-256; empty where there is no such file."""
+    try:
+        return hashlib.sha256(contents(path, AGAIN)).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def digest_of_sums(sums: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
 
 
 def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, float], seconds: float) -> dict[str, Any]:
@@ -137,7 +194,7 @@ def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, flo
     definitions, so each count has its own name."""
     config, dataset, work = run.config, run.experiment.dataset, run.budget
     units = step * work.units_per_step
-    surroundings = json.loads((run.workdir / "environment.json").read_text())
+    surroundings = run.surroundings
     row = {
         "name": run.workdir.name,
         "params_total": work.params_total,

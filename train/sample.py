@@ -6,7 +6,6 @@ The network, its tokenizer and its last checkpoint are those of the run.
 """
 
 import functools
-import json
 import pathlib
 import sys
 from typing import Any
@@ -72,12 +71,12 @@ def sample(workdir: pathlib.Path, prompt: str, *, tokens: int, temperature: floa
 def saved_config(workdir: pathlib.Path) -> Any:
     from ml_collections import ConfigDict
 
+    from train.record import read_config
+
     try:
-        return ConfigDict(json.loads((workdir / "config.json").read_text()))
+        return ConfigDict(read_config(workdir))
     except FileNotFoundError:
         raise UserError(f"{workdir} has no config.json: name the --workdir of a run") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{workdir / 'config.json'} is not readable JSON ({error})") from None
 
 
 def restore(workdir: pathlib.Path, experiment: Any) -> tuple[Any, Any]:
