@@ -8,6 +8,7 @@ from typing import NamedTuple
 from train.errors import UserError
 
 PATIENCE = 60.0  # seconds until a process that has not come is called missing
+TOKEN = "ISOFLOP_TOKEN"  # the variable in which whoever starts all processes may give them a secret
 
 
 class Seat(NamedTuple):

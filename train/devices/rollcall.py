@@ -20,14 +20,13 @@ from typing import Any, NamedTuple
 
 import jax
 
-from train.devices.clusters import PATIENCE, Seat, hosts_of
+from train.devices.clusters import PATIENCE, TOKEN, Seat, hosts_of
 from train.errors import UserError
 from train.files import Damaged, parsed
 
 HEARTBEAT = 30  # seconds without a sign of life after which JAX ends the others
 LONGEST = 1 << 16  # bytes of a hello or a verdict
 MOST = 1000  # callers at a time who have not said hello yet; the oldest gives way
-TOKEN = "ISOFLOP_TOKEN"  # the variable in which whoever starts all processes may give them a secret
 HELLO = {"process": int, "host": str, "same": dict, "token": str}
 VERDICT = {"wrong": str}
 OTHER_RUN = (
@@ -105,9 +104,9 @@ def gather(place: Seat, same: Mapping[str, str], patience: float = PATIENCE, say
                     continue
                 caller = key.data
                 wrong = differs(place, hello["process"], hello["host"], hello["same"], same, came)
-                tell([caller.line] if wrong else [], wrong)
-                came.setdefault(hello["process"], (hello["host"], caller.line))
+                known = came.setdefault(hello["process"], (hello["host"], caller.line))[1]
                 if wrong:
+                    tell([caller.line] if known is not caller.line else [], wrong)
                     break
         missing = [i for i in range(1, place.processes) if i not in came]
         if missing and not wrong:
@@ -221,7 +220,7 @@ def tell(lines: list[socket.socket], wrong: str) -> None:
 def receive(line: socket.socket, deadline: float) -> dict[str, Any]:
     """The verdict of process 0; raises `Damaged` where it is none."""
     heard = bytearray()
-    while not heard.endswith(b"\n"):
+    while b"\n" not in heard:
         line.settimeout(max(0.01, deadline - time.monotonic()))
         part = line.recv(LONGEST)
         if not part:
@@ -229,7 +228,7 @@ def receive(line: socket.socket, deadline: float) -> dict[str, Any]:
         heard.extend(part)
         if len(heard) > LONGEST:
             raise Damaged("what answers there is no process 0: it says too much")
-    return parsed(bytes(heard), VERDICT, "what answers there is no process 0: its verdict", "")
+    return parsed(bytes(heard.partition(b"\n")[0]), VERDICT, "what answers there is no process 0: its verdict", "")
 
 
 def differs(place: Seat, process: int, host: str, theirs: Mapping, ours: Mapping, came: dict) -> str:

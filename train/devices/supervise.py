@@ -11,6 +11,7 @@ WORKDIR/logs.
 import contextlib
 import os
 import pathlib
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,8 +19,9 @@ import sys
 import threading
 import time
 
+from train.children import as_child
 from train.cli import folder, parser, report_errors
-from train.devices.hosts import as_child
+from train.devices.clusters import TOKEN
 from train.errors import UserError
 from train.signals import EXIT_INTERRUPTED, Interrupt, Interrupted
 
@@ -75,6 +77,8 @@ class Group:
         self.logs = {rank: logs / f"process_{rank}.log" for rank in self.ranks}
         self.started = {rank: path.stat().st_size if path.exists() else 0 for rank, path in self.logs.items()}
         whole = ["--coordinator", coordinator, "--processes", str(options.processes * options.nodes)]
+        # All of them on this node: a secret. On several nodes each has a supervisor: what their environment gives.
+        secret = {TOKEN: secrets.token_hex(16)} if options.nodes == 1 else {}
         self.processes = {}
         for i, rank in enumerate(self.ranks):
             with open(self.logs[rank], "ab") as log:
@@ -83,7 +87,7 @@ class Group:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C comes to this process only, which passes it on
-                    env=as_child(i, options.processes),
+                    env={**as_child(i, options.processes), **secret},
                 )
 
     def run(self, interrupt: Interrupt) -> str:
