@@ -18,6 +18,11 @@ def mean(values: Any, weight: Any = None) -> tuple[jax.Array, jax.Array]:
     return jnp.sum(values * weight), jnp.sum(weight)
 
 
+def quotient(total: jax.Array, weight: jax.Array) -> jax.Array:
+    """The mean of a (sum, weight) pair, whatever the weight; 0 where nothing was counted."""
+    return total / jnp.where(weight > 0, weight, 1)
+
+
 def compute(metrics: Metrics) -> dict[str, float]:
     """Divides; the only place where a metric leaves the device.  NaN where nothing was counted."""
     with np.errstate(invalid="ignore", divide="ignore"):
