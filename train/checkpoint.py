@@ -12,7 +12,8 @@ import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -22,8 +23,10 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
 from train.devices import hosts
 from train.errors import UserError
-from train.metrics import better
+from train.metrics import Sums, better
 from train.writer import Mark
+
+NOTHING: Mapping[str, Any] = types.MappingProxyType({})
 
 
 class Checkpoints:
@@ -53,17 +56,18 @@ class Checkpoints:
             folder.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
         )
 
-    def save(self, step: int, state: Any, loss: float | None = None, mark: Mark | None = None) -> None:
+    def save(self, step: int, state: Any, loss: float | None = None, about: Mapping[str, Any] = NOTHING) -> None:
         """Starts to write `state` and returns; training goes on.  A step that is already there stays as it is.
 
-        `mark` is what the log held at that step.
+        `about` is kept beside it: what the log held at that step (`log`, a `Mark`), and the metrics' `sums` since the
+        last row of it.
         """
         if step in self.manager.all_steps():
             return
         # The next step reuses the memory of the state it is given, so what is written must be a copy.
         copy = jax.tree.map(jnp.copy, state)
         metrics = {"loss": loss} if self.best and better(loss, None) else None
-        about: dict[str, Any] = {"checksum": checksum(copy), "log": mark and mark._asdict()}
+        about = {**json.loads(json.dumps(dict(about))), "checksum": checksum(copy)}
         with os_errors(self.folder):
             self.manager.save(
                 step, args=ocp.args.StandardSave(copy), metrics=metrics, custom_metadata={**about, "own": digest(about)}
@@ -102,7 +106,10 @@ class Checkpoints:
     def mark(self, step: int) -> Mark | None:
         """What the log held at that step, where the checkpoint says so."""
         mark = self.about(step).get("log")
-        return Mark(**mark) if mark else None
+        return Mark(*mark) if mark else None
+
+    def sums(self, step: int) -> Sums:
+        return {name: (value, weight) for name, (value, weight) in self.about(step).get("sums", {}).items()}
 
     def compare(self, step: int, like: Any) -> None:
         """Refuses a checkpoint of another tree of arrays, and says how the two differ."""

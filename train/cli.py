@@ -3,6 +3,7 @@
 import argparse
 import errno
 import itertools
+import os
 import pathlib
 import re
 import resource
@@ -62,7 +63,9 @@ def run_and_exit(main: Callable[[list[str]], int | None], argv: list[str]) -> No
         if "--traceback" in argv or not str(error):
             raise
         text = str(error) if isinstance(error, UserError) else too_many(error) or f"{error} (--traceback shows where)"
-        print(f"error: {text}", file=sys.stderr)
+        print(f"error: {text}", file=sys.stderr, flush=True)
+        if too_many(error):
+            os._exit(2)  # threads of a checkpoint that could not open its files would be waited for, for minutes
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)

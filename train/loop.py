@@ -26,7 +26,7 @@ from train.display import Display
 from train.errors import NonFiniteError, UserError
 from train.experiment import Experiment, build_experiment
 from train.files import write_json
-from train.metrics import Metrics, compute, merge_on_host, since_best
+from train.metrics import Metrics, Sums, added, compute, merge_on_host, since_best
 from train.optim.chain import evaluation_params, learning_rates, peak_rate
 from train.owner import Owner
 from train.program import eval_program, initial_state, step_program
@@ -101,6 +101,7 @@ class Run:
         keep = config.checkpoint
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep_last=keep.keep, best=keep.best, say=display.say)
         self.pending: list[tuple[int, Metrics]] = []
+        self.sums: Sums = {}  # of the steps since the last log
         self.writer: Writer | Silent = Silent()
         self.losses: list[float | None] = []  # held out, of every evaluation since step 0
         self.data: Generator | None = None
@@ -112,6 +113,7 @@ class Run:
         self.data = batches = self.batches(first, config.loader.to_dict())
         stopped = early_stop(self.losses, config.eval.patience)
         self.clock = Clock(first)
+        every = max(1, config.steps // 10) if config.eval.every < 0 else config.eval.every
         traced = self.trace = trace.Trace(profile, self.workdir / "profile", self.display.say)
         if 0 <= profile < first:
             self.display.say(f"--profile {profile} is before step {first}, from which the run goes on: nothing traced")
@@ -128,7 +130,7 @@ class Run:
             self.pending.append((done, metrics))
             traced.after(metrics)
             held_out, last = None, done == config.steps  # the last step is scored and saved by `finish`
-            if config.eval.every and done % config.eval.every == 0 and not last:
+            if every and done % every == 0 and not last:
                 held_out = self.evaluate(state, done)
                 stopped = early_stop(self.losses, config.eval.patience)
             due = done % config.checkpoint.every == 0 or (held_out and config.checkpoint.best)
@@ -150,6 +152,7 @@ class Run:
         restored = self.checkpoints.restore(fresh)
         state = fresh if restored is None else restored
         first = int(state.step)
+        self.sums = self.checkpoints.sums(first) if first else {}
         self.losses = hosts.on_first(lambda: self.open_logs(first))
         compiled = self.step.compile(state, self.share.place(first_batch), self.loop_key, np.float32(0))
         self.budget = budget.measure(experiment, compiled, self.mesh.devices.size)
@@ -175,15 +178,19 @@ class Run:
         )
 
     def flush(self) -> None:
-        """Reads the pending metrics, checks every one of them, writes those that are due."""
+        """Reads the pending metrics and checks every one of them; where a log is due, writes means since the last."""
+        skips = self.config.nonfinite == "skip"
         for step, metrics in self.pending:
-            values = compute(metrics)
+            part = jax.device_get(metrics)
+            values = compute(part)
             if self.config.nonfinite == "stop" and not all(map(math.isfinite, (values["loss"], values["grad_norm"]))):
                 self.pending.clear()
                 loss, norm = values["loss"], values["grad_norm"]
                 raise self.nonfinite(f"step {step}: loss {loss:g}, gradient norm {norm:g}", SKIP)
+            self.sums = added(self.sums, part, finite_only=skips)
             if step % self.config.log_every == 0 or step == self.config.steps:
-                self.log(step, values)
+                self.log(step, compute(self.sums))
+                self.sums = {}
         self.pending.clear()
 
     def log(self, step: int, values: dict[str, float]) -> None:
@@ -240,7 +247,8 @@ class Run:
         if self.config.nonfinite == "stop" and not all_finite(state.params):
             raise self.nonfinite(f"step {step}: the update made parameters that are not finite")
         self.owner.check()
-        self.checkpoints.save(step, state, held_out["loss"] if held_out else None, self.writer.mark())
+        about = {"log": self.writer.mark(), "sums": self.sums}
+        self.checkpoints.save(step, state, held_out["loss"] if held_out else None, about)
 
     def finish(self, state: TrainState) -> dict[str, Any]:
         self.flush()

@@ -13,6 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from train import extend
 from train.errors import UserError
 from train.files import NUMBER, Damaged, contents, read_json, write_json, write_whole
 from train.optim.chain import peak_rate
@@ -44,17 +45,19 @@ def open_folder(
     `own` is called before the first write, and raises where another process trains there.
     Returns the record of a run that is finished.
     """
-    path = workdir / "config.json"
+    path, longer = workdir / "config.json", False
     make_folder(workdir)
     try:
         if path.exists():
-            compare(read_config(workdir), resolved(config), workdir, say)
+            longer = compare(read_config(workdir), config, workdir, say)
         finished = read_whole(workdir, lambda line: None)
-        if finished:
+        if finished and not longer:
             return finished
         own()
-        if path.exists():  # looked at again: its owner may have changed just now
-            compare(read_config(workdir), resolved(config), workdir, lambda line: None)
+        # Looked at again: its owner may have changed just now.
+        if path.exists() and compare(read_config(workdir), config, workdir, lambda line: None):
+            for name in ("record.json", "sums.json"):  # of the shorter run
+                (workdir / name).unlink(missing_ok=True)
         finished = read_whole(workdir, say)
         if not finished:
             write_json(path, resolved(config))
@@ -77,18 +80,24 @@ def make_folder(folder: pathlib.Path) -> None:
         raise UserError(f"cannot write to {folder} ({error.strerror}); choose another --workdir") from None
 
 
-def compare(before: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path, say: Callable[[str], None]) -> None:
-    old, new = flatten(before), flatten(now)
+def compare(before: dict[str, Any], config: ConfigDict, workdir: pathlib.Path, say: Callable[[str], None]) -> bool:
+    """Whether the run becomes longer; refuses every other change of what it computes."""
+    old, new = flatten(before), flatten(resolved(config))
     changed = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
     show = lambda keys: ", ".join(f"config.{k} was {old.get(k)!r} and is {new.get(k)!r}" for k in keys)
     layout = [k for k in changed if k.split(".")[0] in LAYOUT]
     changed = [k for k in changed if k not in layout]
     if layout and not changed:
         say(f"{workdir} goes on in another layout: {show(layout)}")
-    if changed:
+    if changed == ["steps"]:
+        if why := extend.refusal(before, config, workdir):
+            raise UserError(f"{workdir} holds another experiment: {why}. Use another --workdir for this one")
+        say(f"{workdir} was planned for {old['steps']:,} steps and goes on to {new['steps']:,}")
+    elif changed:
         shown = show(changed[:3])
         more = f" and {len(changed) - 3} more differ" if len(changed) > 3 else ""
         raise UserError(f"{workdir} holds another experiment: {shown}{more}. Use another --workdir for this one")
+    return changed == ["steps"]
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -23,6 +23,7 @@ from train.children import as_child
 from train.cli import folder, parser, report_errors
 from train.devices.clusters import TOKEN
 from train.errors import UserError
+from train.extend import last_checkpoint
 from train.signals import EXIT_INTERRUPTED, Interrupt, Interrupted
 
 RETRIES = 3  # starts without a new checkpoint between them
@@ -51,13 +52,13 @@ def main(argv: list[str]) -> None:
         flags.error("-- needs a --workdir DIR that all nodes share")
     workdir = folder("--workdir", named)
 
-    left, reached = options.retries, checkpoint(workdir)
+    left, reached = options.retries, last_checkpoint(workdir)
     with Interrupt() as interrupt:
         while True:
             died = Group(options, command, workdir / "logs").run(interrupt)
             if not died:
                 return
-            now = checkpoint(workdir)
+            now = last_checkpoint(workdir)
             left, reached = (options.retries, now) if now > reached else (left - 1, reached)
             if left < 0:
                 raise UserError(
@@ -161,14 +162,6 @@ def after(flag: str, command: list[str]) -> str | None:
         if item.startswith(f"{flag}="):
             return item.split("=", 1)[1]
     return None
-
-
-def checkpoint(workdir: pathlib.Path) -> int:
-    """The step of the last whole checkpoint."""
-    folder = workdir / "checkpoints"
-    return (
-        max((int(path.name) for path in folder.iterdir() if path.name.isdigit()), default=0) if folder.exists() else 0
-    )
 
 
 def last_line(log: pathlib.Path) -> str:
