@@ -95,9 +95,11 @@ class Checkpoints:
     def verify(self, step: int, state: Any) -> None:
         """Refuses numbers that are not those that were saved: the storage format has no checksums of its own."""
         about = self.about(step)
+        if "checksum" not in about:  # nor would the sums of the metrics be there
+            raise ValueError("what it says of itself is missing")
         if about.pop("own", None) not in (None, digest(about)):
             raise ValueError("what it says of itself is not what was saved")
-        if about.get("checksum") not in (None, checksum(state)):
+        if about["checksum"] != checksum(state):
             raise ValueError("its numbers are not those that were saved")
 
     def about(self, step: int) -> dict[str, Any]:

@@ -117,10 +117,10 @@ def trials(root: pathlib.Path, only: list[str]) -> Iterator[Outcome]:
                 continue
             for damage in DAMAGES:
                 trial = root / "trial"
-                shutil.copytree(template, trial / "damaged")
-                DAMAGES[damage](trial / "damaged" / file)
+                shutil.copytree(template, trial / "folder")
+                DAMAGES[damage](trial / "folder" / file)
                 os.environ["ISOFLOP_DATA"] = str(root / "data")
-                workdir = trial / "damaged"
+                workdir = trial / "folder"
                 if folder == "data cache":
                     os.environ["ISOFLOP_DATA"] = str(workdir)
                     workdir = pathlib.Path(shutil.copytree(stopped, trial / "stopped"))
