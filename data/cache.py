@@ -180,16 +180,29 @@ def lock(path: Path) -> Iterator[None]:
         yield
 
 
+def why(error: BaseException) -> str:
+    """The system's reason for which nothing could be written, if that is what `error` or its cause says."""
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        return os.strerror(error.errno)
+    if isinstance(error, OSError) and error.errno is None and "requested and" in str(error):
+        return str(error)  # numpy's words for a write that was cut
+    said = [os.strerror(number) for number in UNWRITABLE if os.strerror(number) in str(error)]
+    if isinstance(error, RuntimeError) and said:
+        return said[0]
+    before = error.__cause__ or error.__context__
+    return why(before) if before else ""
+
+
 @contextlib.contextmanager
 def writable(folder: Path) -> Iterator[None]:
     """Turns the errors of a full or read-only disk into a sentence."""
     try:
         yield
-    except OSError as error:
-        is_short = error.errno is None and "requested and" in str(error)  # numpy's words for a write that was cut
-        if error.errno not in UNWRITABLE and not is_short:
+    except (OSError, RuntimeError) as error:  # libraries that write in C++ put the system's words into a RuntimeError
+        reason = why(error)
+        if not reason:
             raise
         raise ValueError(
-            f"cannot write to the data folder {folder} ({error.strerror or error}): make room there, or set "
+            f"cannot write to the data folder {folder} ({reason}): make room there, or set "
             "ISOFLOP_DATA (or TFDS_DATA_DIR) to another folder"
         ) from error

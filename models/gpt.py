@@ -105,8 +105,10 @@ def generate(
 
     def pick(logits_BV, key):
         logits_BV = logits_BV[:, :known]
-        if temperature == 0:
+        if temperature < jnp.finfo(jnp.float32).tiny:  # 0, or a number that is 0 on the device
             return logits_BV.argmax(-1)
+        if temperature < 1e-3:  # the quotients would overflow; their differences count
+            logits_BV = logits_BV - logits_BV.max(-1, keepdims=True)
         return jax.random.categorical(key, logits_BV / temperature)
 
     def one(carry, key):

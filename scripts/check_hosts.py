@@ -28,7 +28,7 @@ import numpy as np
 from scripts.check_kill import ROOT, children, last_step
 from scripts.check_parallel import ALLOWED
 from train.signals import EXIT_INTERRUPTED
-from train.writer import read_rows
+from train.writer import read_log
 
 STEPS, HALF = 40, 20
 COMMON = {"steps": STEPS, "batch_size": 64, "log_every": 1, "eval.every": 15, "checkpoint.every": 10}
@@ -104,7 +104,7 @@ def stop_half_way(page: str, workdir: pathlib.Path) -> pathlib.Path:
 
 
 def report(page: str, layout: str, whole: pathlib.Path, other: pathlib.Path) -> float:
-    a, b = (read_rows(path / "metrics.jsonl") for path in (whole, other))
+    a, b = (read_log(path) for path in (whole, other))
     if [(row["step"], row["split"]) for row in a] != [(row["step"], row["split"]) for row in b]:
         sys.exit(f"{page}, {layout}: other steps were logged")
     left, right = (np.array([row["loss"] for row in rows]) for rows in (a, b))

@@ -25,7 +25,7 @@ from train.display import Display
 from train.experiment import build_experiment
 from train.loop import train
 from train.optim.chain import learning_rates
-from train.writer import read_rows
+from train.writer import read_log
 
 DEVICES = 8
 ALLOWED = 1e-5
@@ -95,7 +95,7 @@ def losses(page: pathlib.Path, changes: dict, devices: int) -> np.ndarray:
         config = config_of(page, workdir, changes, devices)
         with jax.enable_x64(config.precision == "float64"):
             train(config, workdir / "run", Display(quiet=True))
-        return np.array([row["loss"] for row in read_rows(workdir / "run" / "metrics.jsonl")])
+        return np.array([row["loss"] for row in read_log(workdir / "run")])
 
 
 def split(page: pathlib.Path, axis: str) -> float:

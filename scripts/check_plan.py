@@ -26,8 +26,9 @@ import numpy as np
 from train import configs
 from train.devices import mesh, runtime
 from train.experiment import build_experiment
+from train.files import read_rows
 from train.program import initial_state, step_program
-from train.writer import read_rows
+from train.writer import LAP
 
 PAGES = ("digits_mlp", "mnist_lenet", "mnist_resnet", "markov_gpt", "text_gpt", "gpt_wide")
 CHANGES = {  # too little to measure, or too long, as they are
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> None:
         plan = json.loads(run("train", "plan", *line, "--json"))
         with tempfile.TemporaryDirectory() as folder:
             run("train", *line, "--workdir", folder)
-            rows = read_rows(pathlib.Path(folder) / "timing.jsonl")
+            rows = read_rows(pathlib.Path(folder) / "timing.jsonl", LAP, "")
             record = json.loads((pathlib.Path(folder) / "record.json").read_text())
         step = statistics.median(row["seconds_per_step"] for row in rows[1:])
         with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -218,10 +218,10 @@ def test_workdir_that_cannot_be_written(place, tmp_path, capsys):
 def test_read_only_workdir(tmp_path, monkeypatch, capsys):
     """By the error that a read-only file system gives, since a superuser may write anywhere else."""
 
-    def write_text(path, *_, **__):
+    def write_bytes(path, *_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
-    monkeypatch.setattr(Path, "write_text", write_text)
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
     argv = [*flags(MARKOV), "--workdir", str(tmp_path)]
     refuse(argv, f"cannot write to {tmp_path} (Read-only file system)", "choose another --workdir", capsys=capsys)
 

@@ -22,7 +22,7 @@ from train.display import Display
 from train.errors import UserError
 from train.experiment import build_experiment
 from train.loop import train
-from train.writer import read_rows
+from train.writer import read_log
 
 STOP = 3
 
@@ -97,7 +97,7 @@ def check_record(record, config, workdir):
     assert record["flops_6nd"] == 6.0 * record["params_total"] * record["tokens_seen"]
     assert 0 < record["flops_train"] < 2 * record["flops_6nd"] * 28**2  # a weight of a convolution works 28² times
     assert 0 < record["params_non_embedding"] <= record["params_active"] == record["params_total"]
-    rows = read_rows(workdir / "metrics.jsonl")
+    rows = read_log(workdir)
     trained = [row for row in rows if row["split"] == "train"]
     held_out = [row for row in rows if row["split"] == "valid"]
     assert [row["step"] for row in trained] == [2, 4, 6]

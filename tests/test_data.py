@@ -1,5 +1,6 @@
 """Data is a function of (seed, step), whatever the hosts, workers and restarts; and every set is what it says."""
 
+import errno
 import hashlib
 import os
 import resource
@@ -530,6 +531,19 @@ def test_a_full_disk_names_the_data_folder(tmp_path, monkeypatch):
             cache.columns({"name": "big"}, lambda folder: np.save(folder / "x.npy", np.zeros(10_000)) or {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("write() failed: No space left on device; writing x"), RuntimeError("Failed to finalize")]
+)
+def test_a_full_disk_in_a_librarys_own_words_names_the_data_folder(tmp_path, error):
+    """Writers in C++ put the system's words into a RuntimeError; or an error of the system is its cause."""
+    cause = None if "space" in str(error) else OSError(errno.ENOSPC, "No space left on device")
+    said = rf"cannot write to the data folder {tmp_path} \(No space left on device\)"
+    with pytest.raises(ValueError, match=said), cache.writable(tmp_path):
+        raise error from cause
+    with pytest.raises(RuntimeError, match="another fault"), cache.writable(tmp_path):
+        raise RuntimeError("another fault")
 
 
 def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch):

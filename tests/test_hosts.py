@@ -1,14 +1,16 @@
 """Several processes make one run: they find each other or say who is missing, and the numbers do not change."""
 
+import contextlib
 import json
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from train.devices import hosts
+from train.devices import clusters, rollcall
 from train.devices.supervise import free_port
 from train.errors import UserError
 
@@ -21,12 +23,12 @@ def meet(processes, others, same=SAME, patience=2.0):
 
     def call(key, side, process, mine):
         try:
-            side(hosts.Seat(address, processes, process), mine, patience)
+            side(clusters.Seat(address, processes, process), mine, patience)
             heard[key] = ""
         except UserError as error:
             heard[key] = str(error)
 
-    calls = [(0, hosts.gather, 0, same)] + [(i + 1, hosts.answer, *other) for i, other in enumerate(others)]
+    calls = [(0, rollcall.gather, 0, same)] + [(i + 1, rollcall.answer, *other) for i, other in enumerate(others)]
     threads = [threading.Thread(target=call, args=item) for item in calls]
     for thread in threads:
         thread.start()
@@ -63,24 +65,91 @@ def test_a_process_that_comes_twice_is_named():
 
 def test_a_missing_first_process_is_named():
     with pytest.raises(UserError, match=r"process 1 of 2 .* does not reach process 0 at localhost:\d+ within 0.3 s"):
-        hosts.answer(hosts.Seat(f"localhost:{free_port()}", 2, 1), SAME, 0.3)
+        rollcall.answer(clusters.Seat(f"localhost:{free_port()}", 2, 1), SAME, 0.3)
 
 
-def test_strangers_on_the_port_are_ignored():
-    port, heard = free_port(), []
-    place = hosts.Seat(f"localhost:{port}", 2, 0)
-    first = threading.Thread(target=lambda: heard.append(hosts.gather(place, SAME, 5.0)))
-    first.start()
-    while first.is_alive() and not heard:
+def call(port, *parts):
+    """Says `parts` to the roll call, and leaves the line open."""
+    while True:
         try:
-            with socket.create_connection(("localhost", port), 1) as line:
-                line.sendall(b"GET / HTTP/1.1\n")
+            line = socket.create_connection(("localhost", port), 1)
             break
         except OSError:
             continue
-    hosts.answer(place._replace(process=1), SAME, 5.0)
+    for part in parts:
+        line.sendall(part)
+    return line
+
+
+def hello(**changes):
+    said = {"process": 1, "host": "h", "same": SAME, "token": rollcall.token(SAME), **changes}
+    return json.dumps(said).encode() + b"\n"
+
+
+STRANGERS = {
+    "another protocol": b"GET / HTTP/1.1\n",
+    "no text": b"\xff\xfe\n",
+    "no object": b"[1]\n",
+    "nested": b"[" * 60_000 + b"\n",
+    "other types": hello(process="1e999"),
+    "an infinity": hello().replace(b'"process": 1', b'"process": 1e999'),
+    "half a hello": hello(same=[1]),
+    "without an end": b"x" * 200_000,
+    "another run": hello(token="theirs"),
+}
+
+
+def test_strangers_on_the_port_are_ignored_and_said():
+    port, heard, said = free_port(), [], []
+    place = clusters.Seat(f"localhost:{port}", 2, 0)
+    first = threading.Thread(target=lambda: heard.append(rollcall.gather(place, SAME, 10.0, said.append)))
+    first.start()
+    slow = call(port, b'{"process"')  # never ends, and keeps nobody waiting
+    silent = call(port)
+    for text in STRANGERS.values():
+        with contextlib.suppress(OSError), call(port, text) as line:
+            line.settimeout(5)
+            while line.recv(4096):  # until it is hung up on
+                pass
+    started = time.monotonic()
+    rollcall.answer(place._replace(process=1), SAME, 5.0)
+    assert time.monotonic() - started < 4
     first.join()
+    slow.close(), silent.close()
     assert heard == [None]
+    assert len(said) == len(STRANGERS)
+    assert "longer than 65,536 bytes" in "".join(said)
+    assert "process 1 (h) was refused: it has another config, or is of another run" in said[-1]
+
+
+def test_another_config_is_refused_and_named():
+    heard = meet(2, [(1, {**SAME, "config": "2"})], patience=0.5)
+    assert "process 1 (" in heard[1]
+    assert "was refused by process 0: it has another config" in heard[1]
+    assert "(refused: process 1 (" in heard[0]
+
+
+def test_the_launcher_may_give_the_token(monkeypatch):
+    """Then another config is what process 0 hears of, since the caller is of this run for certain."""
+    monkeypatch.setenv(rollcall.TOKEN, "secret")
+    heard = meet(2, [(1, {**SAME, "config": "2"})])
+    assert heard[0] == heard[1]
+    assert "config '2' there, '1' on process 0" in heard[0]
+
+
+def test_a_server_that_is_no_process_0_is_said():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def talk():
+            with contextlib.suppress(OSError):
+                while True:
+                    with server.accept()[0] as line:
+                        line.sendall(b"220 mail.example.com\n")
+
+        threading.Thread(target=talk, daemon=True).start()
+        with pytest.raises(UserError, match="what answers there is no process 0"):
+            rollcall.answer(clusters.Seat(f"127.0.0.1:{port}", 2, 1), SAME, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +162,7 @@ def test_strangers_on_the_port_are_ignored():
     ],
 )
 def test_node_lists(nodes, names):
-    assert list(hosts.expand(nodes)) == names
+    assert list(clusters.expand(nodes)) == names
 
 
 @pytest.mark.parametrize(
@@ -106,20 +175,20 @@ def test_node_lists(nodes, names):
 )
 def test_seats_that_cannot_be(flags, said):
     with pytest.raises(UserError, match=said):
-        hosts.seat(*flags)
+        clusters.seat(*flags)
 
 
 def test_alone_without_a_cluster(monkeypatch):
     for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    assert hosts.seat(None, None, None) is None
+    assert clusters.seat(None, None, None) is None
 
 
 def test_slurm_is_detected(monkeypatch):
     step = {"JOB_ID": "7", "STEP_NODELIST": "node[1-2]", "NTASKS": "2", "PROCID": "1", "LOCALID": "0"}
     for name, value in step.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
-    assert hosts.seat(None, None, None) == hosts.Seat(f"node1:{65535 - 2**12 + 1 + 7}", 2, 1, (0,))
+    assert clusters.seat(None, None, None) == clusters.Seat(f"node1:{65535 - 2**12 + 1 + 7}", 2, 1, (0,))
 
 
 def run(module, *arguments):
@@ -163,6 +232,7 @@ def test_only_the_first_process_writes(tmp_path):
         "configs/classics/digits_mlp.py",
         "--config.steps=60",
         "--config.log_every=60",
+        "--config.eval.every=0",
         "--workdir",
         str(tmp_path),
     ]

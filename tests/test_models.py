@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from data import tokenize
 from models.api import from_linen
 from models.attention import Attention, rotate
 from models.gan import Critic, Generator
@@ -23,6 +24,9 @@ from models.rbm import RBM, log_partition
 from models.resnet import ResNet
 from models.transformer import Block
 from models.vae import VAE
+from train import sample
+from train.errors import UserError
+from train.sample import continue_text, first_ids
 
 B, L, VOCAB, CONTEXT = 2, 6, 11, 8
 TINY = {"vocab": VOCAB, "layers": 2, "heads": 2, "width": 8, "context": CONTEXT, "bias": True}
@@ -193,6 +197,43 @@ def test_sampled_tokens_follow_the_softmax():
     counted = np.bincount(np.asarray(made[:, 0]), minlength=VOCAB) / draws
     assert np.ptp(expected) > 0.1, "the check needs a distribution that is not flat"
     np.testing.assert_allclose(counted, expected, atol=4 * np.sqrt(0.25 / draws))
+
+
+@pytest.mark.parametrize("temperature", [1e-40, 1e-37, 1e-10, 1e-5])
+def test_a_temperature_near_zero_is_argmax(temperature):
+    """Its limit, also where the quotient of a logit and the temperature is no float32."""
+    model, params, _ = make(GPT(**TINY), text(), scale=50.0)
+    prompt, cache, key = text(4, 3), GPT(**TINY).empty_cache(B), jax.random.key(0)
+    with jax.debug_key_reuse(False):  # which takes the keys of a scan for used when the first is split off
+        cold = write(model)(params, cache, prompt, key, tokens=4, temperature=temperature)
+    np.testing.assert_array_equal(cold, write(model)(params, cache, prompt, key, tokens=4, temperature=0.0))
+
+
+@pytest.mark.parametrize("context", [1, 2, 3])
+def test_text_of_any_context_goes_on(context):
+    """Greedily, each token is what the network says of the window before it."""
+    model, params, _ = make(GPT(**{**TINY, "context": context}), text()[:, :context], scale=5.0)
+    cache = GPT(**{**TINY, "context": context}).empty_cache(1)
+    options = {"tokens": 5, "temperature": 0.0, "known": VOCAB}
+    made = continue_text(model, params, cache, [1, 2, 0], jax.random.key(0), context=context, **options)
+    assert len(made) == 5
+    if context == 1:
+        before = [0, *made[:-1]]
+        logits = [model.apply(params, {}, jnp.asarray([[token]]))[0][0, -1] for token in before]
+        assert made == [int(one.argmax()) for one in logits]
+
+
+def test_the_default_prompt_is_one_that_the_tokenizer_knows():
+    assert first_ids(tokenize.load("bytes", "")) == [10]
+    assert first_ids(tokenize.load("chars", "\nab")) == [0]
+    one_line = tokenize.load("chars", "abc")
+    assert one_line.decode(first_ids(one_line)) == "a"
+
+
+@pytest.mark.parametrize("flag", [("--temperature", "nan"), ("--temperature", "inf"), ("--seed", str(2**70))])
+def test_what_cannot_be_sampled_is_refused(flag):
+    with pytest.raises(UserError, match=f"{flag[0]} "):
+        sample.main(["--workdir", "none", *flag])
 
 
 def test_ids_without_a_meaning_are_never_drawn():

@@ -22,6 +22,7 @@ from train.display import Display
 from train.errors import UserError
 from train.loop import train
 from train.signals import EXIT_INTERRUPTED, Interrupted
+from train.writer import read_log
 
 ROOT = Path(__file__).parents[1]
 STEPS, EVERY = 60, 7
@@ -286,6 +287,49 @@ def test_early_stopping_agrees_after_a_resume(tmp_path):
             run("gpt", folder, Listening(stop_at), **changes)
         run("gpt", folder, Listening(), **changes)
         assert_equal_runs(tmp_path / "whole", folder)
+
+
+def test_rows_are_means_since_the_last_wherever_the_run_stopped(tmp_path):
+    """Stopped between two rows: what the first start had summed is in the checkpoint."""
+    run("rbm", tmp_path / "each", Listening())
+    run("rbm", tmp_path / "whole", Listening(), log_every=9)
+    with pytest.raises(Interrupted):
+        run("rbm", tmp_path / "stopped", Listening(stop_at=27), log_every=9)
+    assert steps_saved(tmp_path / "stopped")[-1] % 9
+    run("rbm", tmp_path / "stopped", Listening(), log_every=9)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "stopped")
+    each, nine = (
+        {row["step"]: row["loss"] for row in read_log(tmp_path / name) if row["split"] == "train"}
+        for name in ("each", "whole")
+    )
+    assert list(nine) == [9, 18, 27, 36, 45, 54, 60]
+    for last, step in zip([0, *nine], nine, strict=False):
+        assert nine[step] == pytest.approx(np.mean([each[s] for s in range(last + 1, step + 1)]), rel=1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "wsd"])
+def test_a_run_that_is_made_longer_is_bitwise_the_long_run(tmp_path, schedule):
+    """Finished at a rate that stays, or stopped before the decay of a longer run begins."""
+    same = {"schedule.name": schedule, "schedule.warmup": 5}
+    run("rbm", tmp_path / "long", Listening(), **same)
+    if schedule == "constant":
+        run("rbm", tmp_path / "longer", Listening(), **same, steps=40)
+    else:
+        with pytest.raises(Interrupted):
+            run("rbm", tmp_path / "longer", Listening(stop_at=20), **same, steps=40)
+    run("rbm", tmp_path / "longer", heard := Listening(), **same)
+    assert "was planned for 40 steps and goes on to 60" in "".join(heard.said)
+    assert_equal_runs(tmp_path / "long", tmp_path / "longer")
+
+
+def test_a_decay_that_has_begun_cannot_be_made_longer(tmp_path):
+    changes = {"schedule.name": "wsd", "schedule.warmup": 5}
+    run("rbm", tmp_path, Listening(), **changes, steps=40)
+    before = contents(tmp_path)
+    for steps, why in ((60, "the schedule wsd of 60 steps differs from step 33 on"), (20, "longer, not shorter")):
+        with pytest.raises(UserError, match=why):
+            run("rbm", tmp_path, Listening(), **changes, steps=steps)
+    assert contents(tmp_path) == before
 
 
 def test_a_stop_while_the_run_is_finishing_is_heard(tmp_path):

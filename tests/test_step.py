@@ -67,14 +67,22 @@ def stepping(task, tx, **options):
 RAGGED = np.asarray([1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0, 0], np.float32)  # slices of 3 are 1, 0 and so on: all unequal
 
 
+WEIGHTS = {  # also such as sum below 1
+    "rows": RAGGED,
+    "little": RAGGED * np.linspace(0.01, 0.05, B, dtype=np.float32),
+    "least": RAGGED * np.float32(1e-30),
+}
+
+
 @pytest.mark.parametrize(
-    ("masked", "slices"), [("nothing", 3), ("rows", 2), ("rows", 3), ("rows", 4), ("tokens", 2), ("tokens", 3)]
+    ("masked", "slices"),
+    [("nothing", 3), ("rows", 2), ("rows", 3), ("rows", 4), ("tokens", 2), ("tokens", 3), ("little", 3), ("least", 2)],
 )
 def test_accumulated_gradient_is_the_whole_batchs(masked, slices):
     """Weighted by what each slice counts, not by slices: their masks are unequal, and one counts nothing at all."""
-    task, batch = (gpt(), text()) if masked != "rows" else (mlp(), images())
-    if masked == "rows":
-        batch["mask"] = jnp.asarray(RAGGED)
+    task, batch = (mlp(), images()) if masked in WEIGHTS else (gpt(), text())
+    if masked in WEIGHTS:
+        batch["mask"] = jnp.asarray(WEIGHTS[masked])
     if masked == "tokens":
         mask = (np.arange(L)[None] < draw(3).integers(1, L + 1, B)[:, None]).astype(np.float32)
         mask[0::slices] = 0  # the rows of the first slice
@@ -88,6 +96,33 @@ def test_accumulated_gradient_is_the_whole_batchs(masked, slices):
     close(parts, whole)
     close(metrics, expected)
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(whole)) > 1e-2
+
+
+def test_the_length_of_the_weights_counts_for_nothing():
+    """A mean weighs by ratios: of a batch whose weights sum to 0.06 the gradient is that of one of 6."""
+    task, batch = mlp(), images()
+    state = begin(task, optimizer({"name": "sgd", "learning_rate": 0.1}), batch)
+    graded = jax.jit(functools.partial(gradients, task, accumulate=1))
+    whole, _, _ = graded(state, {**batch, "mask": jnp.asarray(RAGGED)}, jax.random.key(1))
+    scaled, _, _ = graded(state, {**batch, "mask": jnp.asarray(RAGGED) / 100}, jax.random.key(1))
+    close(scaled, whole)
+
+
+def test_running_averages_move_once_a_step():
+    """By 0.1 of the mean of what the slices hold: the mean over the batch, and the mean of their variances."""
+
+    class Normed(nn.Module):
+        @nn.compact
+        def __call__(self, x, *, train=False):
+            return nn.Dense(K)(nn.BatchNorm(not train, momentum=0.9)(x))
+
+    task, batch = classify(from_linen(Normed()), K), images()
+    state = begin(task, optimizer({"name": "sgd", "learning_rate": 0.1}), batch)
+    _, after, _ = jax.jit(functools.partial(gradients, task, accumulate=3))(state, batch, jax.random.key(1))
+    slices = np.stack([np.asarray(batch["x"])[i::3] for i in range(3)])
+    (stats,) = after["batch_stats"].values()
+    close(stats["mean"], 0.1 * slices.mean((0, 1)))
+    close(stats["var"], 0.9 + 0.1 * slices.var(1).mean(0))
 
 
 def test_accumulated_step_is_the_whole_batchs():

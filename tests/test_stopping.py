@@ -11,13 +11,13 @@ import pytest
 
 from data import synthetic
 from data.source import Columns, Dataset
-from train import configs, record
+from train import configs, files, record
 from train.checkpoint import Checkpoints, all_finite
 from train.display import Display
 from train.errors import NonFiniteError, UserError
 from train.loop import early_stop, train
 from train.metrics import better, since_best
-from train.signals import Interrupt, Interrupted
+from train.signals import AGAIN, Interrupt, Interrupted
 
 NAN, INF = float("nan"), float("inf")
 QUIET = Display(quiet=True)
@@ -136,10 +136,10 @@ def test_infinity_in_a_config_is_written_as_a_word(tmp_path):
     config = blobs()
     with config.unlocked():
         config.model.scale = INF
-    record.write_json(tmp_path / "config.json", record.resolved(config))
+    files.write_json(tmp_path / "config.json", record.resolved(config))
     assert record.resolved(config)["model"]["scale"] == "Infinity"
     with pytest.raises(ValueError, match="not JSON compliant"):
-        record.write_json(tmp_path / "x.json", {"loss": INF})
+        files.write_json(tmp_path / "x.json", {"loss": INF})
 
 
 class Heard(Display):
@@ -180,7 +180,14 @@ def test_every_signal_that_asks_to_stop_is_heard_once(number, capfd):
         os.kill(os.getpid(), number)
         assert interrupt.at(1)
         assert capfd.readouterr().err == "saving …\n", "before the step has ended"
-        assert signal.getsignal(number) == before, "a second one ends the process"
+        os.kill(os.getpid(), number)  # within a second: the same one, sent twice
+        assert signal.getsignal(number) == interrupt.note
+        interrupt.heard -= AGAIN
+        signal.signal(number, signal.SIG_IGN)
+        interrupt.before[number] = signal.SIG_IGN
+        interrupt.note(number, None)
+        assert signal.getsignal(number) == signal.SIG_IGN, "a later one ends the process as usual"
+        interrupt.before[number] = before
     assert signal.getsignal(number) == before
 
 

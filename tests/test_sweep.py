@@ -191,7 +191,9 @@ def queue_of(tmp_path, count=4):
 
 
 def finish(claim):
-    (claim.folder / "record.json").write_text('{"steps": 1}')
+    row = {"name": claim.job.name, "steps": 1, "tokens_seen": 1, "params_total": 1, "loss": 1.0, "metrics": {}}
+    row |= {"wall_seconds": 1.0, "git_commit": "", "config_hash": ""}
+    (claim.folder / "record.json").write_text(json.dumps(row))
     claim.release()
 
 
@@ -368,3 +370,33 @@ def test_an_interrupted_sweep_goes_on(page, tmp_path):
     for name, step in zip(("one", "two"), saved, strict=True):
         steps = [json.loads(line)["step"] for line in (work / "runs" / name / "metrics.jsonl").read_text().splitlines()]
         assert min(s for s in steps if s > step) <= step + 200  # it went on from there
+
+
+@pytest.mark.parametrize("content", [b"", b'{"id": "x"', b"[1]", b"\xff", b'{"id": 3}'])
+def test_a_claim_that_cannot_be_read_is_given_up_in_time(tmp_path, content):
+    queue = queue_of(tmp_path, 1)
+    claim = queue.runs / "job0" / "claim"
+    claim.parent.mkdir()
+    claim.write_bytes(content)
+    assert queue.take() is None
+    os.utime(claim, (0, 0))
+    assert queue.take().job.name == "job0"
+    assert "no sign of life of the holder of a claim that cannot be read" in queue.tries(queue.jobs[0])[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1]", '{"jobs": 3}', '{"config": "a", "overrides": [], "launch": "b", "jobs": [3]}']
+)
+def test_a_plan_that_cannot_be_is_a_sentence(tmp_path, content):
+    (tmp_path / "plan.json").write_text(content)
+    with pytest.raises(UserError, match=f"{tmp_path}/plan.json.*the command of the sweep writes it again"):
+        Queue(tmp_path)
+
+
+def test_tries_that_cannot_be_are_a_sentence(tmp_path):
+    queue = queue_of(tmp_path, 1)
+    queue.fail(queue.jobs[0], "because")
+    with open(queue.runs / "job0" / "tries.jsonl", "a") as file:
+        file.write('{"launch": 3}\n')
+    with pytest.raises(UserError, match=r"tries.jsonl, line 2 has launch=3, which is not a text; remove it"):
+        queue.states()

@@ -11,9 +11,10 @@
 """
 
 if __name__ == "__main__":
-    from train import leaving
+    from train import children, leaving
 
     leaving.begin()  # before the other imports
+    children.settle()
 
 import importlib
 import sys
@@ -73,12 +74,11 @@ def train(argv: list[str]) -> None:
     config = configs.config_of(configs.load(options.config), options.overrides)
 
     from train import leaving, loop, record
-    from train.devices import hosts, runtime
+    from train.devices import clusters, rollcall, runtime
 
-    hosts.settle()
     runtime.set_up(config.cpu_devices)
-    place = hosts.seat(options.coordinator, options.processes, options.process)
-    hosts.join(place, {"config": record.config_hash(config), "code": record.git_commit(), **record.versions()})
+    place = clusters.seat(options.coordinator, options.processes, options.process)
+    rollcall.join(place, {"config": record.config_hash(config), "code": record.git_commit(), **record.versions()})
     leaving.end()
     loop.train(config, workdir, profile=options.profile)
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import hashlib
 import itertools
+import json
 import logging
 import math
 import os
@@ -10,7 +12,8 @@ import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -20,7 +23,10 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
 from train.devices import hosts
 from train.errors import UserError
-from train.metrics import better
+from train.metrics import Sums, better
+from train.writer import Mark
+
+NOTHING: Mapping[str, Any] = types.MappingProxyType({})
 
 
 class Checkpoints:
@@ -50,16 +56,21 @@ class Checkpoints:
             folder.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
         )
 
-    def save(self, step: int, state: Any, loss: float | None = None) -> None:
-        """Starts to write `state` and returns; training goes on.  A step that is already there stays as it is."""
+    def save(self, step: int, state: Any, loss: float | None = None, about: Mapping[str, Any] = NOTHING) -> None:
+        """Starts to write `state` and returns; training goes on.  A step that is already there stays as it is.
+
+        `about` is kept beside it: what the log held at that step (`log`, a `Mark`), and the metrics' `sums` since the
+        last row of it.
+        """
         if step in self.manager.all_steps():
             return
         # The next step reuses the memory of the state it is given, so what is written must be a copy.
         copy = jax.tree.map(jnp.copy, state)
         metrics = {"loss": loss} if self.best and better(loss, None) else None
+        about = {**json.loads(json.dumps(dict(about))), "checksum": checksum(copy)}
         with os_errors(self.folder):
             self.manager.save(
-                step, args=ocp.args.StandardSave(copy), metrics=metrics, custom_metadata={"checksum": checksum(copy)}
+                step, args=ocp.args.StandardSave(copy), metrics=metrics, custom_metadata={**about, "own": digest(about)}
             )
 
     def restore(self, like: Any) -> Any | None:
@@ -83,9 +94,24 @@ class Checkpoints:
 
     def verify(self, step: int, state: Any) -> None:
         """Refuses numbers that are not those that were saved: the storage format has no checksums of its own."""
-        saved = (self.manager.metadata(step).custom_metadata or {}).get("checksum")
-        if saved not in (None, checksum(state)):
+        about = self.about(step)
+        if "checksum" not in about:  # nor would the sums of the metrics be there
+            raise ValueError("what it says of itself is missing")
+        if about.pop("own", None) not in (None, digest(about)):
+            raise ValueError("what it says of itself is not what was saved")
+        if about["checksum"] != checksum(state):
             raise ValueError("its numbers are not those that were saved")
+
+    def about(self, step: int) -> dict[str, Any]:
+        return dict(self.manager.metadata(step).custom_metadata or {})
+
+    def mark(self, step: int) -> Mark | None:
+        """What the log held at that step, where the checkpoint says so."""
+        mark = self.about(step).get("log")
+        return Mark(*mark) if mark else None
+
+    def sums(self, step: int) -> Sums:
+        return {name: (value, weight) for name, (value, weight) in self.about(step).get("sums", {}).items()}
 
     def compare(self, step: int, like: Any) -> None:
         """Refuses a checkpoint of another tree of arrays, and says how the two differ."""
@@ -124,6 +150,10 @@ class Checkpoints:
     def close(self) -> None:
         with os_errors(self.folder):
             self.manager.close()
+
+
+def digest(about: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def checksum(tree: Any) -> str:

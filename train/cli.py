@@ -1,9 +1,12 @@
 """What the front doors share: flags, and errors as sentences."""
 
 import argparse
+import errno
 import itertools
+import os
 import pathlib
 import re
+import resource
 import sys
 from collections.abc import Callable
 
@@ -64,12 +67,23 @@ def run_and_exit(main: Callable[[list[str]], int | None], argv: list[str]) -> No
     except (ValueError, OSError) as error:
         if "--traceback" in argv or not str(error):
             raise
-        text = str(error) if isinstance(error, UserError) else f"{error} (--traceback shows where)"
-        print(f"error: {text}", file=sys.stderr)
+        text = str(error) if isinstance(error, UserError) else too_many(error) or f"{error} (--traceback shows where)"
+        print(f"error: {text}", file=sys.stderr, flush=True)
+        if too_many(error):
+            os._exit(2)  # threads of a checkpoint that could not open its files would be waited for, for minutes
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+
+
+def too_many(error: Exception) -> str:
+    """A sentence where `error` says that no more files may be open, else nothing."""
+    if not isinstance(error, OSError) or error.errno not in (errno.EMFILE, errno.ENFILE):
+        return ""
+    where = f", {error.filename} among them" if error.filename else ""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return f"this process needs more open files{where}, and may have {allowed}; allow more (`ulimit -n 4096`)"
 
 
 def folder(flag: str, text: str) -> pathlib.Path:

@@ -23,7 +23,7 @@ Shapes = dict[str, jax.ShapeDtypeStruct]  # of a batch
 PARALLEL = ("jit", "pmap")
 PRECISIONS = ("float32", "bfloat16", "float64")
 LEAST = {"steps": 1, "batch_size": 1, "accumulate": 1, "log_every": 1, "cpu_devices": 1}
-LEAST |= {"eval.batch_size": 1, "eval.every": 0, "eval.patience": 0, "eval.train_records": 0}
+LEAST |= {"eval.batch_size": 1, "eval.every": -1, "eval.patience": 0, "eval.train_records": 0}
 LEAST |= {"checkpoint.every": 1, "checkpoint.keep": 1, "loader.prefetch": 0, "loader.workers": 0}
 
 

@@ -25,13 +25,14 @@ from train.devices import hosts, mesh
 from train.display import Display
 from train.errors import NonFiniteError, UserError
 from train.experiment import Experiment, build_experiment
-from train.metrics import Metrics, compute, merge_on_host, since_best
+from train.files import write_json
+from train.metrics import Metrics, Sums, added, compute, merge_on_host, since_best
 from train.optim.chain import evaluation_params, learning_rates, peak_rate
 from train.owner import Owner
 from train.program import eval_program, initial_state, step_program
 from train.signals import Interrupt, Interrupted
 from train.step import TrainState
-from train.writer import Silent, Writer, check_copies, read_rows
+from train.writer import Silent, Writer, check_copies
 
 SKIP = ", or with --config.nonfinite=skip"  # which helps where the gradient is not finite
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -89,8 +90,9 @@ class Run:
         self.experiment, self.workdir, self.display = experiment, workdir, display
         self.config = config = experiment.config
         self.mesh = devices
+        self.surroundings = record.environment(mesh.hardware())
         if hosts.first():
-            record.write_json(workdir / "environment.json", record.environment(mesh.hardware()))
+            write_json(workdir / "environment.json", self.surroundings)
         self.share = mesh.share(devices, config.batch_size)
         self.eval_share = mesh.share(devices, config.eval.batch_size)
         self.init_key, self.loop_key, self.eval_key = jax.random.split(jax.random.key(config.seed), 3)
@@ -99,6 +101,7 @@ class Run:
         keep = config.checkpoint
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep_last=keep.keep, best=keep.best, say=display.say)
         self.pending: list[tuple[int, Metrics]] = []
+        self.sums: Sums = {}  # of the steps since the last log
         self.writer: Writer | Silent = Silent()
         self.losses: list[float | None] = []  # held out, of every evaluation since step 0
         self.data: Generator | None = None
@@ -110,6 +113,7 @@ class Run:
         self.data = batches = self.batches(first, config.loader.to_dict())
         stopped = early_stop(self.losses, config.eval.patience)
         self.clock = Clock(first)
+        every = max(1, config.steps // 10) if config.eval.every < 0 else config.eval.every
         traced = self.trace = trace.Trace(profile, self.workdir / "profile", self.display.say)
         if 0 <= profile < first:
             self.display.say(f"--profile {profile} is before step {first}, from which the run goes on: nothing traced")
@@ -126,7 +130,7 @@ class Run:
             self.pending.append((done, metrics))
             traced.after(metrics)
             held_out, last = None, done == config.steps  # the last step is scored and saved by `finish`
-            if config.eval.every and done % config.eval.every == 0 and not last:
+            if every and done % every == 0 and not last:
                 held_out = self.evaluate(state, done)
                 stopped = early_stop(self.losses, config.eval.patience)
             due = done % config.checkpoint.every == 0 or (held_out and config.checkpoint.best)
@@ -150,6 +154,7 @@ class Run:
         restored = self.checkpoints.restore(fresh)
         state = fresh if restored is None else restored
         first = int(state.step)
+        self.sums = self.checkpoints.sums(first) if first else {}
         self.losses = hosts.on_first(lambda: self.open_logs(first))
         compiled = self.step.compile(state, self.share.place(first_batch), self.loop_key, np.float32(0))
         self.budget = budget.measure(counted, compiled, self.mesh.devices.size)
@@ -160,8 +165,9 @@ class Run:
 
     def open_logs(self, first: int) -> list[float | None]:
         """Opens the logs where step `first` left them; the held-out losses that they hold."""
-        writer = self.writer = Writer(self.workdir, self.config.writers, first, record.resolved(self.config))
-        return [row["loss"] for row in read_rows(writer.path) if row["split"] == "valid"]
+        mark = self.checkpoints.mark(first) if first else None
+        writer = self.writer = Writer(self.workdir, self.config.writers, first, record.resolved(self.config), mark)
+        return [row.get("loss") for row in writer.rows if row["split"] == "valid"]
 
     def batches(self, first_step: int, loader: Mapping[str, int]) -> Generator[dict[str, np.ndarray]]:
         return train_batches(
@@ -174,15 +180,19 @@ class Run:
         )
 
     def flush(self) -> None:
-        """Reads the pending metrics, checks every one of them, writes those that are due."""
+        """Reads the pending metrics and checks every one of them; where a log is due, writes means since the last."""
+        skips = self.config.nonfinite == "skip"
         for step, metrics in self.pending:
-            values = compute(metrics)
+            part = jax.device_get(metrics)
+            values = compute(part)
             if self.config.nonfinite == "stop" and not all(map(math.isfinite, (values["loss"], values["grad_norm"]))):
                 self.pending.clear()
                 loss, norm = values["loss"], values["grad_norm"]
                 raise self.nonfinite(f"step {step}: loss {loss:g}, gradient norm {norm:g}", SKIP)
+            self.sums = added(self.sums, part, finite_only=skips)
             if step % self.config.log_every == 0 or step == self.config.steps:
-                self.log(step, values)
+                self.log(step, compute(self.sums))
+                self.sums = {}
         self.pending.clear()
 
     def log(self, step: int, values: dict[str, float]) -> None:
@@ -239,7 +249,8 @@ class Run:
         if self.config.nonfinite == "stop" and not all_finite(state.params):
             raise self.nonfinite(f"step {step}: the update made parameters that are not finite")
         self.owner.check()
-        self.checkpoints.save(step, state, held_out["loss"] if held_out else None)
+        about = {"log": self.writer.mark(), "sums": self.sums}
+        self.checkpoints.save(step, state, held_out["loss"] if held_out else None, about)
 
     def finish(self, state: TrainState) -> dict[str, Any]:
         self.flush()
@@ -252,7 +263,7 @@ class Run:
         self.owner.check()
         self.close()
         if hosts.first():
-            record.write_json(self.workdir / "record.json", row)
+            record.write(self.workdir, row)
         self.display.say(f"done: {record.one_line(row)}  in {self.workdir}")
         return row
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 Metrics = dict[str, tuple[Any, Any]]  # arrays of the device, or numbers of the host
+Sums = dict[str, tuple[float, float]]  # over several steps
 
 
 def mean(values: Any, weight: Any = None) -> tuple[jax.Array, jax.Array]:
@@ -18,10 +19,26 @@ def mean(values: Any, weight: Any = None) -> tuple[jax.Array, jax.Array]:
     return jnp.sum(values * weight), jnp.sum(weight)
 
 
+def quotient(total: jax.Array, weight: jax.Array) -> jax.Array:
+    """The mean of a (sum, weight) pair, whatever the weight; 0 where nothing was counted."""
+    return total / jnp.where(weight > 0, weight, 1)
+
+
 def compute(metrics: Metrics) -> dict[str, float]:
     """Divides; the only place where a metric leaves the device.  NaN where nothing was counted."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return {name: float(np.float64(s) / np.float64(w)) for name, (s, w) in jax.device_get(metrics).items()}
+
+
+def added(total: Sums, part: Metrics, finite_only: bool = False) -> Sums:
+    """`part`, of the host, added to `total`, in float64; with `finite_only` what is not finite counts as nothing."""
+    made = dict(total)
+    for name, (value, weight) in part.items():
+        pair = float(value), float(weight)
+        counts = not finite_only or all(map(math.isfinite, pair))
+        before = total.get(name, (0.0, 0.0))
+        made[name] = (before[0] + pair[0], before[1] + pair[1]) if counts else before
+    return made
 
 
 def merge_on_host(parts: list[Metrics]) -> dict[str, float]:

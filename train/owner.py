@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from train.errors import UserError
+from train.files import read_json
 
 BEAT = 10.0  # seconds between two time stamps of an owner
 PATIENCE = 60.0  # seconds without a new one after which an owner on another host is dead
@@ -32,6 +33,9 @@ class Process(NamedTuple):
     place: str  # where process numbers mean the same: a boot of a kernel, and its namespace of processes
     started: str  # the kernel's clock; empty for a process that is gone
     token: str
+
+
+KINDS = {"pid": int, "host": str, "place": str, "started": str, "token": str}
 
 
 class Owner:
@@ -96,8 +100,9 @@ def create(path: pathlib.Path, text: str) -> None:
 def read(path: pathlib.Path) -> Process | None:
     """None where there is no such file, or half of one."""
     try:
-        return Process(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = read_json(path, KINDS, "")
+        return Process(*(found[name] for name in KINDS))
+    except (OSError, ValueError):
         return None
 
 

@@ -13,19 +13,19 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from train import extend
 from train.errors import UserError
-from train.files import write_whole
+from train.files import NUMBER, Damaged, contents, read_json, write_json, write_whole
 from train.optim.chain import peak_rate
 from train.writer import finite
 
 # What a run may change on its way: its numbers stay the same, but for the order in which devices add.
 LAYOUT = ("cpu_devices", "mesh", "parallel", "loader")
+ROW = {"name": str, "steps": int, "tokens_seen": int, "params_total": int, "loss": NUMBER, "metrics": dict}
+ROW |= {"wall_seconds": NUMBER, "git_commit": str, "config_hash": str}
+AGAIN = "remove it, and the command of the run makes it again"
+TRUSTED = ("config.json", "metrics.jsonl", "metrics.csv")  # beside record.json, of a finished run
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """All or nothing: a crash leaves the old file or the new one."""
-    write_whole(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def resolved(config: ConfigDict) -> dict[str, Any]:
@@ -45,25 +45,32 @@ def open_folder(
     `own` is called before the first write, and raises where another process trains there.
     Returns the record of a run that is finished.
     """
-    path = workdir / "config.json"
+    path, longer = workdir / "config.json", False
     make_folder(workdir)
     try:
         if path.exists():
-            compare(json.loads(path.read_text()), resolved(config), workdir, say)
-        finished = read(workdir)
-        if finished:
+            longer = compare(read_config(workdir), config, workdir, say)
+        finished = read_whole(workdir, lambda line: None)
+        if finished and not longer:
             return finished
         own()
-        if path.exists():  # looked at again: its owner may have changed just now
-            compare(json.loads(path.read_text()), resolved(config), workdir, lambda line: None)
-        finished = read(workdir)
+        # Looked at again: its owner may have changed just now.
+        if path.exists() and compare(read_config(workdir), config, workdir, lambda line: None):
+            for name in ("record.json", "sums.json"):  # of the shorter run
+                (workdir / name).unlink(missing_ok=True)
+        finished = read_whole(workdir, say)
         if not finished:
             write_json(path, resolved(config))
         return finished
-    except json.JSONDecodeError:
-        raise UserError(f"{path} is not readable JSON; use another --workdir, or remove the file") from None
     except OSError as error:
         raise UserError(f"cannot write to {workdir} ({error.strerror}); choose another --workdir") from None
+
+
+def read_config(workdir: pathlib.Path) -> dict[str, Any]:
+    """The config that a work folder holds, as plain JSON values."""
+    needs = {"steps": int, "seed": int, "data": dict, "model": dict, "task": dict, "optim": dict}
+    remedy = "use another --workdir, or remove the file: the same command writes it again"
+    return read_json(workdir / "config.json", needs, remedy)
 
 
 def make_folder(folder: pathlib.Path) -> None:
@@ -73,18 +80,24 @@ def make_folder(folder: pathlib.Path) -> None:
         raise UserError(f"cannot write to {folder} ({error.strerror}); choose another --workdir") from None
 
 
-def compare(before: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path, say: Callable[[str], None]) -> None:
-    old, new = flatten(before), flatten(now)
+def compare(before: dict[str, Any], config: ConfigDict, workdir: pathlib.Path, say: Callable[[str], None]) -> bool:
+    """Whether the run becomes longer; refuses every other change of what it computes."""
+    old, new = flatten(before), flatten(resolved(config))
     changed = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
     show = lambda keys: ", ".join(f"config.{k} was {old.get(k)!r} and is {new.get(k)!r}" for k in keys)
     layout = [k for k in changed if k.split(".")[0] in LAYOUT]
     changed = [k for k in changed if k not in layout]
     if layout and not changed:
         say(f"{workdir} goes on in another layout: {show(layout)}")
-    if changed:
+    if changed == ["steps"]:
+        if why := extend.refusal(before, config, workdir):
+            raise UserError(f"{workdir} holds another experiment: {why}. Use another --workdir for this one")
+        say(f"{workdir} was planned for {old['steps']:,} steps and goes on to {new['steps']:,}")
+    elif changed:
         shown = show(changed[:3])
         more = f" and {len(changed) - 3} more differ" if len(changed) > 3 else ""
         raise UserError(f"{workdir} holds another experiment: {shown}{more}. Use another --workdir for this one")
+    return changed == ["steps"]
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -125,11 +138,64 @@ def git_commit() -> str:
 
 
 def read(workdir: pathlib.Path) -> dict[str, Any] | None:
-    """The record of a finished run, or None."""
+    """The record of a finished run, or None where there is none, or it is not what the run wrote."""
     try:
-        return json.loads((workdir / "record.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        return read_whole(workdir, lambda line: None, names=("record.json",))
+    except OSError:
         return None
+
+
+def read_whole(
+    workdir: pathlib.Path, say: Callable[[str], None], names: tuple[str, ...] = ("record.json", *TRUSTED)
+) -> dict[str, Any] | None:
+    """The record of a finished run, if it and the files `names` are what the run wrote; None where not, which is said.
+
+    The run then ends once more from its last checkpoint.
+    """
+    try:
+        row = read_json(workdir / "record.json", ROW, AGAIN)
+        check_sums(workdir, names)
+        return row
+    except FileNotFoundError:
+        return None
+    except Damaged as damage:
+        say(f"{damage.args[0].removesuffix(f'; {AGAIN}')}; the end of the run is made again from its last checkpoint")
+        return None
+
+
+def write(workdir: pathlib.Path, row: dict[str, Any]) -> None:
+    """The record, which says that the run is finished, and before it the checksums of what a reader trusts."""
+    text = json.dumps(row, indent=1, allow_nan=False) + "\n"
+    sums = {"record.json": hashlib.sha256(text.encode()).hexdigest()}
+    sums |= {name: digest for name in TRUSTED if (digest := digest_of(workdir / name))}
+    write_json(workdir / "sums.json", {"files": sums, "sha256": digest_of_sums(sums)})
+    write_whole(workdir / "record.json", text)
+
+
+def check_sums(workdir: pathlib.Path, names: tuple[str, ...]) -> None:
+    """Compares files of a finished run with `sums.json`; a run of an older version has none."""
+    path = workdir / "sums.json"
+    try:
+        found = read_json(path, {"files": dict, "sha256": str}, AGAIN)
+    except FileNotFoundError:
+        return
+    if found["sha256"] != digest_of_sums(found["files"]):
+        raise Damaged(f"{path} is not what the run wrote; {AGAIN}")
+    for name in names:
+        if name in found["files"] and digest_of(workdir / name) != found["files"][name]:
+            raise Damaged(f"{workdir / name} is not what the run wrote; {AGAIN}")
+
+
+def digest_of(path: pathlib.Path) -> str:
+    """SHA-256; empty where there is no such file."""
+    try:
+        return hashlib.sha256(contents(path, AGAIN)).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def digest_of_sums(sums: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
 
 
 def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, float], seconds: float) -> dict[str, Any]:
@@ -137,7 +203,7 @@ def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, flo
     definitions, so each count has its own name."""
     config, dataset, work = run.config, run.experiment.dataset, run.budget
     units = step * work.units_per_step
-    surroundings = json.loads((run.workdir / "environment.json").read_text())
+    surroundings = run.surroundings
     row = {
         "name": run.workdir.name,
         "params_total": work.params_total,

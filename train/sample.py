@@ -6,7 +6,7 @@ The network, its tokenizer and its last checkpoint are those of the run.
 """
 
 import functools
-import json
+import math
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from train.errors import UserError
 def main(argv: list[str]) -> None:
     flags = parser("python -m train sample", __doc__ or "")
     flags.add_argument("--workdir", metavar="DIR", required=True, help="a run's folder, finished or not")
-    flags.add_argument("--prompt", metavar="TEXT", default="\n", help="what the text begins with; default: a new line")
+    flags.add_argument("--prompt", metavar="TEXT", help="what the text begins with; default: a new line, if known")
     flags.add_argument("--tokens", metavar="N", type=int, default=200, help="how many follow; default: 200")
     flags.add_argument("--temperature", metavar="T", type=float, default=0.8, help="0 is the likeliest; default: 0.8")
     flags.add_argument("--seed", metavar="N", type=int, default=0, help="another seed, another text; default: 0")
@@ -29,9 +29,13 @@ def main(argv: list[str]) -> None:
     options = flags.parse(argv)
     if options.overrides:
         raise UserError(f"--config.{options.overrides[0]}: the config is the run's own; train again to change it")
-    if options.tokens < 1 or options.temperature < 0 or not options.prompt:
-        raise UserError("--tokens takes 1 or more, --temperature 0 or more, and --prompt at least one character")
-    text = sample(
+    if options.tokens < 1 or not 0 <= options.temperature < math.inf or options.prompt == "":
+        raise UserError(
+            "--tokens takes 1 or more, --temperature a finite number, 0 or more, and --prompt at least one character"
+        )
+    if not -(2**63) <= options.seed < 2**63:
+        raise UserError(f"--seed {options.seed} does not fit into 64 bits; use a smaller one")
+    prompt, text = sample(
         folder("--workdir", options.workdir),
         options.prompt,
         tokens=options.tokens,
@@ -39,13 +43,22 @@ def main(argv: list[str]) -> None:
         seed=options.seed,
         code=options.code,
     )
-    print(options.prompt + text)
+    print(prompt + text)
 
 
 def sample(
-    workdir: pathlib.Path, prompt: str, *, tokens: int, temperature: float, seed: int, code: Sequence[str] = ()
-) -> str:
-    """`tokens` tokens after `prompt`, as text."""
+    workdir: pathlib.Path,
+    prompt: str | None,
+    *,
+    tokens: int,
+    temperature: float,
+    seed: int,
+    code: Sequence[str] = (),
+) -> tuple[str, str]:
+    """The prompt and `tokens` tokens after it, as text.
+
+    Without a prompt it is a new line, or the tokenizer's first symbol where it knows no new line.
+    """
     import jax
 
     from models.api import from_linen
@@ -61,7 +74,7 @@ def sample(
     if tokenizer is None or not hasattr(network, "empty_cache"):
         raise UserError(f"{workdir} holds {config.model.get('name', 'a game of networks')}, which writes no text")
     params, _ = restore(workdir, experiment)
-    prompt_ids = [int(i) for i in tokenizer.encode(prompt.encode())]
+    prompt_ids = first_ids(tokenizer) if prompt is None else encoded(tokenizer, prompt)
     ids = continue_text(
         from_linen(network, config.precision),
         params,
@@ -73,7 +86,18 @@ def sample(
         temperature=temperature,
         known=tokenizer.vocab,
     )
-    return tokenizer.decode(ids)
+    return tokenizer.decode(prompt_ids) if prompt is None else prompt, tokenizer.decode(ids)
+
+
+def encoded(tokenizer: Any, prompt: str) -> list[int]:
+    return [int(i) for i in tokenizer.encode(prompt.encode())]
+
+
+def first_ids(tokenizer: Any) -> list[int]:
+    try:
+        return encoded(tokenizer, "\n")
+    except ValueError:
+        return [0]
 
 
 def saved_config(workdir: pathlib.Path, code: Sequence[str] = ()) -> Any:
@@ -81,13 +105,12 @@ def saved_config(workdir: pathlib.Path, code: Sequence[str] = ()) -> Any:
     from ml_collections import ConfigDict
 
     from train.code import check_saved
+    from train.record import read_config
 
     try:
-        config = ConfigDict(json.loads((workdir / "config.json").read_text()))
+        config = ConfigDict(read_config(workdir))
     except FileNotFoundError:
         raise UserError(f"{workdir} has no config.json: name the --workdir of a run") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{workdir / 'config.json'} is not readable JSON ({error})") from None
     check_saved(config.to_dict(), code)
     return config
 
@@ -140,8 +163,8 @@ def continue_text(
     program = jax.jit(functools.partial(generate, model), static_argnames=("tokens", "temperature", "known"))
     written: list[int] = []
     while len(written) < tokens:
-        window = (ids + written)[-(context - 1) if not written else -(context // 2) :]
-        count = context - len(window)
+        window = (ids + written)[-max(1, context // 2 if written else context - 1) :]
+        count = max(1, context - len(window))  # the last token needs no place in the cache
         key, part = jax.random.split(key)
         prompt = jnp.asarray([window], jnp.int32)
         more = program(params, cache, prompt, part, tokens=count, temperature=temperature, known=known)

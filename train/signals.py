@@ -5,11 +5,13 @@ import os
 import pathlib
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from train.errors import UserError
 
+AGAIN = 1.0  # seconds from which on a further signal is another one
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
 
 
@@ -24,7 +26,9 @@ def say_at_once() -> None:
 
 
 class Interrupt:
-    """While it is open, a first SIGTERM, SIGHUP or SIGINT only sets `requested`; a second ends the process as usual.
+    """While it is open, a first SIGTERM, SIGHUP or SIGINT only sets `requested`; a later one ends the process as usual.
+
+    What comes within a second is the first once more: a parent that is killed and a group that is ended both send one.
 
     SIGHUP stays ignored where it was (`nohup`).
     With several processes (`agree`, JAX's preemption service, which hears SIGTERM itself) all stop at the same step,
@@ -33,6 +37,7 @@ class Interrupt:
 
     def __init__(self, agree: Callable[[int], bool] | None = None) -> None:
         self.requested, self.agree = False, agree
+        self.heard = 0.0  # when the first came, on the monotonic clock
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
@@ -51,11 +56,14 @@ class Interrupt:
         return self.requested
 
     def note(self, number: int, frame: Any) -> None:
-        signal.signal(number, self.before[number])
-        say_at_once()
-        if self.agree:
-            os.kill(os.getpid(), signal.SIGTERM)
-        self.requested = True
+        if not self.heard:
+            self.heard, self.requested = time.monotonic(), True
+            say_at_once()
+            if self.agree:
+                os.kill(os.getpid(), signal.SIGTERM)
+        elif time.monotonic() - self.heard > AGAIN:
+            signal.signal(number, self.before[number])
+            os.kill(os.getpid(), number)
 
     def __exit__(self, *_: Any) -> None:
         for number, handler in self.before.items():

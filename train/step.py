@@ -9,7 +9,7 @@ import optax
 from flax import struct
 
 from models.axes import batch_axis
-from train.metrics import Metrics, mean
+from train.metrics import Metrics, mean, quotient
 
 Batch = dict[str, jax.Array]
 
@@ -68,7 +68,11 @@ def train_step(
 
 
 def gradients(task: Task, state: TrainState, batch: Batch, key: jax.Array, accumulate: int):
-    """The gradient of the whole batch, `accumulate` slices of it at a time, each weighted by what it counted."""
+    """The gradient of the whole batch, `accumulate` slices of it at a time, each weighted by what it counted.
+
+    Running averages of a network's state (`batch_stats`) move once a step, as of the whole batch: by the mean of what
+    the slices would make of them.  Other state goes on from slice to slice.
+    """
     grad_fn = jax.value_and_grad(task.loss, has_aux=True)
     if accumulate == 1:
         (_, (model_state, metrics)), grads = grad_fn(state.params, state.model_state, batch, key, True)
@@ -79,17 +83,25 @@ def gradients(task: Task, state: TrainState, batch: Batch, key: jax.Array, accum
 
     def one(carry, inputs):
         model_state, total = carry
-        (_, (model_state, metrics)), grads = grad_fn(state.params, model_state, inputs[0], inputs[1], True)
+        before = averages(lambda first, _: first, state.model_state, model_state)
+        (_, (after, metrics)), grads = grad_fn(state.params, before, inputs[0], inputs[1], True)
+        model_state = averages(lambda new, so_far: so_far + new / accumulate, after, model_state, others=True)
         weight = metrics["loss"][1]
         return (model_state, jax.tree.map(lambda t, g: t + weight * g, total, grads)), metrics
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
-    (model_state, total), stacked = jax.lax.scan(
-        one, (state.model_state, zeros), (slices, jax.random.split(key, accumulate))
-    )
+    fresh = averages(lambda first, _: jnp.zeros_like(first), state.model_state, state.model_state)
+    (model_state, total), stacked = jax.lax.scan(one, (fresh, zeros), (slices, jax.random.split(key, accumulate)))
     metrics = jax.tree.map(lambda m: m.sum(0), stacked)
-    weight = jnp.maximum(metrics["loss"][1], 1e-30)  # a batch of nothing but padding moves nothing
-    return whole_batch(jax.tree.map(lambda g: g / weight, total), model_state, metrics)
+    weight = metrics["loss"][1]
+    return whole_batch(jax.tree.map(lambda g: quotient(g, weight), total), model_state, metrics)
+
+
+def averages(of: Callable[[Any, Any], Any], new: Any, old: Any, others: bool = False) -> Any:
+    """`of(new, old)` for the running averages of a model state; the rest is `new` with `others`, else `old`."""
+    is_average = lambda path: any(getattr(part, "key", None) == "batch_stats" for part in path)
+    rest = lambda a, b: a if others else b
+    return jax.tree_util.tree_map_with_path(lambda p, a, b: of(a, b) if is_average(p) else rest(a, b), new, old)
 
 
 def whole_batch(grads: Any, model_state: Any, metrics: Metrics):
@@ -99,8 +111,8 @@ def whole_batch(grads: Any, model_state: Any, metrics: Metrics):
         return grads, model_state, metrics
     mine = metrics["loss"][1]
     metrics = jax.lax.psum(metrics, axis)
-    total = jnp.maximum(metrics["loss"][1], 1e-30)
-    return jax.tree.map(lambda g: jax.lax.psum(g * mine, axis) / total, grads), model_state, metrics
+    total = metrics["loss"][1]
+    return jax.tree.map(lambda g: quotient(jax.lax.psum(g * mine, axis), total), grads), model_state, metrics
 
 
 def eval_step(params: Any, batch: Batch, model_state: Any, key: jax.Array, index: jax.Array, *, task: Task) -> Metrics:

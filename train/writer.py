@@ -4,44 +4,75 @@ Speed goes into timing.jsonl.  CSV, TensorBoard and W&B are copies for other eye
 """
 
 import csv
+import hashlib
 import importlib.util
-import json
+import io
 import math
+import os
 import pathlib
+import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from train.errors import UserError, suggest
-from train.files import write_whole
+from train.files import Damaged, Kinds, as_line, contents, read_json, read_rows, write_json, write_whole
 
 Values = Mapping[str, float | int]
+ROW = {"step": int, "split": str}  # what every row of metrics.jsonl has
+LAP = {"step": int}
 COPIES = {"csv": "csv", "tensorboard": "tensorboardX", "wandb": "wandb"}  # name → the package it needs
+
+
+class Mark(NamedTuple):
+    """The beginning of metrics.jsonl that a checkpoint saw: how long it is, and its SHA-256."""
+
+    bytes: int
+    sha256: str
 
 
 class Writer:
     """Appends rows to `folder`/metrics.jsonl and passes them on to the copies that the config names."""
 
-    def __init__(self, folder: pathlib.Path, copies: Sequence[str], first_step: int, config: dict[str, Any]):
-        self.path = folder / "metrics.jsonl"
-        cut_back(self.path, first_step)
-        cut_back(folder / "timing.jsonl", first_step)
-        self.last = {row["split"]: row["step"] for row in read_rows(self.path)}
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        copies: Sequence[str],
+        first_step: int,
+        config: dict[str, Any],
+        mark: Mark | None = None,
+    ):
+        self.path, timing = folder / "metrics.jsonl", folder / "timing.jsonl"
+        cut_back(self.path, first_step, ROW, lost(folder), mark)
+        cut_back(timing, first_step, LAP, f"remove it: it holds speeds, and nothing is computed from {timing.name}")
+        self.rows = read_log(folder)  # at the start
+        self.last = {row["split"]: row["step"] for row in self.rows}
         self.metrics = open(self.path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - open for the length of the run
-        self.timing = open(folder / "timing.jsonl", "a", buffering=1, encoding="utf-8")  # noqa: SIM115
+        self.timing = open(timing, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
+        before = self.path.read_bytes()
+        self.size, self.digest = len(before), hashlib.sha256(before)
         self.copies = [open_copy(name, folder, first_step, config) for name in copies]
 
     def write(self, step: int, split: str, values: Values) -> None:
         if step <= self.last.get(split, -1):
             return  # a run that stopped early, or was killed after its last evaluation, scores the same state again
         self.last[split] = step
-        self.metrics.write(json.dumps({"step": step, "split": split, **finite(values)}) + "\n")
+        line = as_line({"step": step, "split": split, **finite(values)})
+        self.metrics.write(line)
+        self.size += len(line.encode())
+        self.digest.update(line.encode())
         for copy in self.copies:
             copy.write(step, {f"{split}/{name}": value for name, value in values.items()})
 
     def write_timing(self, step: int, values: Values) -> None:
-        self.timing.write(json.dumps({"step": step, **finite(values)}) + "\n")
+        self.timing.write(as_line({"step": step, **finite(values)}))
         for copy in self.copies:
             copy.write(step, {f"speed/{name}": value for name, value in values.items()})
+
+    def mark(self) -> Mark:
+        """What is in the log now; it is on the disk before a checkpoint that trusts it."""
+        self.metrics.flush()
+        os.fsync(self.metrics.fileno())
+        return Mark(self.size, self.digest.hexdigest())
 
     def close(self) -> None:
         self.abandon()
@@ -63,6 +94,9 @@ class Silent:
     def write_timing(self, step: int, values: Values) -> None:
         pass
 
+    def mark(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -79,22 +113,33 @@ def finite(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
-def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file; a last line that a crash cut short is dropped."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+def read_log(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of a run's metrics.jsonl; none where there is none yet."""
+    return read_rows(folder / "metrics.jsonl", ROW, lost(folder))
 
 
-def cut_back(path: pathlib.Path, step: int) -> None:
-    """Removes what a run wrote after the step it now goes on from."""
-    if path.exists():
-        kept = [json.dumps(row) + "\n" for row in read_rows(path) if row["step"] <= step]
-        write_whole(path, "".join(kept))
+def lost(folder: pathlib.Path) -> str:
+    return (
+        f"put it back from a copy, or begin anew: remove {folder / 'checkpoints'} and {folder / 'metrics.jsonl'}, "
+        "or use another --workdir"
+    )
+
+
+def cut_back(path: pathlib.Path, step: int, needs: Kinds, remedy: str, mark: Mark | None = None) -> None:
+    """Removes what a run wrote after the step it now goes on from; what it wrote before must be as it was (`mark`)."""
+    before = contents(path, remedy) if path.exists() else b""
+    if step == 0:
+        kept = b""
+    elif mark is None:
+        rows = [as_line(row) for row in read_rows(path, needs, remedy) if row["step"] <= step]
+        kept = "".join(rows).encode()
+    else:
+        kept = before[: mark.bytes]
+        if hashlib.sha256(kept).hexdigest() != mark.sha256:
+            read_rows(path, needs, remedy)  # which may know the line
+            raise Damaged(f"{path} is not what the run had written by step {step}; {remedy}")
+    if kept != before:
+        write_whole(path, kept)
 
 
 class Csv:
@@ -108,14 +153,15 @@ class Csv:
 
     def close(self) -> None:
         table: dict[int, dict[str, Any]] = {}
-        for row in read_rows(self.folder / "metrics.jsonl"):
+        for row in read_log(self.folder):
             step, split = row.pop("step"), row.pop("split")
             table.setdefault(step, {"step": step}).update({f"{split}/{k}": v for k, v in row.items()})
         names = dict.fromkeys(name for row in table.values() for name in row)
-        with open(self.folder / "metrics.csv", "w", newline="", encoding="utf-8") as file:
-            out = csv.DictWriter(file, list(names) or ["step"])
-            out.writeheader()
-            out.writerows(table.values())
+        text = io.StringIO(newline="")
+        out = csv.DictWriter(text, list(names) or ["step"])
+        out.writeheader()
+        out.writerows(table.values())
+        write_whole(self.folder / "metrics.csv", text.getvalue())
 
 
 class TensorBoard:
@@ -140,7 +186,10 @@ class WandB:
     def __init__(self, folder: pathlib.Path, first_step: int, config: dict[str, Any]):
         import wandb
 
-        self.run = wandb.init(dir=folder, config=config, id=config["name"], resume="allow", project="isoflop")
+        name = f"{folder.absolute().parent.name}/{folder.name}"
+        self.run = wandb.init(
+            dir=folder, config=config, id=wandb_id(folder), name=name, resume="allow", project="isoflop"
+        )
         self.first_step = first_step
 
     def write(self, step: int, values: Values) -> None:
@@ -164,3 +213,14 @@ def open_copy(name: str, folder: pathlib.Path, first_step: int, config: dict[str
     if name == "tensorboard":
         return TensorBoard(folder, first_step)
     return WandB(folder, first_step, {**config, "name": folder.name})
+
+
+def wandb_id(folder: pathlib.Path) -> str:
+    """The folder's own, made once: folders of one name in two places are two runs."""
+    path = folder / "wandb.json"
+    try:
+        return read_json(path, {"id": str}, "remove it, and another W&B run begins")["id"]
+    except FileNotFoundError:
+        made = secrets.token_hex(6)
+        write_json(path, {"id": made})
+        return made

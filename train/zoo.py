@@ -16,7 +16,6 @@ The pages are read, not run, except by `refresh`, which trains each and writes w
 """
 
 import ast
-import json
 import pathlib
 import re
 import subprocess
@@ -27,6 +26,8 @@ from typing import NamedTuple
 from train import configs
 from train.cli import folder, parser
 from train.errors import UserError
+from train.files import read_json, write_whole
+from train.record import AGAIN, ROW
 
 FIELDS = ("System", "Parameters", "Data", "Published", "Measured")
 UNTRAINED = "never trained here"
@@ -140,7 +141,7 @@ def refresh(folder: pathlib.Path, workdir: pathlib.Path, say: Callable[[str], No
     # Only now: a page that changes would make the next run one of uncommitted code.
     for each in rows:
         if each.page.stem not in failed:
-            rewrite(each, json.loads((workdir / each.page.stem / "record.json").read_text()))
+            rewrite(each, read_json(workdir / each.page.stem / "record.json", ROW, AGAIN))
     return failed
 
 
@@ -158,10 +159,10 @@ def rewrite(old: Entry, record: dict) -> None:
     text = old.page.read_text(encoding="utf-8")
     for name, value in (("Parameters", f"{record['params_total']:,}"), ("Measured", measured(old, record))):
         text = re.sub(rf"^{name} +.*$", f"{name:<11} {value}", text, count=1, flags=re.MULTILINE)
-    old.page.write_text(text)
+    write_whole(old.page, text)
 
 
 def write_readme(rows: list[Entry]) -> None:
     text = README.read_text(encoding="utf-8")
     start, end = (text.index(mark) for mark in MARKS)
-    README.write_text(f"{text[:start]}{MARKS[0]}\n{markdown(rows)}\n{text[end:]}")
+    write_whole(README, f"{text[:start]}{MARKS[0]}\n{markdown(rows)}\n{text[end:]}")

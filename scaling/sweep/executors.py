@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from scaling.sweep.queue import Queue
-from train.devices.hosts import as_child
+from train.children import as_child
 from train.errors import UserError, suggest
 from train.signals import EXIT_INTERRUPTED, Interrupted
 

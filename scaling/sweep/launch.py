@@ -4,7 +4,6 @@ A run is done when its folder holds a record, so a second launch does only what 
 on from its checkpoint.  A job that fails is tried once more, then reported; it never stops the others.
 """
 
-import json
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 from scaling.sweep.executors import Executor, executor
 from scaling.sweep.queue import Queue, State
 from train.errors import UserError
-from train.files import write_whole
+from train.files import write_rows
 from train.numbers import clock
 from train.signals import Interrupt, Interrupted
 
@@ -72,10 +71,6 @@ def watch(queue: Queue, workers: Executor, progress: "Progress") -> None:
 
 def over(states: Sequence[State]) -> bool:
     return all(state.what in ("done", "failed") for state in states)
-
-
-def write_rows(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
-    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 class Progress:

@@ -7,7 +7,6 @@ runs/NAME/record.json   done
 """
 
 import contextlib
-import json
 import os
 import pathlib
 import socket
@@ -19,10 +18,15 @@ from typing import Any, NamedTuple
 from scaling.sweep.design import Job
 from train import record
 from train.errors import UserError
-from train.writer import read_rows
+from train.files import Damaged, append_row, read_json, read_rows, write_json
+from train.writer import read_log
 
 BEAT = 2.0  # seconds between signs of life
 LOST = 30.0  # seconds without one after which another worker takes the job
+PLAN = {"config": str, "overrides": list, "launch": str, "jobs": list}
+TRY = {"launch": str, "reason": str, "died": bool}
+CLAIM = {"id": str, "host": str, "process": int, "where": str}
+AGAIN = "the command of the sweep writes it again"
 ERRORS = 2  # that a job may raise in one launch
 DEATHS = 5  # workers that may die over a job in one launch
 
@@ -44,11 +48,14 @@ class Queue:
     def __init__(self, workdir: pathlib.Path):
         self.workdir, self.runs = workdir, workdir / "runs"
         try:
-            plan = json.loads((workdir / "plan.json").read_text())
+            plan = read_json(workdir / "plan.json", PLAN, AGAIN)
         except FileNotFoundError:
             raise UserError(f"{workdir} holds no sweep; start one with python -m scaling sweep") from None
         self.config, self.overrides, self.launch = plan["config"], plan["overrides"], plan["launch"]
-        self.jobs = [Job(**job) for job in plan["jobs"]]
+        try:
+            self.jobs = [Job(**job) for job in plan["jobs"]]
+        except TypeError as error:
+            raise Damaged(f"{workdir / 'plan.json'}: its jobs are not those of a sweep ({error}); {AGAIN}") from None
 
     @classmethod
     def open(cls, workdir: pathlib.Path, config: str, overrides: Sequence[str], jobs: Sequence[Job]) -> "Queue":
@@ -60,7 +67,7 @@ class Queue:
             "launch": uuid.uuid4().hex,
             "jobs": [job._asdict() for job in jobs],
         }
-        record.write_json(workdir / "plan.json", plan)
+        write_json(workdir / "plan.json", plan)
         return cls(workdir)
 
     def take(self) -> "Claim | None":
@@ -87,8 +94,9 @@ class Queue:
         """Who works on it, and for how many seconds nothing was heard of them, by the clock of the folder."""
         path = self.runs / job.name / "claim"
         try:
-            found, last = json.loads(path.read_text()), path.stat().st_mtime
-        except (FileNotFoundError, json.JSONDecodeError):  # in the moment of being written or released
+            last = path.stat().st_mtime
+            found = read_claim(path)
+        except FileNotFoundError:  # in the moment of being released
             return None, 0.0
         now = self.runs / f".clock_{os.getpid()}_{threading.get_ident()}"
         now.touch()
@@ -105,7 +113,7 @@ class Queue:
             path.rename(aside)
         except FileNotFoundError:
             return False
-        mine = json.loads(aside.read_text())["id"] == holder["id"]
+        mine = read_claim(aside)["id"] == holder["id"]
         if mine:
             aside.unlink(missing_ok=True)
         else:  # a new holder came between; it keeps the job
@@ -125,11 +133,10 @@ class Queue:
         row = {"launch": self.launch, "reason": reason, "died": died}
         folder = self.runs / job.name
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "tries.jsonl", "a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_row(folder / "tries.jsonl", row)
 
     def tries(self, job: Job) -> list[dict[str, Any]]:
-        rows = read_rows(self.runs / job.name / "tries.jsonl")
+        rows = read_rows(self.runs / job.name / "tries.jsonl", TRY, "remove it: it tells of earlier failures only")
         return [row for row in rows if row["launch"] == self.launch]
 
     def failures(self, job: Job) -> tuple[int, int]:
@@ -174,7 +181,7 @@ class Claim:
         holder = {"id": self.id, "host": host, "process": process, "where": f"{host}:{process}"}
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f"claim_{self.id}"
-        draft.write_text(json.dumps(holder))
+        write_json(draft, holder)
         try:
             os.link(draft, self.path)  # fails where it exists, on network file systems too
             return True
@@ -185,8 +192,8 @@ class Claim:
 
     def mine(self) -> bool:
         try:
-            return json.loads(self.path.read_text())["id"] == self.id
-        except (FileNotFoundError, json.JSONDecodeError):
+            return read_claim(self.path)["id"] == self.id
+        except FileNotFoundError:
             return False
 
     @contextlib.contextmanager
@@ -215,5 +222,16 @@ class Claim:
 
 
 def last_step(folder: pathlib.Path) -> int:
-    rows = read_rows(folder / "metrics.jsonl")
-    return max((row["step"] for row in rows), default=0)
+    """Of a run that may be writing just now."""
+    try:
+        return max((row["step"] for row in read_log(folder)), default=0)
+    except Damaged:  # its worker says so
+        return 0
+
+
+def read_claim(path: pathlib.Path) -> dict[str, Any]:
+    """Who holds a job; nobody that can be named where it cannot be read, which is given up when its time is over."""
+    try:
+        return read_json(path, CLAIM, "")
+    except Damaged:
+        return {"id": "", "host": "", "process": 0, "where": "the holder of a claim that cannot be read"}

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+from train import children
 from train.cli import parser, report_errors
 
 PAUSE = 0.5  # seconds until a worker without a job looks again: one of another may become free
@@ -18,9 +19,8 @@ def main(argv: list[str]) -> None:
     flags.add_argument("workdir", metavar="DIR", help="of the sweep")
     options = flags.parse(argv)
 
-    from train.devices import hosts, runtime
+    from train.devices import runtime
 
-    hosts.settle()
     runtime.set_up()
     work(pathlib.Path(options.workdir))
 
@@ -58,4 +58,5 @@ def run(queue: Any, job: Any) -> None:
 
 
 if __name__ == "__main__":
+    children.settle()
     report_errors(main, sys.argv[1:])

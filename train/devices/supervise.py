@@ -11,6 +11,7 @@ WORKDIR/logs.
 import contextlib
 import os
 import pathlib
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,9 +19,11 @@ import sys
 import threading
 import time
 
+from train.children import as_child
 from train.cli import folder, moved, parser
-from train.devices.hosts import as_child
+from train.devices.clusters import TOKEN
 from train.errors import UserError
+from train.extend import last_checkpoint
 from train.signals import EXIT_INTERRUPTED, Interrupt, Interrupted
 
 RETRIES = 3  # starts without a new checkpoint between them
@@ -50,13 +53,13 @@ def main(argv: list[str]) -> None:
         flags.error("-- needs a --workdir DIR that all nodes share")
     workdir = folder("--workdir", named)
 
-    left, reached = options.retries, checkpoint(workdir)
+    left, reached = options.retries, last_checkpoint(workdir)
     with Interrupt() as interrupt:
         while True:
             died = Group(options, command, workdir / "logs").run(interrupt)
             if not died:
                 return
-            now = checkpoint(workdir)
+            now = last_checkpoint(workdir)
             left, reached = (options.retries, now) if now > reached else (left - 1, reached)
             if left < 0:
                 raise UserError(
@@ -76,6 +79,8 @@ class Group:
         self.logs = {rank: logs / f"process_{rank}.log" for rank in self.ranks}
         self.started = {rank: path.stat().st_size if path.exists() else 0 for rank, path in self.logs.items()}
         whole = ["--coordinator", coordinator, "--processes", str(options.processes * options.nodes)]
+        # All of them on this node: a secret. On several nodes each has a supervisor: what their environment gives.
+        secret = {TOKEN: secrets.token_hex(16)} if options.nodes == 1 else {}
         self.processes = {}
         for i, rank in enumerate(self.ranks):
             with open(self.logs[rank], "ab") as log:
@@ -84,7 +89,7 @@ class Group:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C comes to this process only, which passes it on
-                    env=as_child(i, options.processes),
+                    env={**as_child(i, options.processes), **secret},
                 )
 
     def run(self, interrupt: Interrupt) -> str:
@@ -158,14 +163,6 @@ def after(flag: str, command: list[str]) -> str | None:
         if item.startswith(f"{flag}="):
             return item.split("=", 1)[1]
     return None
-
-
-def checkpoint(workdir: pathlib.Path) -> int:
-    """The step of the last whole checkpoint."""
-    folder = workdir / "checkpoints"
-    return (
-        max((int(path.name) for path in folder.iterdir() if path.name.isdigit()), default=0) if folder.exists() else 0
-    )
 
 
 def last_line(log: pathlib.Path) -> str:

@@ -6,7 +6,7 @@ from jax.lax import stop_gradient
 
 from models.api import Model
 from models.axes import draw
-from train.metrics import mean
+from train.metrics import mean, quotient
 from train.step import Task
 
 
@@ -36,6 +36,6 @@ def gan(generator: Model, critic: Model, latent: int) -> Task:
         total, weight = critic_loss[0] + gen_loss[0], critic_loss[1]
         metrics = {"loss": (total, weight), "critic_loss": critic_loss, "generator_loss": gen_loss}
         state = {"generator": gen_state, "critic": critic_state}
-        return total / jnp.maximum(weight, 1), (state, metrics)
+        return quotient(total, weight), (state, metrics)
 
     return Task(init, loss)

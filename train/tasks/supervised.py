@@ -6,7 +6,7 @@ import optax
 from models.api import Model
 from train.errors import UserError
 from train.losses import BOUNDARIES, CLASS_LOSSES, LOSSES, ClassLossName, LossName
-from train.metrics import mean
+from train.metrics import mean, quotient
 from train.step import Task
 
 
@@ -76,4 +76,4 @@ def masked_mean(values, metrics, batch, state):
     mask = jnp.broadcast_to(jnp.expand_dims(mask, tuple(range(mask.ndim, values.ndim))), values.shape)
     total, weight = mean(values, mask)
     metrics = {name: mean(value, mask) for name, value in metrics.items()}
-    return total / jnp.maximum(weight, 1), (state, {"loss": (total, weight), **metrics})
+    return quotient(total, weight), (state, {"loss": (total, weight), **metrics})
