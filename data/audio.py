@@ -29,7 +29,7 @@ def tones(
     """Clips of `context` + 1 samples, each of other `plucks` under noise of standard deviation `noise`.
 
     x, y: int32 [B, L] in `vocab` mu-law steps; y is the next sample.  What simple predictors make of it, and the bound
-    that the noise sets to all: `python -m scripts.score_tones`.
+    that the noise sets to all: `python -m scripts.score.tones`.
     """
     if vocab < 2 or context < 1 or min(train_tokens, valid_tokens) < context or noise < 0:
         raise ValueError(

@@ -51,7 +51,7 @@ def flat_dot_general(x, w, dimensions, precision=None, preferred_element_type=No
     """`lax.dot_general` for dense layers, with the leading axes of `x` flattened into one.
 
     The weight gradient is then a product of two matrices.  With more axes XLA's CPU backend first copies both operands
-    into another layout, recomputing what made them: a GPT step takes 1.4 times as long (scripts/bench_step.py).
+    into another layout, recomputing what made them: a GPT step takes 1.4 times as long (scripts/bench/step.py).
     """
     (contracted, _), _ = dimensions
     if contracted != (x.ndim - 1,):
@@ -184,7 +184,7 @@ def stored(x: Any) -> Any:
 def convolution(x, w, *where, feature_group_count: int = 1, **how):
     """`lax.conv_general_dilated`, channels last, with a few groups as so many convolutions.
 
-    On a CPU the gradient of a grouped one takes about 7 times as long (scripts/bench_layers.py), and the gradient by
+    On a CPU the gradient of a grouped one takes about 7 times as long (scripts/bench/layers.py), and the gradient by
     the weights transposes the inputs: as one operation with all that made them, unless they are stored.
     """
     product = functools.partial(jax.lax.conv_general_dilated, **how)
@@ -234,7 +234,7 @@ def max_pool(x: jax.Array, size: int, stride: int, padding: int | str = 0) -> ja
     """The largest of every `size` × `size` window, [B, H, W, C]; `padding` pixels around, or "SAME": rounded up.
 
     Along one axis, then along the other, as the maximum of strided slices: the gradient of `nn.max_pool` takes 6 to 12
-    times as long on a CPU (scripts/bench_layers.py).  Numbers that are equally large share it.
+    times as long on a CPU (scripts/bench/layers.py).  Numbers that are equally large share it.
     """
     for axis in (1, 2):
         pixels = x.shape[axis]

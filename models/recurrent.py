@@ -17,7 +17,7 @@ from models.layers import flat_dot_general, stored
 State = tuple[jax.Array, ...]  # arrays [B, H]; the first is the cell's output
 # On a CPU XLA shares a product of more than SMALL multiplications among threads, and what follows it in the loop runs
 # on the one that ends last: where two cores are far from each other, a step of an LSTM takes half as long again
-# (scripts/bench_rnn.py).  In so many parts each is made by one thread.
+# (scripts/bench/rnn.py).  In so many parts each is made by one thread.
 SMALL, PARTS = 2**22, 4
 
 

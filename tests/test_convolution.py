@@ -76,7 +76,7 @@ def test_layers_of_1989():
     assert (np.bincount(np.ravel(SEEN)) * 4 == 8).all()
 
 
-# The same parameters as in PyTorch (scripts/torch_convolution.py, which computes in float64).
+# The same parameters as in PyTorch (scripts/golden/torch_convolution.py, which computes in float64).
 
 
 def filled(tree):

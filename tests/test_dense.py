@@ -17,8 +17,10 @@ from models.api import Model, from_linen
 from models.detector import Cells, Detector, corners
 from models.unet import UNet
 from models.wavenet import WaveNet, dilations, receptive_field
-from scripts import score_detector, score_dialled, score_tones
 from scripts.golden import numbers
+from scripts.score import detector as score_detector
+from scripts.score import dialled as score_dialled
+from scripts.score import tones as score_tones
 from scripts.small import PAGES, small
 from train import detection
 from train.experiment import build_experiment
@@ -139,7 +141,7 @@ def test_unet_has_the_published_size_and_shape():
 
 @pytest.mark.parametrize(("padding", "side", "out"), [("SAME", 16, 16), ("VALID", 44, 4)])
 def test_unet_is_pytorchs(padding, side, out):
-    """The same parameters in torch's functions (scripts/torch_dense.py)."""
+    """The same parameters in torch's functions (scripts/golden/torch_dense.py)."""
     module, image = UNet(3, 2, 2, padding), jnp.asarray(numbers("unet/image", 1, side, side, 1))
 
     def same(path, leaf):

@@ -198,13 +198,13 @@ def run(module, *arguments):
 
 def test_a_killed_process_costs_nothing():
     """Two processes, one killed at a random step: the numbers of the undisturbed run, bit for bit."""
-    code, said = run("scripts.check_kill", "--kills", "1", "--processes", "2", "rbm")
+    code, said = run("scripts.check.kill", "--kills", "1", "--processes", "2", "rbm")
     assert code == 0, said
 
 
 def test_a_run_goes_on_in_another_layout():
     """Preempted on four processes of two devices, it goes on on one of eight."""
-    code, said = run("scripts.check_hosts", "--layouts", "1 × 8")
+    code, said = run("scripts.check.hosts", "--layouts", "1 × 8")
     assert code == 0, said
 
 

@@ -141,7 +141,7 @@ def test_looking_up_has_the_gradient_of_indexing():
 
 
 def check_parallel(*arguments):
-    command = [sys.executable, "-m", "scripts.check_parallel", *arguments]
+    command = [sys.executable, "-m", "scripts.check.parallel", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert "rematerialization" not in done.stderr, "XLA makes an array whole on every device to split it another way"
@@ -149,7 +149,7 @@ def check_parallel(*arguments):
 
 
 def test_layouts_give_the_same_losses():
-    """A sample of scripts/check_parallel.py: named axes and sizes alone; draws of dropout and samplers, batch norm, a
+    """A sample of scripts/check/parallel.py: named axes and sizes alone; draws of dropout and samplers, batch norm, a
     scan over time."""
     layouts = ["--layouts", "4 data 2 fsdp", "2 fsdp 4 tensor", "8 pmap"]
     assert check_parallel("markov_gpt", "mnist_vae", "mnist_resnet", "adding_gru", *layouts).count("100%") == 4

@@ -28,7 +28,7 @@ from scaling.fit.solver import solve
 from scaling.laws import LAWS, chinchilla
 from scaling.laws.kaplan import kaplan_d, kaplan_n
 from scaling.logs import readers, records
-from scripts.check_coverage import NAMES, TRUTH, covered, design
+from scripts.check.coverage import NAMES, TRUTH, covered, design
 from train.errors import UserError
 
 OTHER = {"E": 2.1, "A": 213.0, "B": 5.0e6, "alpha": 0.29, "beta": 0.71}  # a steep law, like that of Gemstones
@@ -66,7 +66,7 @@ def test_noise_free_power_laws(law, name):
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say(monkeypatch):
-    """Two hundred sweeps with 0.5 % noise; scripts/check_coverage.py has more sweeps, seeds and designs."""
+    """Two hundred sweeps with 0.5 % noise; scripts/check/coverage.py has more sweeps, seeds and designs."""
     monkeypatch.setattr(solver, "FEWEST", 32)  # so many fits of 25 rows are worth a program of their own
     hits = covered(25, "residual", trials=200, draws=200, seed=3).mean(0)
     for name, share in zip(NAMES, hits, strict=True):

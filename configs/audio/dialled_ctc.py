@@ -3,7 +3,7 @@
 python -m train --config configs/audio/dialled_ctc.py --workdir runs/dialled_ctc
 
 `label_error_rate` is the edits that the transcript needs, a digit (Graves et al. 2006, equation 2).  Without a network,
-by the strongest tones of each frame, it is 0.0448 (`python -m scripts.score_dialled`).
+by the strongest tones of each frame, it is 0.0448 (`python -m scripts.score.dialled`).
 
 System      Connectionist temporal classification, 2006
 Parameters  53,131

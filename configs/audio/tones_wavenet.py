@@ -2,7 +2,7 @@
 
 python -m train --config configs/audio/tones_wavenet.py --workdir runs/tones_wavenet
 
-Beside it, in nats a sample (`python -m scripts.score_tones`): unigram 5.144, Markov 4.472, linear prediction from 16
+Beside it, in nats a sample (`python -m scripts.score.tones`): unigram 5.144, Markov 4.472, linear prediction from 16
 samples 3.665, and 2.351 for one who knew the sines and not the noise.
 
 System      WaveNet, 2016

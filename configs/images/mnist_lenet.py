@@ -2,7 +2,7 @@
 
 python -m train --config configs/images/mnist_lenet.py --workdir runs/mnist_lenet
 
-98.8 % of MNIST's 10,000 test images (scripts/score_idx.py), on another machine 98.9 %.  Of 3,000, 5,000 and 8,000
+98.8 % of MNIST's 10,000 test images (scripts/score/idx.py), on another machine 98.9 %.  Of 3,000, 5,000 and 8,000
 steps the 1,000 held out chose 5,000 (98.3, 98.5, 98.3 % there).
 
 System      LeNet-5, 1998

@@ -8,7 +8,7 @@ With delta = 1e-3 the fit is nearly a median regression, and the plain residual 
 reasons, each mended in `scatter` or `bootstrap`: residuals are lumpy where the median needs their density (so they are
 smoothed: De Angelis, Hall & Young 1993), the fit passes exactly through as many runs as it has parameters (those
 residuals are left out), and residuals are smaller than errors by a factor that is itself uncertain (a first bootstrap
-measures its distribution).  scripts/check_coverage.py measures what comes of it.
+measures its distribution).  scripts/check/coverage.py measures what comes of it.
 """
 
 import math

@@ -23,14 +23,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from scripts.check_kill import same_arrays
+from scripts.check.kill import same_arrays
 from train import configs
 from train.devices import runtime
 from train.display import Display
 from train.loop import train
 from train.signals import Interrupted
 
-STEPS, EVERY, STOP = 200, 40, 140  # the steps of scripts/check_kill.py, whose arrays are compared
+STEPS, EVERY, STOP = 200, 40, 140  # the steps of scripts/check/kill.py, whose arrays are compared
 PAGE = "shakespeare_gpt"
 CHANGES = {"steps": STEPS, "batch_size": 4, "log_every": 5, "eval.every": 50, "eval.batch_size": 32}
 CHANGES |= {"checkpoint.every": EVERY, "checkpoint.keep": 2, "checkpoint.best": False, "schedule.warmup": 5}

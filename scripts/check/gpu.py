@@ -157,7 +157,7 @@ def apart(a: list[float], b: list[float]) -> float:
 
 
 def resume(context: Context) -> Rows:
-    command = [sys.executable, "-m", "scripts.check_kill", "--kills", str(context.size(3, 1))]
+    command = [sys.executable, "-m", "scripts.check.kill", "--kills", str(context.size(3, 1))]
     ways = {"default": "", "deterministic": DETERMINISTIC}
     todo = [(n, way) for way in ways for n in ("gpt", "resnet")][: context.size(4, 1)]  # a CPU does not know the flag
 

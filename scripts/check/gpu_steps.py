@@ -12,7 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs.base import base
-from scripts.bench_step import Bare
+from scripts.bench.step import Bare
 
 
 def config_of(network: str, shape: dict[str, Any]) -> ConfigDict:

@@ -11,7 +11,7 @@ import time
 import torch
 from torch.nn import functional as F
 
-from scripts.torch_gpt import GPT
+from scripts.bench.torch_gpt import GPT
 
 
 def gpt(shape, device):

@@ -2,7 +2,7 @@
 
 The arrays that are alive at once, in the order in which the program is written.  An elementwise operation is fused into
 the operations that read it: it needs memory only where a product, a convolution or a loop reads its result.
-XLA orders and fuses otherwise: `scripts/check/plans.py` shows how far off the estimate is.
+XLA orders and fuses otherwise: `scripts/check/plan_times.py` shows how far off the estimate is.
 """
 
 import math

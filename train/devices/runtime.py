@@ -58,7 +58,7 @@ def keep_memory() -> None:
     """Lets the C library keep what a step has freed for the next one, in blocks of up to 128 MB, where it is glibc.
 
     It would give them back, and the kernel hands every page of them out again as zeros: a seventh of the time of an
-    LSTM's step (scripts/bench_rnn.py).  Of larger ones a process would grow beyond its plan (scripts/check_plan.py).
+    LSTM's step (scripts/bench/rnn.py).  Of larger ones a process would grow beyond its plan (scripts/check/plan.py).
     """
     for option, value in (M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 2**27), (M_TRIM_THRESHOLD, -1):
         call_libc("mallopt", option, value)

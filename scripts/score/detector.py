@@ -1,6 +1,6 @@
 """Mean average precision of a trained detector over its held-out split: PASCAL VOC's, at an overlap of 0.5.
 
-    uv run python -m scripts.score_detector --workdir runs/scenes_detector [--overlap 0.5]
+    uv run python -m scripts.score.detector --workdir runs/scenes_detector [--overlap 0.5]
 
 Boxes of a class that overlap a better one by more than half are suppressed (IoU; Redmon et al. 2016, section 2.3).
 """

@@ -1,6 +1,6 @@
 """Gradients of layers that models/layers.py writes another way than JAX does, beside JAX's own, alternating.
 
-    uv run python -m scripts.bench_layers [--rounds 10]
+    uv run python -m scripts.bench.layers [--rounds 10]
 
 The gradient is by input and weights, of 32 images; the ratio is the median of the rounds' ratios.
 """

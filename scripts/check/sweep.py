@@ -1,6 +1,6 @@
 """Does a sweep on Ray finish when a host of it dies?  Two network namespaces, one killed (needs root, extra ray).
 
-    uv run --extra ray python -m scripts.check_sweep [--runs 12]
+    uv run --extra ray python -m scripts.check.sweep [--runs 12]
 
 The second host is killed, all its processes at once, when it has a run under way.  Every run must be in the table,
 once, and the run that the dead host had must have been taken over.  Exits with 1 where that is not so.
@@ -16,7 +16,7 @@ import tempfile
 import time
 
 from scaling.sweep.queue import Queue
-from scripts.check_hosts import ADDRESS, NODES, ROOT, two_hosts
+from scripts.check.hosts import ADDRESS, NODES, ROOT, two_hosts
 
 PAGE = """
 from configs.classics.digits_mlp import get_config as digits

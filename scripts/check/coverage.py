@@ -1,7 +1,7 @@
 """How often do 95 % intervals hold the truth?  Sweeps drawn from a known law, fitted as a user's would be.
 
-python -m scripts.check_coverage                        20, 40 and 240 runs, every method, 200 sweeps each
-python -m scripts.check_coverage --trials 1000 --rows 40 --methods residual
+python -m scripts.check.coverage                        20, 40 and 240 runs, every method, 200 sweeps each
+python -m scripts.check.coverage --trials 1000 --rows 40 --methods residual
 """
 
 import argparse

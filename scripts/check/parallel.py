@@ -1,6 +1,6 @@
 """Is a run the same however it is spread over devices?  Every config page, small, on eight devices that a CPU poses as.
 
-    uv run python -m scripts.check_parallel [PAGE ...] [--layouts NAME ...] [--accumulate N]
+    uv run python -m scripts.check.parallel [PAGE ...] [--layouts NAME ...] [--accumulate N]
 
 Each page trains on one device and then on each layout.  A cell is the largest relative difference of any logged loss
 (training, held out) from that on one device; the last columns say how much of the parameters `fsdp` and `tensor` split.

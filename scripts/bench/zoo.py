@@ -1,6 +1,6 @@
 """Time of the train step of several networks beside PyTorch eager, alternating on the same machine.
 
-    uv run python -m scripts.bench_zoo --torch /path/to/python/with/torch [--rounds 6] [NETWORK ...]
+    uv run python -m scripts.bench.zoo --torch /path/to/python/with/torch [--rounds 6] [NETWORK ...]
 
 Random data, SGD with momentum.  Each round makes three steps on either side; the ratio is the median of the rounds'
 ratios, since machines drift.
@@ -10,10 +10,10 @@ import argparse
 import os
 import sys
 
-from scripts.bench_step import ROOT, Bare, answer, compare
+from scripts.bench.step import ROOT, Bare, answer, compare
 
 STEPS = 3
-NETWORKS = {  # scripts/torch_zoo.py has the same by the same name
+NETWORKS = {  # scripts/bench/torch_zoo.py has the same by the same name
     "resnet18": {
         "batch_size": 32,
         "data": {"name": "random:images", "side": 32, "classes": 10},
@@ -40,7 +40,7 @@ def main() -> None:
         print(name, flush=True)
         sides = {"isoflop": [sys.executable, __file__, "--serve", name]}
         if options.torch:
-            yardstick = str(ROOT / "scripts" / "torch_zoo.py")
+            yardstick = str(ROOT / "scripts" / "bench" / "torch_zoo.py")
             sides["torch"] = [options.torch, yardstick, name, f"--threads={os.cpu_count()}"]
         compare(sides, options.rounds, STEPS)
 

@@ -1,6 +1,6 @@
 """Is a run the same on other hosts?  It is stopped on one layout and goes on on another.
 
-    uv run python -m scripts.check_hosts [PAGE ...] [--layouts NAME ...] [--namespaces]
+    uv run python -m scripts.check.hosts [PAGE ...] [--layouts NAME ...] [--namespaces]
 
 The first half of each run is trained by 4 processes of 2 devices, and ended by SIGTERM to one of them; each layout then
 goes on from a copy of that folder.  A cell is the largest relative difference of any logged loss from that of one
@@ -25,8 +25,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scripts.check_kill import ROOT, children, last_step
-from scripts.check_parallel import ALLOWED
+from scripts.check.kill import ROOT, children, last_step
+from scripts.check.parallel import ALLOWED
 from train.signals import EXIT_INTERRUPTED
 from train.writer import read_log
 

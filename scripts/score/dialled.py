@@ -1,6 +1,6 @@
 """How well dialled numbers are read without a network: beside configs/audio/dialled_ctc.py.
 
-    uv run python -m scripts.score_dialled
+    uv run python -m scripts.score.dialled
 
 Of every frame the key whose two tones are strongest, where they are strong enough; then the commonest of so many frames
 in turn; repeats merge, silence falls out.  Threshold and number of frames are the best of a grid on training calls.

@@ -1,6 +1,6 @@
 """What the loop costs on top of the bare jitted step, and how long it waits for data.
 
-    uv run python -m scripts.bench_loop [--config configs/text/shakespeare_gpt.py] [--rounds 100]
+    uv run python -m scripts.bench.loop [--config configs/text/shakespeare_gpt.py] [--rounds 100]
 
 One process trains through the loop (data, checks, logs, writers) and stops at every tenth step, when it logs, to make
 the same steps in a bare `for` on batches that are in place: the same numbers, since a step's time depends on them.
@@ -24,7 +24,7 @@ def main() -> None:
     flags.add_argument("--rounds", type=int, default=100)
     options = flags.parse_args()
 
-    from scripts.bench_step import Bare, load
+    from scripts.bench.step import Bare, load
     from train.loop import train
 
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """How soon a plan says its first figures, and ends, for every page.
 
-    uv run python -m scripts.check.plans [--topology v5e:2x4] [PAGE ...]
+    uv run python -m scripts.check.plan_times [--topology v5e:2x4] [PAGE ...]
 
 Each is planned by a process of its own, from its start: seconds until the first figures, until the end, and of the
 processors (which others do not lengthen); whether it fits, how long a step takes, and the estimate of its memory over

@@ -1,7 +1,7 @@
 """CPU seconds of 4,000 bootstraps and of Hoffmann et al.'s 4,500 starts, after compilation.
 
-python -m scripts.bench_fit                     240 runs drawn from a known law
-python -m scripts.bench_fit --runs FILE.csv     columns "Model Size", "Training FLOP", "loss"; less 5 largest losses
+python -m scripts.bench.fit                     240 runs drawn from a known law
+python -m scripts.bench.fit --runs FILE.csv     columns "Model Size", "Training FLOP", "loss"; less 5 largest losses
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The yardstick of bench_zoo.py: train steps in PyTorch eager, the way a user would write them.
+"""The yardstick of zoo.py: train steps in PyTorch eager, the way a user would write them.
 
 Runs under a Python with torch.  For each number read from stdin it makes as many steps and prints their seconds.
 """

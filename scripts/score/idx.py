@@ -1,6 +1,6 @@
 """Accuracy of a trained image classifier on the original MNIST files, such as the 10,000 test images.
 
-    uv run python -m scripts.score_idx --workdir runs/mnist_lenet --images t10k-images-idx3-ubyte.gz \
+    uv run python -m scripts.score.idx --workdir runs/mnist_lenet --images t10k-images-idx3-ubyte.gz \
         --labels t10k-labels-idx1-ubyte.gz
 """
 

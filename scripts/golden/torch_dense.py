@@ -2,7 +2,7 @@
 
 Run from the project's root under a Python with torch:
 
-    PYTHONPATH=. PYTHON scripts/torch_dense.py          # writes tests/golden/dense.npz
+    PYTHONPATH=. PYTHON scripts/golden/torch_dense.py          # writes tests/golden/dense.npz
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Time of a recurrent layer's train step beside PyTorch eager, alternating on the same machine.
 
-    uv run python -m scripts.bench_rnn --torch /path/to/python/with/torch [--cell lstm] [--rounds 12]
+    uv run python -m scripts.bench.rnn --torch /path/to/python/with/torch [--cell lstm] [--rounds 12]
 
 One layer of 256 on 128 steps of 256 numbers, batch 32: outputs, gradient of the mean of their squares, and a step of
 plain gradient descent.  Each round makes five steps on either side; the ratio is the median of the rounds' ratios.
@@ -13,7 +13,7 @@ import os
 import sys
 import time
 
-from scripts.bench_step import ROOT, compare
+from scripts.bench.step import ROOT, compare
 
 SIZES = {"width": 256, "length": 128, "batch": 32}
 STEPS = 5
@@ -31,7 +31,12 @@ def main() -> None:
     sides = {"isoflop": [sys.executable, __file__, "--serve", f"--cell={options.cell}"]}
     if options.torch:
         sizes = [f"--{name}={size}" for name, size in {**SIZES, "threads": os.cpu_count()}.items()]
-        sides["torch"] = [options.torch, str(ROOT / "scripts" / "torch_rnn.py"), f"--cell={options.cell}", *sizes]
+        sides["torch"] = [
+            options.torch,
+            str(ROOT / "scripts" / "golden" / "torch_rnn.py"),
+            f"--cell={options.cell}",
+            *sizes,
+        ]
     compare(sides, options.rounds, STEPS)
 
 

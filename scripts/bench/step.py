@@ -1,6 +1,6 @@
 """Time of the GPT train step beside PyTorch eager, alternating on the same machine.
 
-    uv run python -m scripts.bench_step --torch /path/to/python/with/torch [--rounds 12]
+    uv run python -m scripts.bench.step --torch /path/to/python/with/torch [--rounds 12]
 
 The step is the one of configs/text/shakespeare_gpt.py (4 layers × 4 heads × 128, context 64, batch 12, vocabulary 65).
 Each round makes ten steps on either side; the ratio is the median of the rounds' ratios, since machines drift.
@@ -21,7 +21,7 @@ import time
 
 SIZES = {"layers": 4, "heads": 4, "width": 128, "context": 64, "batch": 12, "vocab": 65}
 STEPS = 10
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     sizes = [f"--{name}={size}" for name, size in {**SIZES, "threads": os.cpu_count()}.items()]
     sides = {"isoflop": [sys.executable, __file__, "--serve"]}
     if options.torch:
-        sides["torch"] = [options.torch, str(ROOT / "scripts" / "torch_gpt.py"), *sizes]
+        sides["torch"] = [options.torch, str(ROOT / "scripts" / "bench" / "torch_gpt.py"), *sizes]
     compare(sides, options.rounds, STEPS)
 
 

@@ -1,6 +1,6 @@
 """How far a plan is from the truth on this machine: parameters, FLOPs, peak memory and step time.
 
-    uv run python -m scripts.check_plan [PAGE ...]
+    uv run python -m scripts.check.plan [PAGE ...]
 
 Each page is planned (`python -m train plan --json`), and trained in a process of its own, on a few hundred steps.
 The truth is:
@@ -97,7 +97,7 @@ def measure(page: str, changes: dict) -> tuple[int, float]:
     steps()  # code and threads are in memory from here on
     grown = [runtime.grown(steps) for _ in range(3)]
     if None in grown:
-        raise OSError("check_plan reads the memory of a process from /proc, as Linux has it; there is none here")
+        raise OSError("this check reads the memory of a process from /proc, as Linux has it; there is none here")
     held = sum(leaf.nbytes for leaf in jax.tree.leaves((state, batch)))
     return sum(leaf.size for leaf in jax.tree.leaves(state.params)), statistics.median(grown) + held
 

@@ -1,6 +1,6 @@
 """Kills training at random moments and checks that it ends, bit for bit, where the undisturbed run ends.
 
-    uv run python -m scripts.check_kill [--kills 10] [--seed 0] [--processes 1] [NETWORK ...]
+    uv run python -m scripts.check.kill [--kills 10] [--seed 0] [--processes 1] [NETWORK ...]
 
 Each network is a config page with 200 steps, a checkpoint every 10 and every step logged.  It runs once undisturbed,
 and once with `kill -9` at random steps: each time a little after the log shows the step, so that kills fall into
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 200
 PAGES = {"gpt": "markov_gpt", "resnet": "mnist_resnet", "vae": "mnist_vae", "gan": "ring_gan", "rbm": "digits_rbm"}
 COMMON = {"steps": STEPS, "log_every": 1, "checkpoint.every": 10, "eval.every": 45, "schedule.warmup": 20}

@@ -1,4 +1,4 @@
-"""The yardstick of bench_step.py: one GPT training step in PyTorch eager, the way a user would write it.
+"""The yardstick of step.py: one GPT training step in PyTorch eager, the way a user would write it.
 
 The same arithmetic as configs/text/shakespeare_gpt.py: pre-norm, learned positions, no biases, exact GELU, tied head,
 gradient norm clipped at 1, AdamW(0.9, 0.95), decay 0.1 on matrices, fused attention.  Runs under a Python with torch;

@@ -1,6 +1,6 @@
 """Compiles training for TPU slices that are not here, and prints what the compiler and a roofline say of them.
 
-    uv run --extra tpu python -m scripts.check_topologies [PAGE ...] [--table pages|sizes|scaling] [--json FILE]
+    uv run --extra tpu python -m scripts.check.topologies [PAGE ...] [--table pages|sizes|scaling] [--json FILE]
 
 pages     every config page for v5e:2x4
 sizes     the large pages on the slices that they are meant for

@@ -1,8 +1,8 @@
 """Torch's recurrent networks, under a Python with torch: golden numbers for tests/test_recurrence.py,
 
-    PYTHONPATH=. /path/to/python/with/torch scripts/torch_rnn.py --golden tests/golden/rnn.npz
+    PYTHONPATH=. /path/to/python/with/torch scripts/golden/torch_rnn.py --golden tests/golden/rnn.npz
 
-and, with the sizes of scripts/bench_rnn.py instead, the yardstick of its times: one step of plain gradient descent on
+and, with the sizes of scripts/bench/rnn.py instead, the yardstick of its times: one step of plain gradient descent on
 the mean of the squared outputs, in eager mode.  For each number read from stdin it makes as many steps and prints their
 seconds.
 

@@ -1,6 +1,6 @@
 """What PyTorch and torchvision say of convolutional networks, for tests/test_convolution.py.
 
-    PYTHONPATH=. PYTHON_WITH_TORCH scripts/torch_convolution.py      # writes tests/golden/convolution.npz
+    PYTHONPATH=. PYTHON_WITH_TORCH scripts/golden/torch_convolution.py      # writes tests/golden/convolution.npz
 
 ResNets and the convolutions of VGG are torchvision's; AlexNet and GoogLeNet, which it has in other forms, are put
 together from torch's layers here.  Parameters are `scripts.golden.parameter` of our names; all is in float64.
@@ -17,7 +17,7 @@ from torch import nn
 
 from scripts.golden import numbers, parameter
 
-OUT = pathlib.Path(__file__).parents[1] / "tests" / "golden" / "convolution.npz"
+OUT = pathlib.Path(__file__).parents[2] / "tests" / "golden" / "convolution.npz"
 
 
 def fill(model, rename):

@@ -1,6 +1,6 @@
 """What simple predictors make of `audio:tones`, in nats a sample, to set a WaveNet's loss beside.
 
-    uv run python -m scripts.score_tones [--order 16]
+    uv run python -m scripts.score.tones [--order 16]
 
 unigram   the entropy of the training samples' own distribution
 Markov    a table of successors, counted, with add-α smoothing (the α of a few that suits the held-out clips best)
