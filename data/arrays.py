@@ -27,8 +27,9 @@ def columns(
         _expect(dataset, made.info.features, [name for name in (x, y) if name])
         for split, records in splits.items():
             _write(folder, split, records, x, y, size)
-        classes = getattr(made.info.features[y], "num_classes", 0) if y else 0
-        return {"dataset": made.info.full_name, "classes": classes}
+        label = made.info.features[y] if y else None
+        names = getattr(label, "names", None) or []
+        return {"dataset": made.info.full_name, "classes": getattr(label, "num_classes", 0), "names": list(names)}
 
     meta, found = cache.columns(request, build)
     halves = {
@@ -44,6 +45,7 @@ def columns(
         per_record=1,
         unique=len(halves["train"]),
         fingerprint=meta["fingerprint"],
+        names=tuple(meta.get("names", ())),  # which a cache of before does not hold
     )
 
 

@@ -54,6 +54,7 @@ def folder(
         per_record=1,
         unique=len(found["train.y"]),
         fingerprint=meta["fingerprint"],
+        names=tuple(meta["classes"]),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from data import cache, tables
-from data.source import Batch, Dataset
+from data.source import Batch, Dataset, Scale
 
 Level = Literal["mean", "last"]
 
@@ -88,7 +88,8 @@ def forecasting(
         raise ValueError(
             f"{T} rows are too few: the training part has {cut} and the held-out {T - start}, windows {past + horizon}"
         )
-    standard = tables.standard(series_TF, np.arange(cut)).astype(np.float32)
+    numbers, scale = tables.standard(series_TF, np.arange(cut))
+    standard = numbers.astype(np.float32)
     halves = {
         "train": Forecasts(standard[:cut], lookback, horizon, season, level),
         # The steps before the held-out part are inputs of its first windows, and targets of none.
@@ -101,6 +102,7 @@ def forecasting(
         per_record=1,
         unique=len(halves["train"]),  # they overlap: about one new number a window
         fingerprint=cache.fingerprint({split: half.series_TF for split, half in halves.items()}),
+        scales={"x": scale, "y": Scale(scale.mean[:1], scale.deviation[:1])},
     )
 
 

@@ -1,5 +1,7 @@
 """What data is to everyone else: records by number, many at a time.  B batch, L length (context)."""
 
+import types
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,6 +23,13 @@ class Source(Protocol):
     def gather(self, ids: Int64[np.ndarray, " B"]) -> Batch: ...
 
 
+class Scale(NamedTuple):
+    """How a column was standardised: (number - mean) / deviation, one of each for every feature."""
+
+    mean: list[float]
+    deviation: list[float]
+
+
 class Dataset(NamedTuple):
     train: Source
     valid: Source
@@ -35,6 +44,8 @@ class Dataset(NamedTuple):
     train_bytes_per_unit: float = 0.0  # of the training split: D in bytes; 0 for what is not text
     entropy: float = float("nan")  # lowest possible loss, nats per unit, where the source knows it
     tokenizer: Tokenizer | None = None  # of text
+    names: tuple[str, ...] = ()  # of the classes, where they have any
+    scales: Mapping[str, Scale] = types.MappingProxyType({})  # of the columns that were standardised
 
 
 class Columns:
@@ -56,7 +67,9 @@ class Columns:
         self.columns = {name: unpack(column) for name, column in state.items()}
 
 
-def examples(train: Columns, valid: Columns, classes: int = 0) -> Dataset:
+def examples(
+    train: Columns, valid: Columns, classes: int = 0, scales: Mapping[str, Scale] = types.MappingProxyType({})
+) -> Dataset:
     """A dataset of two splits in memory, whose records are examples."""
     halves = {"train": train, "valid": valid}
     for split, half in halves.items():
@@ -69,6 +82,7 @@ def examples(train: Columns, valid: Columns, classes: int = 0) -> Dataset:
         per_record=1,
         unique=len(train),
         fingerprint=cache.fingerprint(contents),
+        scales=scales,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from data.source import Columns, Dataset, examples
+from data.source import Columns, Dataset, Scale, examples
 
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # in small letters
 Header = Literal["auto", "yes", "no"]
@@ -39,12 +39,12 @@ def regression(
             f"valid={valid} of {len(y_N1)} rows: hold out one at least, and train on more than {x_NF.shape[1]}"
         )
     kept, out = order[held:], order[:held]
-    x_NF, y_N1 = standard(x_NF, kept), standard(y_N1, kept)
+    (x_NF, of_x), (y_N1, of_y) = standard(x_NF, kept), standard(y_N1, kept)
     with_one = np.concatenate([x_NF, np.ones_like(y_N1)], axis=1)
     weights = np.linalg.lstsq(with_one[kept], y_N1[kept], rcond=None)[0]
     table = {"x": x_NF, "y": y_N1, "naive": with_one @ weights}
     split = lambda rows: Columns(**{name: column[rows].astype(np.float32) for name, column in table.items()})
-    return examples(split(kept), split(out))
+    return examples(split(kept), split(out), scales={"x": of_x, "y": of_y})
 
 
 def read(path: Path, header: Header = "auto") -> dict[str, tuple[str, ...]]:
@@ -90,10 +90,11 @@ def has_numbers(values: tuple[str, ...]) -> bool:
     return any(is_number(value) for value in values)
 
 
-def standard(columns: Float64[np.ndarray, "N F"], rows: np.ndarray) -> Float64[np.ndarray, "N F"]:
-    """With the mean 0 and the deviation 1 on these rows."""
+def standard(columns: Float64[np.ndarray, "N F"], rows: np.ndarray) -> tuple[Float64[np.ndarray, "N F"], Scale]:
+    """With the mean 0 and the deviation 1 on these rows; a column that does not vary there keeps its unit."""
     mean, deviation = columns[rows].mean(0), columns[rows].std(0)
-    return (columns - mean) / np.where(deviation > 0, deviation, 1)
+    deviation = np.where(deviation > 0, deviation, 1)
+    return (columns - mean) / deviation, Scale(mean.tolist(), deviation.tolist())
 
 
 def numbers(name: str, values: tuple[str, ...]) -> Float64[np.ndarray, " N"]:

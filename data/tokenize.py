@@ -10,6 +10,8 @@ class Tokenizer(NamedTuple):
     vocab: int
     encode: Callable[[bytes], np.ndarray]  # UTF-8 -> int64 [tokens]
     decode: Callable[[Iterable[int]], str]  # what is not UTF-8 comes out as the replacement character
+    spec: str = ""  # what `load` makes it from
+    state: str = ""
 
 
 def fit(spec: str, train: bytes, valid: bytes) -> str:
@@ -27,7 +29,8 @@ def fit(spec: str, train: bytes, valid: bytes) -> str:
 
 def load(spec: str, state: str) -> Tokenizer:
     kind, _ = _parse(spec)
-    return {"bytes": _bytes, "chars": _chars, "bpe": _bpe}[kind](state)
+    made = {"bytes": _bytes, "chars": _chars, "bpe": _bpe}[kind](state)
+    return made._replace(spec=spec, state=state)
 
 
 def _parse(spec: str) -> tuple[str, int]:

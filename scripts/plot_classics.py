@@ -25,7 +25,7 @@ from train.build import build
 from train.display import Display
 from train.experiment import build_experiment
 from train.loop import train
-from train.sample import restore, saved_config
+from train.saved import config_of, restore
 from train.tasks.supervised import classify
 
 DEPTH, SEEDS = 50, 5
@@ -156,7 +156,7 @@ def memory(runs: pathlib.Path) -> Figure:
 
 def influence(model: Model, params: dict, workdir: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     """Steps back, and the norm of the gradient there, averaged over 64 sequences."""
-    dataset = build_experiment(saved_config(workdir)).dataset
+    dataset = build_experiment(config_of(workdir)).dataset
     x_BLF = jnp.asarray(dataset.valid.gather(np.arange(64))["x"])
     gradient = jax.jit(jax.grad(lambda x: model.apply(params, {}, x)[0].sum()))(x_BLF)
     size = np.asarray(jnp.linalg.norm(gradient, axis=-1).mean(0))[::-1]
@@ -171,7 +171,7 @@ def filters(runs: pathlib.Path) -> Figure:
     workdir = runs / "mnist_lenet"
     _, params = restored(workdir)
     kernel = np.asarray(params["c1"]["kernel"])[:, :, 0]  # [5, 5, 6]
-    batch = batch_at(build_experiment(saved_config(workdir)).dataset.valid, 0, batch_size=1, seed=3)
+    batch = batch_at(build_experiment(config_of(workdir)).dataset.valid, 0, batch_size=1, seed=3)
     image = jnp.asarray(batch["x"])
     seen = jax.lax.conv_general_dilated(
         image, params["c1"]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -191,7 +191,7 @@ def filters(runs: pathlib.Path) -> Figure:
 
 def restored(workdir: pathlib.Path, fresh: bool = False) -> tuple[Model, dict]:
     """The network of a finished run with what it learnt, or, `fresh`, with what it began with."""
-    config = saved_config(workdir)
+    config = config_of(workdir)
     model = from_linen(build("models", config.model.to_dict(), "model"))
     experiment = build_experiment(config)
     if fresh:

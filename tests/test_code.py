@@ -12,7 +12,7 @@ from train.errors import UserError
 from train.experiment import build_experiment
 from train.optim.optimizers import soap
 from train.optim.schedules import cosine
-from train.sample import saved_config
+from train.saved import config_of
 
 PAGE = """
 from configs.base import base
@@ -105,11 +105,12 @@ def test_a_saved_config_runs_the_projects_code_only(tmp_path, mine):
     assert not is_outside("models", "gpt:GPT")
     assert not is_outside("train.optim.optimizers", "adamw")
     name = f"{mine}:Net"
-    (tmp_path / "config.json").write_text(json.dumps({"model": {"name": name}, "optim": {"a": {"name": "adam"}}}))
+    config = {"steps": 1, "seed": 0, "data": {}, "model": {"name": name}, "task": {}, "optim": {"a": {"name": "adam"}}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"config.model.name='.*:Net' is code outside this project.* add --code .*:Net"):
-        saved_config(tmp_path)
+        config_of(tmp_path)
     assert mine not in sys.modules
-    assert saved_config(tmp_path, [name]).model.name == name
+    assert config_of(tmp_path, [name]).model.name == name
     with pytest.raises(UserError, match=r"config.optim.critic.name='os:system' is code outside"):
         check_saved({"optim": {"critic": {"name": "os:system"}}})
 

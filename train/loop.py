@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from data.pipeline import eval_batches, train_batches
 from data.source import Source
-from train import record, trace
+from train import record, saved, trace
 from train.checkpoint import Checkpoints, all_finite
 from train.cost import budget
 from train.devices import hosts, mesh
@@ -63,6 +63,9 @@ def train(
         if finished:
             display.say(f"{workdir} is complete: {record.one_line(finished)}")
             return finished
+        hosts.on_first(lambda: saved.keep(workdir, experiment))
+        if wrong := hosts.all_told(saved.differs(workdir, experiment.dataset)):
+            raise UserError(wrong)
         with (
             Interrupt(hosts.stop_together()) as interrupt,
             contextlib.closing(Run(experiment, devices, workdir, display, owner)) as run,

@@ -24,7 +24,7 @@ LAYOUT = ("cpu_devices", "mesh", "parallel", "loader")
 ROW = {"name": str, "steps": int, "tokens_seen": int, "params_total": int, "loss": NUMBER, "metrics": dict}
 ROW |= {"wall_seconds": NUMBER, "git_commit": str, "config_hash": str}
 AGAIN = "remove it, and the command of the run makes it again"
-TRUSTED = ("config.json", "metrics.jsonl", "metrics.csv")  # beside record.json, of a finished run
+TRUSTED = ("config.json", "data.json", "metrics.jsonl", "metrics.csv")  # beside record.json, of a finished run
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
 
 

@@ -8,7 +8,6 @@ The network, its tokenizer and its last checkpoint are those of the run.
 import functools
 import math
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,18 +61,17 @@ def sample(
     import jax
 
     from models.api import from_linen
+    from train import saved
     from train.build import build
     from train.devices import runtime
-    from train.experiment import build_experiment
 
-    config = saved_config(workdir, code)
+    config = saved.config_of(workdir, code)
     runtime.set_up()
-    experiment = build_experiment(config)
     network = build("models", config.model.to_dict(), "model") if "name" in config.model else None
-    tokenizer = experiment.dataset.tokenizer
+    tokenizer = saved.data_of(workdir).tokenizer
     if tokenizer is None or not hasattr(network, "empty_cache"):
         raise UserError(f"{workdir} holds {config.model.get('name', 'a game of networks')}, which writes no text")
-    params, _ = restore(workdir, experiment)
+    params = saved.load(workdir, code).params
     prompt_ids = first_ids(tokenizer) if prompt is None else encoded(tokenizer, prompt)
     ids = continue_text(
         from_linen(network, config.precision),
@@ -98,45 +96,6 @@ def first_ids(tokenizer: Any) -> list[int]:
         return encoded(tokenizer, "\n")
     except ValueError:
         return [0]
-
-
-def saved_config(workdir: pathlib.Path, code: Sequence[str] = ()) -> Any:
-    """The run's config; of code outside the project it may name what the user has given again, `code`."""
-    from ml_collections import ConfigDict
-
-    from train.code import check_saved
-    from train.record import read_config
-
-    try:
-        config = ConfigDict(read_config(workdir))
-    except FileNotFoundError:
-        raise UserError(f"{workdir} has no config.json: name the --workdir of a run") from None
-    check_saved(config.to_dict(), code)
-    return config
-
-
-def restore(workdir: pathlib.Path, experiment: Any) -> tuple[Any, Any]:
-    """Parameters (the averaged ones where the run averages) and model state of the last checkpoint."""
-    import jax
-
-    from train.checkpoint import Checkpoints
-    from train.devices import mesh
-    from train.optim.chain import evaluation_params
-    from train.program import initial_state
-
-    batch = jax.tree.map(lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype), experiment.batch)
-    devices = mesh.make_mesh()
-    like = initial_state(experiment, devices, jax.random.key(0), batch)
-    checkpoints = Checkpoints(
-        workdir / "checkpoints", keep_last=1, best=False, say=functools.partial(print, file=sys.stderr), read_only=True
-    )
-    try:
-        state = checkpoints.restore(like)
-    finally:
-        checkpoints.close()
-    if state is None:
-        raise UserError(f"{workdir} has no checkpoint yet; config.checkpoint.every says when the first is saved")
-    return evaluation_params(state.params, state.opt_state), state.model_state
 
 
 def continue_text(

@@ -15,7 +15,7 @@ from data.pipeline import eval_batches
 from models.api import Model
 from train.detection import average_precision, detections, iou_of_all
 from train.experiment import Experiment, build_experiment, build_models
-from train.sample import restore, saved_config
+from train.saved import config_of, restore
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     flags.add_argument("--workdir", type=pathlib.Path, required=True)
     flags.add_argument("--overlap", type=float, default=0.5, help="IoU from which on a box is right")
     options = flags.parse_args()
-    experiment = build_experiment(saved_config(options.workdir))
+    experiment = build_experiment(config_of(options.workdir))
     model = build_models(experiment.config)["model"]
     precisions = score(model, *restore(options.workdir, experiment), experiment, options.overlap)
     shown = "  ".join(f"class {k} {value:.4f}" for k, value in enumerate(precisions))

@@ -15,7 +15,7 @@ from data.pipeline import eval_batches
 from data.source import Columns
 from train.experiment import build_experiment
 from train.metrics import merge_on_host
-from train.sample import restore, saved_config
+from train.saved import config_of, restore
 from train.step import eval_step
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     for name in ("workdir", "images", "labels"):
         flags.add_argument(f"--{name}", type=pathlib.Path, required=True)
     options = flags.parse_args()
-    experiment = build_experiment(saved_config(options.workdir))
+    experiment = build_experiment(config_of(options.workdir))
     params, model_state = restore(options.workdir, experiment)
     images, labels = read_idx(options.images)[..., None], read_idx(options.labels).astype(np.int32)
     score = jax.jit(eval_step, static_argnames="task")
