@@ -77,7 +77,8 @@ def starts(problem: Problem, theta: Float[np.ndarray, " P"]) -> Float[np.ndarray
 def refit(problem: Problem, begin: Float[np.ndarray, "K P"], y: np.ndarray, weights: np.ndarray) -> Solution:
     """B problems, each from all of `begin`: the best of each.  `y` and `weights` are [B or 1, R]."""
     count = max(len(y), len(weights))
-    made = [problem.solve(y, weights, np.tile(start, (count, 1)), CLOSE, near=True) for start in begin]
+    near = len(begin) == 1  # the others are off a boundary, and far from what a resample's optimum may be
+    made = [problem.solve(y, weights, np.tile(start, (count, 1)), CLOSE, near) for start in begin]
     best = np.argmin([np.where(np.isnan(m.objective), np.inf, m.objective) for m in made], axis=0)
     chosen = Solution(*(np.stack(parts)[best, np.arange(count)] for parts in zip(*made, strict=True)))
     return settle(problem, y, weights, chosen)

@@ -98,7 +98,7 @@ def here(config: ConfigDict, tell: Tell = lambda _: None) -> Plan:
     try:
         devices = mesh.make_mesh(config.mesh.to_dict(), config.cpu_devices)
     except UserError as error:
-        devices, elsewhere_only = mesh.make_mesh({"data": 1}, devices=jax.devices()[:1]), str(error)
+        devices, elsewhere_only = mesh.alone(), str(error)
     check(devices, config)
     shared = devices.devices.size if mesh.on_cpu(devices) else 1  # devices that a CPU poses as share its memory
     free = machine.free_memory(devices.devices.flat[0])

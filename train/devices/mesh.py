@@ -53,6 +53,11 @@ def make_mesh(sizes: Mapping[str, int] | None = None, cpu_devices: int = 1, devi
     return Mesh(laid, tuple(shape), axis_types=(AxisType.Auto,) * len(shape))
 
 
+def alone() -> Mesh:
+    """A mesh of one device."""
+    return make_mesh({"data": 1}, devices=jax.devices()[:1])
+
+
 class Topology(NamedTuple):
     devices: list[Any]  # cores; a chip of some kinds has two
     chips: int
