@@ -28,6 +28,7 @@ from train.step import train_step
 
 TIMED_STEPS = 5  # at least, and at least TIMED_SECONDS, but for no longer than LIMIT
 TIMED_SECONDS, LIMIT = 0.3, 10.0
+ERROR = 2.0  # of the estimate of memory over what XLA then plans, on most pages
 GiB = 2**30
 
 
@@ -79,6 +80,12 @@ class Plan(NamedTuple):
         return None if self.available_bytes is None else needed <= self.available_bytes
 
     @property
+    def in_doubt(self) -> bool:
+        """Whether only the compiler can tell if it fits: the estimate is too large, and not by more than it may err."""
+        compiled = self.peak_bytes or self.xla_bytes
+        return not compiled and self.fits is False and self.estimated_bytes <= ERROR * (self.available_bytes or 0.0)
+
+    @property
     def waited(self) -> float:
         return sum(each.waited for each in self.collectives)
 
@@ -108,7 +115,7 @@ def here(config: ConfigDict, tell: Tell = lambda _: None) -> Plan:
     tell(made)
     if elsewhere_only:
         return made._replace(refused=f"the step was neither compiled nor timed: {elsewhere_only}")
-    if made.fits is False:
+    if made.fits is False and not made.in_doubt:
         return made._replace(refused="the step was neither compiled nor timed")
     ways = 1 if mesh.on_cpu(devices) else devices.devices.size
     made = made._replace(least_seconds=made.work.flops_per_step / machine.speed() / ways)

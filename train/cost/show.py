@@ -31,6 +31,8 @@ def verdict(plan: Plan) -> str:
         return "as one device would hold it; the mesh is of other devices"
     if plan.fits:
         return "it fits"
+    if plan.in_doubt:
+        return "it may not fit, which the compiler tells"
     remedy = "split parameters (config.mesh.fsdp)" if plan.chip else "plan for other devices (--topology KIND:SHAPE)"
     return f"it does not fit; lower config.batch_size, raise config.accumulate, or {remedy}"
 

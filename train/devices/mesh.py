@@ -250,7 +250,7 @@ def on_cpu(mesh: Mesh) -> bool:
 
 
 def compiler_options(mesh: Mesh) -> dict[str, Any]:
-    """What XLA is told for the train step, measured by scripts/bench/step.py, bench_zoo.py and bench_rnn.py."""
+    """What XLA is told for the train step, measured by scripts/bench/step.py, zoo.py and rnn.py."""
     if not on_cpu(mesh):
         return {}
     # Eigen's products beat the library that XLA now prefers; that library's sums beat XLA's own tenfold.
