@@ -36,7 +36,6 @@ SMALL = 16  # problems that have a program of their own, which is a quarter of t
 SEVERAL = 64  # problems, of a law's starts as a rule, that are not worth the larger one's making
 ROUND = 12  # iterations before finished problems leave the batch and others move up
 LIMIT = 25  # rounds
-NEAR = 4  # rounds from within the basin: what has not settled by then runs along a ridge, where no row holds it
 SETTLED = 1e-13  # of log loss: the rounding of the loss itself
 CLOSE = 1e-8  # of log loss: all that a resample, or a start that is compared with others, needs
 CACHED = 40960  # numbers in the Jacobian of a batch, whose temporaries then stay in cache
@@ -78,7 +77,7 @@ def solve(
     with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
         for newton, least in ((True, enough),) if near else ((False, 1e-4), (True, enough)):
             left, damping[:] = np.arange(count), 1e-2
-            for _ in range(NEAR if near else LIMIT if newton else 4):
+            for _ in range(LIMIT if newton else 4):
                 before = out.objective.copy()
                 done = [
                     _rounds(predict, x[..., None], *_packed(left[i : i + batch], batch, padded, y, weights, basis,
