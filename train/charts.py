@@ -1,4 +1,4 @@
-"""What every figure of a report shares: style, axes, legends, colours, and how it becomes SVG and PNG.
+"""What every figure of a page shares: style, axes, legends, colours, and how it becomes SVG and PNG.
 
 Object-oriented Matplotlib without global state.  An inlined SVG takes the page's text colour for its ink.
 """
