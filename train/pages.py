@@ -18,7 +18,7 @@ def environment(*folders: pathlib.Path) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"si": numbers.si}
+    made.filters |= {"si": numbers.si, "digits": numbers.digits, "seconds": numbers.seconds}
     return made
 
 
