@@ -64,8 +64,7 @@ def main(argv: list[str]) -> None:
     if options.json:
         print(json.dumps([row._asdict() for row in found], indent=1, allow_nan=False))
     else:
-        print(text(found))
-        print(*([note(found)] if note(found) else []), *([f"curves in {out}"] if out else []), sep="\n")
+        print(*filter(None, [text(found), note(found), f"curves in {out}" if out else ""]), sep="\n")
 
 
 def read(folders: Iterable[pathlib.Path], say: Callable[[str], None]) -> list[History]:
@@ -167,7 +166,7 @@ def table(found: Sequence[Row]) -> list[Cells]:
 
 
 def text(found: Sequence[Row]) -> str:
-    """For the terminal: a column for each key that differs; where they find no room, what differs from the first run."""
+    """For the terminal: a column for each key that differs; without room for them, what differs from the first run."""
     lines, differ = table(found), [plain(row.differs) for row in found]
     wide = aligned([line | keys for line, keys in zip(lines, differ, strict=True)])
     if max(map(len, wide)) <= shutil.get_terminal_size((120, 24)).columns:

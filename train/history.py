@@ -31,9 +31,10 @@ class History(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """token or example; a training row ends in how many there were, `tokens` or `examples`."""
-        row = next((row for row in self.rows if row["split"] == "train"), {})
-        return self.record["unit"] if self.record else [*row, ""][-1].removesuffix("s") if row else ""
+        """token or example; the last value of a training row is how many there were, `tokens` or `examples`."""
+        if self.record:
+            return self.record["unit"]
+        return next((list(row)[-1].removesuffix("s") for row in self.rows if row["split"] == "train"), "")
 
     @property
     def metrics(self) -> list[str]:
