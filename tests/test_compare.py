@@ -124,6 +124,12 @@ def test_the_comparison_draws_the_planted_losses(three, tmp_path, capsys):
     assert is_image_of(np.concatenate(training)[:, 1], [4, 2.5, 1.25, 4, 3, 2, 1.5])
 
 
+def test_a_sweep_stands_for_its_runs(tmp_path):
+    (tmp_path / "sweep" / "runs").mkdir(parents=True)
+    folders = [planted(tmp_path / "sweep" / "runs" / name, [4], [loss]) for name, loss in (("a", 3), ("b", 2))]
+    assert [run.folder for run in compare.read([tmp_path / "sweep"], print)] == folders[::-1]
+
+
 def test_data_that_differ_are_said(tmp_path, capsys):
     folders = [planted(tmp_path / name, [4], [3], data__name=f"text:{name}") for name in "ab"]
     compare.main([str(folder) for folder in folders])
@@ -192,7 +198,7 @@ def test_a_page_takes_its_share_of_the_time_and_ends_no_run(tmp_path, monkeypatc
         page.refresh()
     page.write()
     assert drawn == [(30, True), (140, True), (250, True), (360, True), (390, False)]
-    assert said == [f"{tmp_path / 'run.html'} is not drawn (RuntimeError: no room); the run is whole"]
+    assert said == [f"{tmp_path / 'run.html'} is not drawn (RuntimeError: no room); the run does not need it"]
     live.Page(tmp_path, said.append, draws=False).write()
     assert len(drawn) == 5
 

@@ -3,6 +3,7 @@
     python -m train compare runs/*                       a table
     python -m train compare runs/* --out compare.html    and their curves over steps, tokens, FLOPs and seconds
     python -m train compare runs/* --json                the rows, for programs
+    python -m train compare runs/sweep                   the runs of a sweep
 
 A run that is not finished is shown as far as it got.
 """
@@ -19,7 +20,7 @@ from train import history, record
 from train.cli import folder, parser
 from train.errors import UserError
 from train.files import Damaged, write_whole
-from train.history import History
+from train.history import History, known, plain, scores
 from train.numbers import digits, seconds, si
 from train.optim.chain import peak_rate
 
@@ -68,9 +69,12 @@ def main(argv: list[str]) -> None:
 
 
 def read(folders: Iterable[pathlib.Path], say: Callable[[str], None]) -> list[History]:
-    """The runs, the lowest held-out loss first and those without one last; says which folders hold none."""
+    """The runs, the lowest held-out loss first and those without one last; says which folders hold none.
+
+    The folder of a sweep stands for its runs.
+    """
     runs, without = [], []
-    for each in dict.fromkeys(folders):
+    for each in dict.fromkeys(path for given in folders for path in members(given)):
         try:
             runs.append(history.read(each))
         except (FileNotFoundError, NotADirectoryError):
@@ -84,6 +88,11 @@ def read(folders: Iterable[pathlib.Path], say: Callable[[str], None]) -> list[Hi
         say(told)
     ranks = {id(run): math.inf if (loss := scores(run).get("loss")) is None else loss for run in runs}
     return sorted(runs, key=lambda run: ranks[id(run)])
+
+
+def members(folder: pathlib.Path) -> list[pathlib.Path]:
+    sweep = (folder / "runs").is_dir() and not (folder / "config.json").exists()
+    return sorted((folder / "runs").iterdir()) if sweep else [folder]
 
 
 def rows(runs: Sequence[History]) -> list[Row]:
@@ -111,17 +120,6 @@ def row(run: History, name: str, differs: dict[str, Any]) -> Row:
         seconds=last["wall_seconds"] if last else known(trained[-1]) if trained.size else None,
         differs=differs,
     )
-
-
-def scores(run: History) -> dict[str, float | None]:
-    """Loss and metrics of the record, or of the last evaluation; what is not finite is None."""
-    held = [each for each in run.rows if each["split"] == "valid"][-1:]
-    values = {"loss": run.record["loss"], **run.record["metrics"]} if run.record else (held or [{}])[0]
-    return {k: known(values[k]) for k in ("loss", *run.metrics) if k in values}
-
-
-def known(value: object) -> float | None:
-    return None if math.isnan(number := history.number(value)) else number
 
 
 def called(runs: Sequence[History]) -> list[str]:
@@ -158,6 +156,10 @@ def cells(row: Row) -> Cells:
     }
 
 
+def shown(row: Row) -> Cells:
+    return {key: plain(value) for key, value in row.differs.items()}
+
+
 def table(found: Sequence[Row]) -> list[Cells]:
     """Every row with every heading, the time after all metrics."""
     made = [cells(row) for row in found]
@@ -167,7 +169,7 @@ def table(found: Sequence[Row]) -> list[Cells]:
 
 def text(found: Sequence[Row]) -> str:
     """For the terminal: a column for each key that differs; without room for them, what differs from the first run."""
-    lines, differ = table(found), [plain(row.differs) for row in found]
+    lines, differ = table(found), [shown(row) for row in found]
     wide = aligned([line | keys for line, keys in zip(lines, differ, strict=True)])
     if max(map(len, wide)) <= shutil.get_terminal_size((120, 24)).columns:
         return "\n".join(wide)
@@ -175,12 +177,6 @@ def text(found: Sequence[Row]) -> str:
         apart = keys if keys is differ[0] else {key: keys[key] for key in keys if keys[key] != differ[0][key]}
         line["config (below: what differs from it)"] = " ".join(f"{key}={value}" for key, value in apart.items())
     return "\n".join(aligned(lines))
-
-
-def plain(differs: dict[str, Any]) -> Cells:
-    """Values as one writes them after --config.KEY=."""
-    words = lambda value: value if isinstance(value, str) else json.dumps(value)
-    return {key: words(value) for key, value in differs.items()}
 
 
 def aligned(lines: Sequence[Cells]) -> list[str]:
@@ -204,7 +200,7 @@ def write(out: pathlib.Path, runs: Sequence[History], found: Sequence[Row]) -> N
             "compare.html.jinja",
             title=f"{len(runs)} runs",
             figures=figures(runs, colours),
-            rows=list(zip(colours, table(found), [plain(row.differs) for row in found], strict=True)),
+            rows=list(zip(colours, table(found), [shown(row) for row in found], strict=True)),
             note=note(found),
         ))  # fmt: skip
     except OSError as error:

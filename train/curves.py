@@ -1,6 +1,7 @@
 """The page of one run: run.html, self-contained, and its figures alone as curves.svg."""
 
 import pathlib
+import time
 from typing import Any
 
 from train import charts, history, pages, record
@@ -46,13 +47,12 @@ def html(run: History, drawn: list[str], running: bool) -> str:
         step=run.step,
         figures=drawn,
         running=running,
-        scores=scores(run),
-        config=record.flatten(run.config),
-        record=record.flatten(run.record or {}),
+        now=time.strftime("%Y-%m-%d %H:%M:%S"),
+        scores=history.scores(run),
+        config=shown(run.config),
+        record=shown(run.record or {}),
     )
 
 
-def scores(run: History) -> dict[str, Any]:
-    """The last held-out row, the loss first."""
-    row = next((row for row in reversed(run.rows) if row["split"] == "valid"), {})
-    return {name: row[name] for name in ("loss", *run.metrics) if name in row}
+def shown(tree: dict[str, Any]) -> dict[str, str]:
+    return {key: history.plain(value) for key, value in record.flatten(tree).items()}

@@ -1,5 +1,6 @@
 """What a run wrote, finished or not, as columns: values, tokens, FLOPs and seconds by step."""
 
+import json
 import math
 import pathlib
 from typing import Any, NamedTuple
@@ -59,6 +60,13 @@ def finished(folder: pathlib.Path) -> dict[str, Any] | None:
     return row
 
 
+def scores(run: History) -> dict[str, float | None]:
+    """Held out: loss and metrics of the record, or of the last evaluation; None where they are not finite."""
+    held = [row for row in run.rows if row["split"] == "valid"][-1:]
+    values = {**run.record["metrics"], "loss": run.record["loss"]} if run.record else (held or [{}])[0]
+    return {name: known(number(values[name])) for name in ("loss", *run.metrics) if name in values}
+
+
 def series(run: History, split: str, name: str) -> Series:
     rows = [row for row in run.rows if row["split"] == split and name in row]
     return np.array([float(row["step"]) for row in rows]), np.array([number(row[name]) for row in rows])
@@ -71,6 +79,15 @@ def laps(run: History, name: str) -> Series:
 
 def number(value: object) -> float:
     return float(value) if isinstance(value, int | float) and abs(value) < math.inf else math.nan
+
+
+def known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def plain(value: object) -> str:
+    """A value of a config as one writes it after --config.KEY=."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def units_per_step(run: History) -> float:
