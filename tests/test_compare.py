@@ -127,7 +127,8 @@ def test_the_comparison_draws_the_planted_losses(three, tmp_path, capsys):
 def test_a_sweep_stands_for_its_runs(tmp_path):
     (tmp_path / "sweep" / "runs").mkdir(parents=True)
     folders = [planted(tmp_path / "sweep" / "runs" / name, [4], [loss]) for name, loss in (("a", 3), ("b", 2))]
-    assert [run.folder for run in compare.read([tmp_path / "sweep"], print)] == folders[::-1]
+    given = [tmp_path / "sweep", tmp_path / "sweep" / ".." / "sweep" / "runs" / "a"]  # which is one of them
+    assert [run.folder for run in compare.read(given, print)] == folders[::-1]
 
 
 def test_data_that_differ_are_said(tmp_path, capsys):
@@ -204,15 +205,8 @@ def test_a_page_takes_its_share_of_the_time_and_ends_no_run(tmp_path, monkeypatc
 
 
 def test_a_run_draws_itself_and_its_numbers_stay(tmp_path, monkeypatch):
-    small = [
-        "steps=6",
-        "log_every=2",
-        "eval.every=2",
-        "batch_size=8",
-        "model.width=4",
-        "model.layers=1",
-        "schedule.warmup=1",
-    ]
+    steps = ["steps=6", "log_every=2", "eval.every=2", "schedule.warmup=1"]
+    small = [*steps, "batch_size=8", "model.width=4", "model.layers=1"]
     config = configs.config_of(configs.load("digits_mlp"), small)
     monkeypatch.setattr(live, "SHARE", 1e9)
     drawn, write = [], curves.write

@@ -74,7 +74,10 @@ def read(folders: Iterable[pathlib.Path], say: Callable[[str], None]) -> list[Hi
     The folder of a sweep stands for its runs.
     """
     runs, without = [], []
-    for each in dict.fromkeys(path for given in folders for path in members(given)):
+    once: dict[pathlib.Path, pathlib.Path] = {}
+    for each in (path for given in folders for path in members(given)):
+        once.setdefault(each.resolve(), each)
+    for each in once.values():
         try:
             runs.append(history.read(each))
         except (FileNotFoundError, NotADirectoryError):
@@ -173,9 +176,11 @@ def text(found: Sequence[Row]) -> str:
     wide = aligned([line | keys for line, keys in zip(lines, differ, strict=True)])
     if max(map(len, wide)) <= shutil.get_terminal_size((120, 24)).columns:
         return "\n".join(wide)
+    first = dict.fromkeys(differ[0], MISSING)
     for line, keys in zip(lines, differ, strict=True):
-        apart = keys if keys is differ[0] else {key: keys[key] for key in keys if keys[key] != differ[0][key]}
-        line["config (below: what differs from it)"] = " ".join(f"{key}={value}" for key, value in apart.items())
+        apart = [f"{key}={value}" for key, value in keys.items() if value != first[key]]
+        line["config (below: what differs from it)"] = " ".join(apart)
+        first = differ[0]
     return "\n".join(aligned(lines))
 
 

@@ -33,9 +33,8 @@ class Page:
             curves.write(self.folder, running)
         except Exception as error:  # a page is no reason to lose a run
             if not self.failed:
-                self.say(
-                    f"{self.folder / 'run.html'} is not drawn ({type(error).__name__}: {error}); the run does not need it"
-                )
+                why = f"{type(error).__name__}: {error}"
+                self.say(f"{self.folder / 'run.html'} is not drawn ({why}); the run does not need it")
             self.failed = True
         now = time.monotonic()
         self.due = now + max(EVERY, (now - start) / SHARE)
