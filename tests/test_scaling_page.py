@@ -17,8 +17,9 @@ from scaling.fit.question import Question
 from scaling.laws import LAWS, chinchilla, hoffmann, n_opt
 from scaling.logs import readers, records
 from scaling.logs.names import called, names
-from scaling.report import canvas, page, plot, verdict
+from scaling.report import page, plot, verdict
 from scaling.report.terminal import summary
+from train import charts
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,7 +69,7 @@ def pictures(rows, budget="largest"):
     forecast = backtest.heldout(fitted.question, columns, budget, draws=20, windows=[])
     minima = [(6e18, 1e9, 1e9)] if budgets.is_sweep(columns) else []
     drawn = plot.figures(columns, fitted, forecast.draws._replace(fit=fitted), forecast, minima=minima)
-    return {name: (canvas.svg(one.figure, name), one.caption) for name, one in drawn.items()}
+    return {name: (charts.svg(one.figure, name), one.caption) for name, one in drawn.items()}
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +106,13 @@ def test_twelve_budgets_have_twelve_colours_in_order(twelve, figure):
     assert len({colour for colour, _ in entries}) == len(entries) == 12
     lightness = [luminance(colour) for colour, _ in entries[:-1]]
     assert lightness == sorted(lightness)
-    assert entries[-1][0] == canvas.HELDOUT.lower()
+    assert entries[-1][0] == charts.HELDOUT.lower()
 
 
-@pytest.mark.parametrize("colours", [canvas.FITTED, canvas.LEFT_OUT])
+@pytest.mark.parametrize("colours", [charts.FITTED, charts.LEFT_OUT])
 @pytest.mark.parametrize("count", [1, 2, 7, 12, 15])
 def test_colours_are_apart_and_seen_on_white_and_on_black(colours, count):
-    ramp = canvas.ramp(count, colours)
+    ramp = charts.ramp(count, colours)
     light = [luminance(colour) for colour in ramp]
     assert len(set(ramp)) == count
     assert light in (sorted(light), sorted(light, reverse=True))
@@ -148,7 +149,7 @@ def test_runs_of_one_shape_are_coloured_by_size():
     columns = dict(zip(("n", "d", "loss"), rows.T, strict=True)) | {"budget": np.ones(len(rows))}
     columns["d"] = 20 * columns["n"]
     drawn = plot.runs(columns, None)
-    assert "parameters N" in canvas.svg(drawn.figure, "runs")
+    assert "parameters N" in charts.svg(drawn.figure, "runs")
     assert "the number of parameters" in drawn.caption
     assert "held out" not in drawn.caption
 

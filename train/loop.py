@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from data.pipeline import eval_batches, train_batches
 from data.source import Source
-from train import record, saved, trace
+from train import live, record, saved, trace
 from train.checkpoint import Checkpoints, all_finite
 from train.cost import budget
 from train.devices import hosts, mesh
@@ -108,6 +108,7 @@ class Run:
         self.writer: Writer | Silent = Silent()
         self.losses: list[float | None] = []  # held out, of every evaluation since step 0
         self.data: Generator | None = None
+        self.page = live.Page(workdir, display.say, draws=hosts.first())
         self.trace: trace.Trace | None = None
 
     def train(self, interrupt: Interrupt, profile: int) -> dict[str, Any]:
@@ -140,8 +141,11 @@ class Run:
             stop = interrupt.at(done)
             if (due and not last) or stop:
                 self.save(done, state, held_out)
+            if (held_out or due) and not (stop or last) and self.page.refresh():
+                self.clock.restart(done)  # drawing is no training
             if stop:
                 self.checkpoints.wait()
+                self.page.write()
                 traced.close(state)
                 raise interrupt.interrupted(done, config.steps, self.workdir)
         traced.close(state)
@@ -210,6 +214,7 @@ class Run:
 
     def nonfinite(self, what: str, or_else: str = "") -> NonFiniteError:
         self.checkpoints.wait()
+        self.page.write()  # which shows how it came to this
         last = self.checkpoints.latest()
         good = (
             f"the last good checkpoint is step {last} in {self.workdir / 'checkpoints'}" if last else "none was saved"
@@ -267,6 +272,7 @@ class Run:
         self.close()
         if hosts.first():
             record.write(self.workdir, row)
+        self.page.write()
         self.display.say(f"done: {record.one_line(row)}  in {self.workdir}")
         return row
 

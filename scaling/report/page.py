@@ -5,7 +5,6 @@ import math
 import pathlib
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from scaling import advice, influence, predict
@@ -14,7 +13,7 @@ from scaling.counting import c_6nd
 from scaling.fit.backtest import axis
 from scaling.laws import PUBLISHED
 from scaling.logs.names import names
-from scaling.report import canvas, plot, verdict
+from scaling.report import plot, verdict
 from scaling.report.checklist import checklist
 from scaling.report.fitfile import approaches, as_json, disagreement_of, of, versions
 from scaling.report.words import (
@@ -27,7 +26,7 @@ from scaling.report.words import (
     substitution,
     unit,
 )  # fmt: skip
-from train import numbers
+from train import charts, numbers, pages
 from train.files import write_whole
 
 
@@ -42,13 +41,13 @@ def write(out: str | pathlib.Path, analysis: Analysis) -> None:
     drawn = plot.figures(
         analysis.columns, analysis.fit, analysis.draws, analysis.heldout, analysis.level, analysis.windows, minima
     )
-    inline = {name: canvas.svg(one.figure, name) for name, one in drawn.items()}
+    inline = {name: charts.svg(one.figure, name) for name, one in drawn.items()}
     files: dict[str, str | bytes] = {
         "rows.jsonl": "".join(json.dumps(row) + "\n" for row in rows(analysis)),
         "fit.json": json.dumps(as_json(analysis), indent=1, allow_nan=False) + "\n",
         "report.html": html(analysis, {name: (inline[name], one.caption) for name, one in drawn.items()}),
-        **{f"plots/{name}.svg": text.replace("currentColor", canvas.INK) for name, text in inline.items()},
-        **{f"plots/{name}.png": canvas.png(one.figure) for name, one in drawn.items()},
+        **{f"plots/{name}.svg": text.replace("currentColor", charts.INK) for name, text in inline.items()},
+        **{f"plots/{name}.png": charts.png(one.figure) for name, one in drawn.items()},
     }
     (out / "plots").mkdir(parents=True, exist_ok=True)
     for name in plot.NAMES - drawn.keys():  # of an earlier fit
@@ -70,18 +69,11 @@ def rows(analysis: Analysis, which: np.ndarray | None = None) -> list[dict[str, 
 
 def html(analysis: Analysis, figures: dict[str, tuple[str, str]]) -> str:
     """The page, of `figures` name -> (inlined SVG, caption); nothing is loaded from anywhere."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment(pathlib.Path(__file__).parent)
     minus = lambda text: text.replace("-", "−")
     environment.filters |= {
         "sig": lambda x, count=4: minus(numbers.digits(x if isinstance(x, int | float) else None, count)),
         "formula": formula,
-        "si": numbers.si,
         "percent": lambda x, places=2: minus(numbers.percent(x, places)),
         "interval": lambda ends, count=3: minus(numbers.interval(*ends, count)),
     }

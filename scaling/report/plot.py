@@ -15,7 +15,7 @@ from scaling.fit.estimate import Columns, Fit, predict
 from scaling.fit.intervals import LEVEL, Draws, interval, predict_runs, scatter
 from scaling.laws.api import Law
 from scaling.laws.optimum import optimum as optimum_of
-from scaling.report.canvas import (
+from train.charts import (
     FITTED,
     HELDOUT,
     INK,

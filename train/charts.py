@@ -1,4 +1,4 @@
-"""What every figure of a report shares: style, axes, legends, colours, and how it becomes SVG and PNG.
+"""What every figure of a page shares: style, axes, legends, colours, and how it becomes SVG and PNG.
 
 Object-oriented Matplotlib without global state.  An inlined SVG takes the page's text colour for its ink.
 """
@@ -6,6 +6,9 @@ Object-oriented Matplotlib without global state.  An inlined SVG takes the page'
 import io
 import math
 import re
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib import colormaps, rc_context
@@ -24,6 +27,8 @@ from train.numbers import si
 LAW, SECOND, HELDOUT = "#0072B2", "#009E73", "#D55E00"
 INK = "#1b1f24"  # of axes and text: `svg` replaces it by the page's own
 MANY = 2_000  # points beyond which they are an image in the SVG
+DRAWN = 600  # points of a line beyond which only its lowest and highest are drawn
+WIDE = 10  # ratio of the values beyond which their axis is logarithmic
 COLUMNS = 8  # entries beyond which a legend has three columns
 # Perceptual maps, cut where they would be too dark for a dark page or too light for a white one.
 FITTED = ListedColormap(colormaps["viridis"](np.linspace(0.22, 0.8, 256)))
@@ -46,6 +51,16 @@ STYLE = {
 }
 
 
+class Line(NamedTuple):
+    """One curve.  x, y: float [points]; NaN leaves a gap.  Without a label it is in no legend."""
+
+    x: np.ndarray
+    y: np.ndarray
+    colour: str
+    label: str = ""
+    dots: bool = False
+
+
 def ramp(count: int, colours: ListedColormap = FITTED) -> list[str]:
     """`count` distinct colours in order of lightness."""
     if count == 1:
@@ -60,6 +75,45 @@ def canvas(x: str, y: str, log: bool = True) -> tuple[Figure, Axes]:
     if log:
         axes.set_xscale("log")
     return figure, axes
+
+
+@rc_context(STYLE)
+def curves(x: str, y: str, lines: Sequence[Line], log: bool = False, logx: bool = False) -> Figure:
+    """Lines in one figure, `line-NUMBER` in its SVG; with `log`, y is logarithmic where it spans a decade."""
+    figure, axes = canvas(x, y.replace("$", r"\$"), log=logx)  # a name is no formula
+    figure.set_size_inches(4.8, 3.2)
+    for index, line in enumerate(lines):
+        seen = np.isfinite(line.x) & ((line.x > 0) | (not logx))
+        at, values = thinned(line.x[seen], line.y[seen])
+        marker = "o" if line.dots or np.isfinite(values).sum() < 2 else None
+        style = {"marker": marker, "ms": 3.5, "lw": 1.5, "color": line.colour}
+        axes.plot(at, values, label=line.label, gid=f"line-{index}", **style)
+    every = np.concatenate([line.y[np.isfinite(line.y)] for line in lines] or [np.zeros(0)])
+    if not every.size:
+        axes.text(0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center")
+    elif log and every.min() > 0 and every.max() > WIDE * every.min():
+        axes.set_yscale("log")
+    elif every.max() >= 1000:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: si(v)))
+    if not logx:
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: si(v)))
+    finish(figure)
+    return figure
+
+
+def thinned(x: np.ndarray, y: np.ndarray, most: int = DRAWN) -> tuple[np.ndarray, np.ndarray]:
+    """[points] → of about `most` / 2 stretches the lowest, the highest and a gap: no spike is lost."""
+    if x.size <= most:
+        return x, y
+    kept = {0, x.size - 1}
+    for part in np.array_split(np.arange(x.size), most // 2):
+        seen = np.isfinite(y[part])
+        kept |= set(part[~seen][:1].tolist())
+        if seen.any():
+            kept |= {int(part[np.nanargmin(y[part])]), int(part[np.nanargmax(y[part])])}
+    at = sorted(kept)
+    return x[at], y[at]
 
 
 def finish(figure: Figure, title: str | None = None) -> None:
@@ -99,7 +153,8 @@ def svg(figure: Figure, name: str) -> str:
     """SVG to inline: ids unique in the page by `name`, ink in the page's text colour, as wide as its column."""
     text = io.StringIO()
     figure.set_facecolor("none")  # the page shows through, light or dark
-    with rc_context(STYLE):
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter that Matplotlib's font lacks the page's has
         FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
     body = text.getvalue()
     body = body[body.index("<svg") :].replace(INK, "currentColor")
@@ -118,3 +173,16 @@ def png(figure: Figure) -> bytes:
     with rc_context(STYLE):
         FigureCanvasAgg(figure).print_png(image, pil_kwargs={"compress_level": 1})  # a third of the time
     return image.getvalue()
+
+
+def stacked(drawn: Sequence[str], columns: int = 2) -> str:
+    """Inlined SVGs of one size as one file on white."""
+    width, height = (float(v) for v in re.findall(r'viewBox="0 0 (\S+) (\S+)"', drawn[0])[0])
+    cells = [
+        part.replace("<svg ", f'<svg x="{width * (i % columns)}" y="{height * (i // columns)}" '
+                     f'width="{width}" height="{height}" ', 1)
+        for i, part in enumerate(drawn)
+    ]  # fmt: skip
+    whole = f"0 0 {width * min(columns, len(drawn))} {height * -(-len(drawn) // columns)}"
+    style = f"background: #ffffff; color: {INK}"
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{whole}" style="{style}">\n{"".join(cells)}</svg>\n'
