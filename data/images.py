@@ -58,6 +58,19 @@ def folder(
     )
 
 
+def read(file: Path, shape: tuple[int, ...], size: int) -> np.ndarray:
+    """One image file as `folder` prepares it with this `size`: uint8 of `shape`, [H, W, C]."""
+    if not file.is_file():
+        raise ValueError(f"no image at {str(file)!r}: paths are relative to where you run, {Path.cwd()}")
+    image = sized(_decoded(PurePosixPath(file), file.read_bytes(), shape[-1]), size)
+    if image.shape != shape:
+        height, width, _ = image.shape
+        raise ValueError(
+            f"{file} has {height} x {width} pixels, and the network takes {shape[0]} x {shape[1]}: scale it"
+        )
+    return image
+
+
 def _signature(place: Path) -> str:
     """Changes when a file does: of names, sizes and times, since reading a large set takes long."""
     files = [place] if place.is_file() else sorted(file for file in place.rglob("*") if file.is_file())
