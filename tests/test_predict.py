@@ -14,15 +14,20 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs.base import base
-from data import scenes
+from data import tables
+from data.pipeline import eval_batches
+from data.source import Column
 from models.api import from_linen
 from models.vae import VAE
 from train import predict
-from train.build import build
 from train.errors import UserError
+from train.experiment import build_experiment
 from train.files import read_rows
 from train.loop import train
-from train.saved import load
+from train.metrics import merge_on_host
+from train.predictions import Classes, Labels
+from train.saved import Saved, load
+from train.step import eval_step
 from train.tasks.reconstruct import elbo
 
 RNG = np.random.default_rng(5)
@@ -175,14 +180,14 @@ def test_rows_of_a_table(tmp_path, capsys):
         assert "bad.csv" in found
 
 
-def test_a_table_without_a_header(tmp_path, capsys):
-    table = RNG.normal(size=(40, 3))
-    np.savetxt(tmp_path / "table.csv", table, delimiter=",")
-    data = {"name": "tables:regression", "path": str(tmp_path / "table.csv"), "target": "2"}
-    trained(tmp_path / "run", data, {"name": "mlp:MLP", "classes": 1, "width": 4}, "forecast:forecast")
-    np.savetxt(tmp_path / "less.csv", table[:, [0, 2]], delimiter=",")
-    rows = command(capsys, "--workdir", tmp_path / "run", tmp_path / "table.csv", tmp_path / "less.csv")
-    assert [row["2"] for row in rows[:40]] == [row["2"] for row in rows[40:]]
+def test_a_table_without_a_header(tmp_path):
+    """Read with and without its target, the second column, three rows at a time."""
+    table, columns = RNG.normal(size=(7, 3)), (Column("1"), Column("3"))
+    for name, kept in (("whole.csv", [0, 1, 2]), ("less.csv", [0, 2])):
+        np.savetxt(tmp_path / name, table[:, kept], delimiter=",", fmt="%.17g")
+        found = list(tables.parts(tmp_path / name, columns, "2", 3))
+        assert list(map(len, found)) == [3, 3, 1]
+        np.testing.assert_array_equal(np.concatenate(found), table[:, [0, 2]])
 
 
 def test_texts(tmp_path, capsys):
@@ -190,8 +195,8 @@ def test_texts(tmp_path, capsys):
     text = "the quick brown fox jumps over the lazy dog. " * 40
     (tmp_path / "text.txt").write_text(text)
     data = {"name": "text:file", "path": str(tmp_path / "text.txt"), "context": 16}
-    gpt = {"name": "gpt:GPT", "vocab": 28, "context": 16, "layers": 1, "heads": 1, "width": 8}
-    scores = trained(tmp_path / "run", data, gpt, "supervised:classify")
+    model = {"name": "rnn:SequenceModel", "vocab": 28, "cell": "rnn", "width": 8, "outputs": 28}
+    scores = trained(tmp_path / "run", data, model, "supervised:classify")
     (tmp_path / "text.txt").unlink()
     held_out = text[int(0.9 * len(text)) :]
     (tmp_path / "a.txt").write_text(held_out[:50])
@@ -232,46 +237,72 @@ def test_series(tmp_path, capsys, level):
     assert "has 2 rows, and a forecast is made from the last 8" in fails("--workdir", tmp_path / "run", files[0])
 
 
-def test_pixels(tmp_path):
-    data = {"name": "scenes:segment", "side": 16, "train": 16, "valid": 10}
-    model = {"name": "unet:UNet", "classes": 4, "width": 4, "halvings": 1, "norm": "batch"}
-    scores = trained(tmp_path / "run", data, model, "segment:segment")
-    valid = scenes.segment(**{k: v for k, v in data.items() if k != "name"}).valid
-    said = load(tmp_path / "run").predict(valid.columns["x"])
+def untrained(data, model, task):
+    """A run as it begins, its held-out records and its evaluation's numbers."""
+    config = base()
+    config.update(data=data, model=model, task={"name": task}, optim={"name": "sgd", "learning_rate": 1.0})
+    config.update(batch_size=4)
+    config.eval.batch_size = 7
+    experiment = build_experiment(config)
+    valid = experiment.dataset.valid
+    params, state = jax.jit(experiment.task.init)(jax.random.key(1), valid.gather(np.arange(4)))
+    score = jax.jit(lambda *known: eval_step(*known, jax.random.key(0), jnp.int32(0), task=experiment.task))
+    scores = merge_on_host([score(params, batch, state) for batch in eval_batches(valid, batch_size=7)])
+    return Saved(config, experiment, params, state, None), valid.gather(np.arange(len(valid))), scores
+
+
+def test_pixels():
+    data = {"name": "scenes:segment", "side": 16, "train": 4, "valid": 10}
+    run, held, scores = untrained(
+        data, {"name": "unet:UNet", "classes": 4, "width": 4, "halvings": 1}, "segment:segment"
+    )
+    said = run.predict(held["x"])
     names = np.array(["background", "ellipse", "rectangle", "triangle"])
-    assert np.mean(said.best == names[valid.columns["y"]]) == pytest.approx(scores[4]["accuracy"], abs=1e-12)
-    first = next(said.rows())
-    assert first["share:background"] == np.mean(said.best[0] == "background")
+    assert np.mean(said.best == names[held["y"]]) == pytest.approx(scores["accuracy"], abs=1e-12)
+    assert next(said.rows())["share:background"] == np.mean(said.best[0] == "background")
 
 
 def test_boxes(tmp_path):
-    """The outputs of the network give the loss; the boxes that are told are its own, best first."""
-    data = {"name": "scenes:detect", "side": 16, "train": 16, "valid": 10}
+    """The outputs of the network give the accuracy; the boxes that are told are its own, best first."""
+    data = {"name": "scenes:detect", "side": 16, "train": 4, "valid": 10}
     model = {"name": "detector:Detector", "classes": 3, "boxes": 2, "width": 2, "halvings": 3}
-    trained(tmp_path / "run", data, model, "detect:detect")
-    valid = scenes.detect(**{k: v for k, v in data.items() if k != "name"}).valid
-    run = load(tmp_path / "run")
-    cells, said = run.apply(valid.gather(np.arange(10))["x"]), run.predict(valid.columns["x"])
+    run, held, scores = untrained(data, model, "detect:detect")
+    cells, said = run.apply(held["x"]), run.predict(held["x"])
+    middle = (held["boxes"][..., :2] + held["boxes"][..., 2:])[held["present"] > 0] / 2 * 2
+    image, (column, row) = np.nonzero(held["present"])[0], np.floor(middle).clip(0, 1).astype(int).T
+    right = np.asarray(cells.classes)[image, row, column].argmax(-1) == held["y"][held["present"] > 0]
+    assert right.mean() == pytest.approx(scores["accuracy"], rel=1e-6)
     assert said.names == ("ellipse", "rectangle", "triangle")
-    assert said.corners.shape == (10, 2 * 2 * 2, 4)
     score = np.clip(cells.confidence, 0, 1)[..., None] * np.clip(cells.classes, 0, 1)[..., None, :]
-    np.testing.assert_allclose(said.scores.max(), score.max(), rtol=1e-5)
-    for row in said.rows():
-        scores = [found["score"] for found in row["objects"]]
-        assert scores == sorted(scores, reverse=True)
+    np.testing.assert_allclose(said.scores.max((1, 2)), score.max((1, 2, 3, 4)), rtol=1e-5)
+    found = said._replace(scores=said.scores + 0.2 * (said.scores > 0))
+    predict.write(predict.rows([([{"row": i} for i in range(10)], found)]), tmp_path / "boxes.csv")
+    with (tmp_path / "boxes.csv").open() as file:
+        told = [json.loads(row["objects"]) for row in csv.DictReader(file)]
+    assert sum(map(len, told)) == np.sum(said.scores > 0) > 0
+    assert all(one["box"] in said.corners[i].tolist() for i, some in enumerate(told) for one in some)
+    assert all(sorted(some, key=lambda one: -one["score"]) == some for some in told)
 
 
-def test_tokens_and_more_classes_than_a_row_holds(tmp_path, capsys):
-    data = {"name": "sequences:copying", "blanks": 3, "train": 16, "valid": 9}
-    model = {"name": "rnn:SequenceModel", "vocab": 10, "cell": "gru", "width": 8, "outputs": 10}
-    scores = trained(tmp_path / "run", data, model, "supervised:classify")
-    run = load(tmp_path / "run")
-    valid = build("data", data, "data").valid.gather(np.arange(9))
-    said = run.predict(valid["x"])
-    mask = valid.get("mask", np.ones(valid["y"].shape))
-    right = (said.probabilities.argmax(-1) == valid["y"]) * mask
-    assert right.sum() / mask.sum() == pytest.approx(scores[4]["accuracy"], abs=1e-9)
-    np.testing.assert_allclose(said.probabilities, jax.nn.softmax(run.apply(valid["x"])), rtol=1e-5)
+def test_tokens():
+    data = {"name": "sequences:neighbours", "length": 9, "train": 4, "valid": 9}
+    model = {"name": "rnn:SequenceModel", "vocab": 2, "cell": "rnn", "width": 4, "outputs": 2}
+    run, held, scores = untrained(data, model, "supervised:classify")
+    said = run.predict(held["x"])
+    right = (said.probabilities.argmax(-1) == held["y"]) * held["mask"]
+    assert right.sum() / held["mask"].sum() == pytest.approx(scores["accuracy"], rel=1e-6)
+    assert next(said.rows())["class"] == " ".join(said.best[0])
+    np.testing.assert_allclose(said.probabilities, jax.nn.softmax(run.apply(held["x"])), rtol=1e-5)
+
+
+def test_labels_and_many_classes():
+    """Repeats are one label, a blank between them makes two; of many classes a row tells the five likeliest."""
+    said = Labels(np.array([[0, 3, 3, 0, 3, 1], [2, 2, 1, 0, 0, 0]]), ("-", "a", "b", "c"))
+    assert [row["labels"] for row in said.rows()] == ["c c a", "b a"]
+    p = np.arange(12.0)[None, ::-1] / 66
+    row = next(Classes(p, tuple("abcdefghijkl")).rows())
+    assert (row["class"], row["class_5"], row["probability_2"]) == ("a", "e", 10 / 66)
+    assert len(row) == 10
 
 
 def test_what_predicts_nothing(images):

@@ -75,11 +75,13 @@ def write(found: Iterator[Row], out: pathlib.Path | None) -> None:
         if out and out.suffix == ".jsonl":
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in found)
         else:
-            lines, plain = csv.writer(file, lineterminator="\n"), lambda v: json.dumps(v) if isinstance(v, list) else v
+            lines = csv.writer(file, lineterminator="\n")
             for number, row in enumerate(found):
                 if not number:
                     lines.writerow(row)
-                lines.writerow(map(plain, row.values()))
+                if "objects" in row:
+                    row["objects"] = json.dumps(row["objects"])
+                lines.writerow(row.values())
     if part and out:
         part.replace(out)
 

@@ -38,7 +38,7 @@ class Classes(NamedTuple):
         best = int(p_K.argmax())
         row: Row = {"class": self.names[best], "probability": float(p_K[best])}
         if len(p_K) <= MANY:
-            return row | {f"p:{name}": float(p) for name, p in zip(self.names, p_K, strict=True)}
+            return row | {f"p:{name}": p for name, p in zip(self.names, p_K.tolist(), strict=True)}
         for rank, k in enumerate(np.argsort(-p_K, kind="stable")[1:TOP], 2):
             row |= {f"class_{rank}": self.names[k], f"probability_{rank}": float(p_K[k])}
         return row
@@ -60,7 +60,7 @@ class Numbers(NamedTuple):
         flat = self.values.reshape(len(self.values), -1)
         stem = self.names[0] if self.names else "y"
         names = [stem] if flat.shape[1] == 1 else [f"{stem}+{i + 1}" for i in range(flat.shape[1])]
-        return (dict(zip(names, map(float, line), strict=True)) for line in flat)
+        return (dict(zip(names, line, strict=True)) for line in flat.tolist())
 
 
 class Labels(NamedTuple):
