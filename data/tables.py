@@ -100,8 +100,8 @@ def parts(path: Path, columns: Sequence[Column], target: str, rows: int) -> Iter
                 wrong = next((i for i, line in enumerate(some, done + 1) if len(line) != len(names)), 0)
                 if wrong:
                     raise ValueError(f"row {wrong} has another number of values than the {len(names)} columns")
-                cells = [tuple(line[at].strip() for line in some) for at in wanted]
-                made = [features(column, one, done + 1) for column, one in zip(columns, cells, strict=True)]
+                cells = tuple(zip(*some, strict=True))
+                made = [features(column, cells[at], done + 1) for column, at in zip(columns, wanted, strict=True)]
                 yield np.concatenate(made, axis=1)
                 done += len(some)
         except (csv.Error, ValueError) as error:
@@ -134,14 +134,15 @@ def features(column: Column, values: tuple[str, ...], first: int = 1) -> Float64
     """One of numbers; of words one for each, a missing one among them.  `first` is the number of the first row."""
     if not column.words:
         return numbers(column.name, values, first)[:, None]
-    one_hot_NF = np.array(values)[:, None] == np.array(column.words)
-    unknown = np.flatnonzero(~one_hot_NF.any(1))
+    place = {word: i for i, word in enumerate(column.words)}
+    ids = np.array([place.get(value.strip(), -1) for value in values])
+    unknown = np.flatnonzero(ids < 0)
     if unknown.size:
         raise ValueError(
             f"column {column.name!r} holds {values[unknown[0]]!r} in row {first + unknown[0]}, which is no word of the "
             f"training table's; it had {', '.join(map(repr, column.words[:8]))}{' …' * (len(column.words) > 8)}"
         )
-    return one_hot_NF.astype(np.float64)
+    return np.eye(len(column.words))[ids]
 
 
 def has_numbers(values: tuple[str, ...]) -> bool:
@@ -160,16 +161,14 @@ def standard(columns: Float64[np.ndarray, "N F"], rows: np.ndarray) -> tuple[Flo
 
 
 def numbers(name: str, values: tuple[str, ...], first: int = 1) -> Float64[np.ndarray, " N"]:
-    with contextlib.suppress(ValueError):  # many at once; what is no number is looked for one by one
-        made = np.array(values).astype(np.float64)
+    with contextlib.suppress(ValueError):
+        made = np.array([float(value) for value in values], np.float64)
         if np.isfinite(made).all():
             return made
-    for row, value in enumerate(values, first):
-        if not is_number(value):
-            begins = "begins with a number" if is_number(values[0]) else "has numbers"
-            what = f"the missing cell {value!r}" if is_missing(value) else repr(value)
-            raise ValueError(f"column {name!r} {begins} and holds {what} in row {row}; fill or drop it")
-    return np.array([float(value) for value in values], np.float64)
+    at = next(i for i, value in enumerate(values) if not is_number(value))
+    begins = "begins with a number" if is_number(values[0]) else "has numbers"
+    what = f"the missing cell {values[at]!r}" if is_missing(values[at]) else repr(values[at])
+    raise ValueError(f"column {name!r} {begins} and holds {what} in row {first + at}; fill or drop it")
 
 
 def is_number(value: str) -> bool:
