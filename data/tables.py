@@ -104,6 +104,8 @@ def parts(path: Path, columns: Sequence[Column], target: str, rows: int) -> Iter
                 made = [features(column, cells[at], done + 1) for column, at in zip(columns, wanted, strict=True)]
                 yield np.concatenate(made, axis=1)
                 done += len(some)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is no table of comma-separated values: {error}") from error
         except (csv.Error, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
