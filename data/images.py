@@ -58,6 +58,19 @@ def folder(
     )
 
 
+def read(file: Path, shape: tuple[int, ...], size: int) -> np.ndarray:
+    """One image file as `folder` prepares it with this `size`: uint8 of `shape`, [H, W, C]."""
+    if not file.is_file():
+        raise ValueError(f"no image at {str(file)!r}: paths are relative to where you run, {Path.cwd()}")
+    image = sized(_decoded(PurePosixPath(file), file.read_bytes(), shape[-1]), size)
+    if image.shape != shape:
+        height, width, _ = image.shape
+        raise ValueError(
+            f"{file} has {height} x {width} pixels, and the network takes {shape[0]} x {shape[1]}: scale it"
+        )
+    return image
+
+
 def _signature(place: Path) -> str:
     """Changes when a file does: of names, sizes and times, since reading a large set takes long."""
     files = [place] if place.is_file() else sorted(file for file in place.rglob("*") if file.is_file())
@@ -154,7 +167,7 @@ def _write(
 
 def _decoded(name: PurePosixPath, contents: bytes, channels: int) -> np.ndarray:
     """uint8 [H, W, C], upright as EXIF says; 16 bits become 8."""
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(contents)) as opened:
@@ -168,7 +181,8 @@ def _decoded(name: PurePosixPath, contents: bytes, channels: int) -> np.ndarray:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise ValueError(f"{name} has more than {most:,} pixels: scale it down or remove it") from None
     except Exception as error:  # decoders raise whatever they trip over: SyntaxError, struct.error, zlib.error, ...
-        raise ValueError(f"{name} cannot be read as an image ({error}): repair or remove it") from error
+        reason = "no kind that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
+        raise ValueError(f"{name} cannot be read as an image ({reason}): repair or remove it") from error
     if pixels is None:
         kind = {"F": "floats", "I": "integers of 32 bits"}[image.mode]
         raise ValueError(f"{name} holds {kind}, and no file says which of them is white: save it with 8 or 16 bits")

@@ -32,14 +32,14 @@ class Scenes(NamedTuple):
 def segment(*, side: int = 64, train: int = 2000, valid: int = 500, noise: float = 0.1, seed: int = 0) -> Dataset:
     """x: float32 [B, S, S, 3]; y: int32 [B, S, S], the class of every pixel.  `noise` is its standard deviation."""
     halves = [Columns(x=s.images, y=s.pixels.astype(np.int32)) for s in _splits(side, train, valid, noise, seed)]
-    return examples(*halves, 1 + len(SHAPES))
+    return examples(*halves, 1 + len(SHAPES), names=("background", *SHAPES))
 
 
 def detect(*, side: int = 64, train: int = 2000, valid: int = 500, noise: float = 0.1, seed: int = 0) -> Dataset:
     """The same scenes.  x: float32 [B, S, S, 3]; y: int32 [B, M] classes; `boxes` [B, M, 4] and `present` [B, M]."""
     scenes = _splits(side, train, valid, noise, seed)
     halves = [Columns(x=s.images, y=s.kinds, boxes=s.boxes, present=s.present) for s in scenes]
-    return examples(*halves, len(SHAPES))
+    return examples(*halves, len(SHAPES), names=tuple(SHAPES))
 
 
 def _splits(side: int, train: int, valid: int, noise: float, seed: int) -> tuple[Scenes, Scenes]:

@@ -1,5 +1,6 @@
 """Forecasting: windows of a series of numbers, and the numbers that follow.  L lookback, F columns, H horizon."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -7,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from data import cache, tables
-from data.source import Batch, Dataset, Scale
+from data.source import Batch, Column, Dataset, Scale
 
 Level = Literal["mean", "last"]
 
@@ -42,7 +43,7 @@ def table(
         raise ValueError(f"target={target!r} is no column of numbers in {path!r}; choose one of {', '.join(known)}")
     names = [target, *(name for name in known if name != target and inputs == "all")]
     series = np.stack([tables.numbers(name, columns[name][: rows or None]) for name in names], axis=1)
-    return forecasting(series, lookback, horizon, season, level, train, valid)
+    return forecasting(series, lookback, horizon, season, level, train, valid, names)
 
 
 def seasonal(
@@ -65,7 +66,7 @@ def seasonal(
     rng = np.random.default_rng(seed)
     pattern = rng.standard_normal(season)
     series = np.resize(pattern, steps) + noise * rng.standard_normal(steps)
-    return forecasting(series[:, None], lookback, horizon, season, level, train, valid)
+    return forecasting(series[:, None], lookback, horizon, season, level, train, valid, ["value"])
 
 
 def forecasting(
@@ -76,6 +77,7 @@ def forecasting(
     level: Level,
     train: float,
     valid: float,
+    names: Sequence[str],
 ) -> Dataset:
     """Windows from every step; the first column is forecast.  No held-out target is in any training window."""
     if min(lookback, horizon, season) < 1 or min(train, valid) <= 0 or train + valid > 1:
@@ -103,7 +105,25 @@ def forecasting(
         unique=len(halves["train"]),  # they overlap: about one new number a window
         fingerprint=cache.fingerprint({split: half.series_TF for split, half in halves.items()}),
         scales={"x": scale, "y": Scale(scale.mean[:1], scale.deviation[:1])},
+        columns={"x": tuple(map(Column, names)), "y": (Column(names[0]),)},
+        level=level,
     )
+
+
+def last(path: Path, columns: Sequence[Column], lookback: int) -> Float64[np.ndarray, "L F"]:
+    """The last `lookback` rows of a CSV file that has these columns, in its own units."""
+    table = tables.read(path)
+    missing = [column.name for column in columns if column.name not in table]
+    if missing:
+        raise ValueError(f"{path}: the column {missing[0]!r} is missing; it has {', '.join(table)}")
+    rows = len(table[columns[0].name])
+    if rows < lookback:
+        raise ValueError(f"{path} has {rows} rows, and a forecast is made from the last {lookback}; give it more")
+    first = rows - lookback
+    try:
+        return np.stack([tables.numbers(name, table[name][first:], first + 1) for name, _ in columns], axis=1)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 class Forecasts:

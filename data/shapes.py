@@ -42,6 +42,7 @@ def classify(*, train: int = 8000, valid: int = 2000, size: int = 32, noise: flo
         per_record=1,
         unique=train,
         fingerprint=meta["fingerprint"],
+        names=tuple(SHAPES),
     )
 
 

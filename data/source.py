@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -30,6 +30,13 @@ class Scale(NamedTuple):
     deviation: list[float]
 
 
+class Column(NamedTuple):
+    """A column of a table: of numbers, or one that is one of `words`, each of which is a feature of 0 or 1."""
+
+    name: str
+    words: tuple[str, ...] = ()
+
+
 class Dataset(NamedTuple):
     train: Source
     valid: Source
@@ -46,6 +53,8 @@ class Dataset(NamedTuple):
     tokenizer: Tokenizer | None = None  # of text
     names: tuple[str, ...] = ()  # of the classes, where they have any
     scales: Mapping[str, Scale] = types.MappingProxyType({})  # of the columns that were standardised
+    columns: Mapping[str, tuple[Column, ...]] = types.MappingProxyType({})  # of a table: what "x" and "y" are made of
+    level: str = "mean"  # "last" where the numbers of a window are counted from those of its last step
 
 
 class Columns:
@@ -58,7 +67,7 @@ class Columns:
         return len(next(iter(self.columns.values())))
 
     def gather(self, ids: Int64[np.ndarray, " B"]) -> Batch:
-        return {name: _floats(column[ids]) for name, column in self.columns.items()}
+        return {name: floats(column[ids]) for name, column in self.columns.items()}
 
     def __getstate__(self):
         return {name: pack(column) for name, column in self.columns.items()}
@@ -67,10 +76,8 @@ class Columns:
         self.columns = {name: unpack(column) for name, column in state.items()}
 
 
-def examples(
-    train: Columns, valid: Columns, classes: int = 0, scales: Mapping[str, Scale] = types.MappingProxyType({})
-) -> Dataset:
-    """A dataset of two splits in memory, whose records are examples."""
+def examples(train: Columns, valid: Columns, classes: int = 0, **known: Any) -> Dataset:
+    """A dataset of two splits in memory, whose records are examples.  `known` are further fields of it."""
     halves = {"train": train, "valid": valid}
     for split, half in halves.items():
         check_labels(half, classes, split)
@@ -82,7 +89,7 @@ def examples(
         per_record=1,
         unique=len(train),
         fingerprint=cache.fingerprint(contents),
-        scales=scales,
+        **known,
     )
 
 
@@ -144,5 +151,5 @@ def unpack(packed: np.ndarray | str) -> np.ndarray:
     return np.load(packed, mmap_mode="r") if isinstance(packed, str) else packed
 
 
-def _floats(column: np.ndarray) -> np.ndarray:
+def floats(column: np.ndarray) -> np.ndarray:
     return column * np.float32(1 / 255) if column.dtype == np.uint8 else column

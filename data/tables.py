@@ -1,13 +1,16 @@
 """Tables, one example a row: a column of numbers is said from the others.  N rows, F features."""
 
+import contextlib
 import csv
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
 
-from data.source import Columns, Dataset, Scale, examples
+from data.source import Column, Columns, Dataset, Scale, examples
 
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # in small letters
 Header = Literal["auto", "yes", "no"]
@@ -31,7 +34,8 @@ def regression(
     if target not in columns or not has_numbers(columns[target]):
         known = ", ".join(name for name, values in columns.items() if has_numbers(values))
         raise ValueError(f"target={target!r} is no column of numbers in {path!r}; choose one of {known}")
-    x_NF = np.concatenate([features(name, values) for name, values in columns.items() if name != target], axis=1)
+    known = tuple(described(name, values) for name, values in columns.items() if name != target)
+    x_NF = np.concatenate([features(column, columns[column.name]) for column in known], axis=1)
     y_N1 = numbers(target, columns[target])[:, None]
     order, held = np.random.default_rng(seed).permutation(len(y_N1)), int(valid * len(y_N1))
     if not 0 < held < len(y_N1) - x_NF.shape[1]:
@@ -44,7 +48,8 @@ def regression(
     weights = np.linalg.lstsq(with_one[kept], y_N1[kept], rcond=None)[0]
     table = {"x": x_NF, "y": y_N1, "naive": with_one @ weights}
     split = lambda rows: Columns(**{name: column[rows].astype(np.float32) for name, column in table.items()})
-    return examples(split(kept), split(out), scales={"x": of_x, "y": of_y})
+    about = {"scales": {"x": of_x, "y": of_y}, "columns": {"x": known, "y": (Column(target),)}}
+    return examples(split(kept), split(out), **about)
 
 
 def read(path: Path, header: Header = "auto") -> dict[str, tuple[str, ...]]:
@@ -75,11 +80,71 @@ def is_titled(column: tuple[str, ...]) -> bool:
     return is_number(first) and not is_number(column[0]) and not is_missing(column[0])
 
 
-def features(name: str, values: tuple[str, ...]) -> Float64[np.ndarray, "N F"]:
-    """One of numbers; of words one for each, a missing one among them."""
-    if has_numbers(values):
-        return numbers(name, values)[:, None]
-    return (np.array(values)[:, None] == np.unique(values)).astype(np.float64)
+def parts(path: Path, columns: Sequence[Column], target: str, rows: int) -> Iterator[Float64[np.ndarray, "N F"]]:
+    """The features of a file of new rows, at most `rows` at a time, so that a long file need not fit into memory.
+
+    Its columns may stand in any order, beside others.  Where the training table had no header this one has none
+    either, and the column `target` may be missing.
+    """
+    if not path.is_file():
+        raise ValueError(f"no table at {str(path)!r}: paths are relative to where you run, {Path.cwd()}")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lines = (line for line in csv.reader(file) if line)
+        try:
+            first = [cell.strip() for cell in next(lines, [])]
+            names, has_header = named(path, first, [column.name for column in columns], target)
+            lines = lines if has_header else itertools.chain([first], lines)
+            wanted = [names.index(column.name) for column in columns]
+            done = 0
+            for some in itertools.batched(lines, rows):
+                wrong = next((i for i, line in enumerate(some, done + 1) if len(line) != len(names)), 0)
+                if wrong:
+                    raise ValueError(f"row {wrong} has another number of values than the {len(names)} columns")
+                cells = tuple(zip(*some, strict=True))
+                made = [features(column, cells[at], done + 1) for column, at in zip(columns, wanted, strict=True)]
+                yield np.concatenate(made, axis=1)
+                done += len(some)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is no table of comma-separated values: {error}") from error
+        except (csv.Error, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def named(path: Path, first: list[str], needed: list[str], target: str) -> tuple[list[str], bool]:
+    """The names of a file's columns by its first line, and whether that line is a header."""
+    places = {str(i + 1) for i in range(len(needed) + 1)}
+    if {*needed, target} == places:  # the training table had no header
+        if len(first) == len(places):
+            return [str(i + 1) for i in range(len(places))], False
+        if len(first) == len(needed):
+            return needed, False
+        raise ValueError(f"it has {len(first)} columns and the training table {len(places)}, with the target")
+    missing = [name for name in needed if name not in first]
+    if missing:
+        raise ValueError(
+            f"the column {missing[0]!r} is missing; its first line has to name the training table's columns "
+            f"({', '.join(needed)}), and begins with {', '.join(first[:8]) or 'nothing'}"
+        )
+    return first, True
+
+
+def described(name: str, values: tuple[str, ...]) -> Column:
+    return Column(name, () if has_numbers(values) else tuple(map(str, np.unique(values))))
+
+
+def features(column: Column, values: tuple[str, ...], first: int = 1) -> Float64[np.ndarray, "N F"]:
+    """One of numbers; of words one for each, a missing one among them.  `first` is the number of the first row."""
+    if not column.words:
+        return numbers(column.name, values, first)[:, None]
+    place = {word: i for i, word in enumerate(column.words)}
+    ids = np.array([place.get(value.strip(), -1) for value in values])
+    unknown = np.flatnonzero(ids < 0)
+    if unknown.size:
+        raise ValueError(
+            f"column {column.name!r} holds {values[unknown[0]]!r} in row {first + unknown[0]}, which is no word of the "
+            f"training table's; it had {', '.join(map(repr, column.words[:8]))}{' …' * (len(column.words) > 8)}"
+        )
+    return np.eye(len(column.words))[ids]
 
 
 def has_numbers(values: tuple[str, ...]) -> bool:
@@ -97,13 +162,15 @@ def standard(columns: Float64[np.ndarray, "N F"], rows: np.ndarray) -> tuple[Flo
     return (columns - mean) / deviation, Scale(mean.tolist(), deviation.tolist())
 
 
-def numbers(name: str, values: tuple[str, ...]) -> Float64[np.ndarray, " N"]:
-    for row, value in enumerate(values, 1):
-        if not is_number(value):
-            begins = "begins with a number" if is_number(values[0]) else "has numbers"
-            what = f"the missing cell {value!r}" if is_missing(value) else repr(value)
-            raise ValueError(f"column {name!r} {begins} and holds {what} in row {row}; fill or drop it")
-    return np.array([float(value) for value in values], np.float64)
+def numbers(name: str, values: tuple[str, ...], first: int = 1) -> Float64[np.ndarray, " N"]:
+    with contextlib.suppress(ValueError):
+        made = np.array([float(value) for value in values], np.float64)
+        if np.isfinite(made).all():
+            return made
+    at = next(i for i, value in enumerate(values) if not is_number(value))
+    begins = "begins with a number" if is_number(values[0]) else "has numbers"
+    what = f"the missing cell {values[at]!r}" if is_missing(values[at]) else repr(values[at])
+    raise ValueError(f"column {name!r} {begins} and holds {what} in row {first + at}; fill or drop it")
 
 
 def is_number(value: str) -> bool:

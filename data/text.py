@@ -44,11 +44,9 @@ def file(
     path: str, *, context: int, tokenizer: str = "chars", offsets: Offsets = "blocks", valid: float = 0.1
 ) -> Dataset:
     """A text file of your own; its last part, `valid` of its characters, is held out."""
-    if not Path(path).expanduser().is_file():
-        raise ValueError(f"no text file at {path!r}: data.path is relative to where you run, {Path.cwd()}")
     if not 0 < valid < 1:
         raise ValueError(f"valid={valid} must be the fraction of the file that is held out, such as 0.1")
-    raw = Path(path).expanduser().read_bytes().removeprefix(codecs.BOM_UTF8)  # names the encoding, is no text
+    raw = read(Path(path).expanduser())
     request = {"file": VERSION, "sha256": hashlib.sha256(raw).hexdigest(), "tokenizer": tokenizer, "valid": valid}
 
     def build(folder: Path) -> dict[str, Any]:
@@ -56,6 +54,12 @@ def file(
         return _write(folder, tokenizer, train=raw[:cut], valid=raw[cut:])
 
     return _dataset(request, build, path, context, offsets)
+
+
+def read(path: Path) -> bytes:
+    if not path.is_file():
+        raise ValueError(f"no text file at {str(path)!r}: paths are relative to where you run, {Path.cwd()}")
+    return path.read_bytes().removeprefix(codecs.BOM_UTF8)  # names the encoding, is no text
 
 
 def _cut(raw: bytes, fraction: float) -> int:

@@ -48,7 +48,7 @@ def augmented(
                 batch = change(batch, change_key)
         return task.loss(params, state, batch, key, train)
 
-    return Task(task.init, loss)
+    return task._replace(loss=loss)
 
 
 def refusal(name: str, batch: Batch) -> str:

@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -73,9 +73,12 @@ class Checkpoints:
                 step, args=ocp.args.StandardSave(copy), metrics=metrics, custom_metadata={**about, "own": digest(about)}
             )
 
-    def restore(self, like: Any) -> Any | None:
-        """The latest state that can be read, placed as `like` is, or None.  A damaged one is set aside, and said."""
-        steps = sorted(self.manager.all_steps(), reverse=True)
+    def restore(self, like: Any, steps: Sequence[int] | None = None) -> Any | None:
+        """The latest state that can be read, placed as `like` is, or None.  A damaged one is set aside, and said.
+
+        `like` may be of arrays or of shapes with shardings; `steps` are those that will do, by default all.
+        """
+        steps = sorted(self.manager.all_steps() if steps is None else steps, reverse=True)
         for step, before in itertools.pairwise([*steps, None]):
             state, wrong = None, ""
             try:

@@ -1,41 +1,95 @@
 """A run read back from its work folder, without its training data: config, parameters, state, record.
 
 What a reader needs to know of the data stands in `data.json`: shapes of a record, classes and their names, tokenizer,
-scales, fingerprint.  A run that goes on compares the fingerprint with its data, so that no other data are trained on.
+scales, columns, fingerprint.  A run that goes on compares the fingerprint with its data, so that no other data are
+trained on.
+
+In Python, from any folder if PYTHONPATH names the clone (`PYTHONPATH=~/isoflop python`, with the clone's .venv active):
+
+    from train.saved import load
+
+    run = load("runs/iris")                     # or load("runs/iris", step="best")
+    run.params                                  # a tree of arrays
+    run.apply(x)                                # the network's outputs for arrays as it was trained on them
+    run.predict("new.csv").values               # numbers in the data's own units, [rows, 1]
+    run.predict([{"length": 0.4, "sex": "M"}])  # rows of a table; or an array in the data's own units
+    run.predict(["a.png", "b.png"]).best        # names of classes; .probabilities [images, classes]
 """
 
+import dataclasses
 import functools
 import math
 import pathlib
 import sys
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from data import tokenize
-from data.source import Batch, Dataset, Scale
+from data.source import Batch, Column, Dataset, Scale
 from train import record
 from train.code import check_saved
 from train.errors import UserError
-from train.files import NUMBER, read_json, write_json
+from train.files import NUMBER, read_json, read_rows, write_json
+from train.metrics import better
+
+if TYPE_CHECKING:
+    from train.inputs import Inputs
+    from train.predictions import Prediction
 
 FACTS = ("classes", "unit", "per_record", "unique", "fingerprint", "bytes_per_unit", "train_bytes_per_unit")
 NEEDS = {"classes": int, "unit": str, "per_record": int, "unique": int, "fingerprint": str, "records": dict}
 NEEDS |= {"record": dict, "entropy": NUMBER, "tokenizer": (dict, type(None)), "names": list, "scales": dict}
+NEEDS |= {"columns": dict, "level": str}
 AGAIN = "remove it, and the command of the run writes it again"
 
 
-class Saved(NamedTuple):
+Step = int | Literal["last", "best"]  # of a checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
     """What a run left.  The data of `experiment` are zeros in the shape of the run's records."""
 
     config: ConfigDict
     experiment: Any  # train.experiment.Experiment
-    params: Any  # of the last checkpoint; the averaged ones, where the run averages
+    params: Any  # of the checkpoint; the averaged ones, where the run averages
     model_state: Any
     record: dict[str, Any] | None  # of a finished run
+
+    def apply(self, x: Any) -> Any:
+        """The outputs of the network (logits, numbers, cells) for a batch `x` as it takes it."""
+        return self.network(self.params, self.model_state, x)
+
+    def predict(self, inputs: "Inputs") -> "Prediction":
+        """What the network says of files, of rows of a table, or of an array [N, ...] in the data's own units.
+
+        Files are those of `python -m train predict`; what comes back is one of train/predictions.py.
+        """
+        from train.predict import answers
+        from train.predictions import joined
+
+        return joined([prediction for _, prediction in answers(self, inputs)])
+
+    @functools.cached_property
+    def network(self) -> Any:
+        import jax
+
+        from train.experiment import build_models
+
+        models = build_models(self.config)
+        if "model" not in models:
+            raise UserError(f"this run has several networks, {', '.join(models)}; build them with build_models")
+        return jax.jit(lambda params, state, x: models["model"].apply(params, state, x)[0])
+
+    @functools.cached_property
+    def program(self) -> Any:
+        from train.predict import program
+
+        return program(self)
 
 
 class Zeros:
@@ -51,13 +105,17 @@ class Zeros:
         return {name: np.zeros((len(ids), *shape), dtype) for name, (shape, dtype) in self.shapes.items()}
 
 
-def load(workdir: pathlib.Path, code: Sequence[str] = ()) -> Saved:
-    """Everything of a run that has a checkpoint.  `code` names what its config may use from outside the project."""
+def load(workdir: str | pathlib.Path, code: Sequence[str] = (), step: Step = "last") -> Saved:
+    """Everything of a run that has a checkpoint.  `code` names what its config may use from outside the project.
+
+    `step` is that of a checkpoint, or the "last", or the "best" by its held-out loss.
+    """
     from train.experiment import build_experiment
 
+    workdir = pathlib.Path(workdir).expanduser()
     config = config_of(workdir, code)
     experiment = build_experiment(config, data_of(workdir))
-    return Saved(config, experiment, *restore(workdir, experiment), record.read(workdir))
+    return Saved(config, experiment, *restore(workdir, experiment, step), record.read(workdir))
 
 
 def config_of(workdir: pathlib.Path, code: Sequence[str] = ()) -> ConfigDict:
@@ -70,28 +128,52 @@ def config_of(workdir: pathlib.Path, code: Sequence[str] = ()) -> ConfigDict:
     return config
 
 
-def restore(workdir: pathlib.Path, experiment: Any) -> tuple[Any, Any]:
-    """Parameters (the averaged ones where the run averages) and model state of the last checkpoint."""
+def restore(workdir: pathlib.Path, experiment: Any, step: Step = "last") -> tuple[Any, Any]:
+    """Parameters (the averaged ones where the run averages) and model state of a checkpoint."""
     import jax
 
     from train.checkpoint import Checkpoints
     from train.devices import mesh
     from train.optim.chain import evaluation_params
-    from train.program import initial_state
 
-    batch = jax.tree.map(lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype), experiment.batch)
-    devices = mesh.make_mesh()
-    like = initial_state(experiment, devices, jax.random.key(0), batch)
+    where = mesh.shardings(mesh.make_mesh(), experiment.state, experiment.axes)
+    place = lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+    like = jax.tree.map(place, experiment.state, where)
     checkpoints = Checkpoints(
         workdir / "checkpoints", keep_last=1, best=False, say=functools.partial(print, file=sys.stderr), read_only=True
     )
     try:
-        state = checkpoints.restore(like)
+        state = checkpoints.restore(like, wanted(workdir, checkpoints.manager.all_steps(), step))
     finally:
         checkpoints.close()
+    if state is None and step != "last":
+        raise UserError(f"{workdir} has no other checkpoint of that step; leave it out, and the last one is read")
     if state is None:
         raise UserError(f"{workdir} has no checkpoint yet; config.checkpoint.every says when the first is saved")
     return evaluation_params(state.params, state.opt_state), state.model_state
+
+
+def wanted(workdir: pathlib.Path, saved: Sequence[int], step: Step) -> Sequence[int]:
+    """Which of the `saved` steps will do."""
+    there = f"there are checkpoints of {', '.join(map(str, sorted(saved))) or 'no step'}"
+    if step == "last":
+        return saved
+    if step != "best":
+        if step not in saved:
+            raise UserError(f"{workdir} has no checkpoint of step {step}; {there}")
+        return [step]
+    rows = read_rows(workdir / "metrics.jsonl", {"step": int, "split": str}, "name a --step")
+    losses = {row["step"]: row["loss"] for row in rows if row["split"] == "valid" and better(row["loss"], None)}
+    best = [number for number in losses if losses[number] == min(losses.values())]
+    kept = [number for number in best if number in saved]
+    if best and not kept:
+        raise UserError(
+            f"the lowest held-out loss of {workdir}, {losses[best[0]]:.4g} at step {best[0]}, has no checkpoint, which "
+            f"config.checkpoint.best=True would have kept; {there}: name one of them, or leave it out"
+        )
+    if not best:
+        raise UserError(f"{workdir} has no held-out loss yet, so none is the best; {there}")
+    return kept[:1]
 
 
 def keep(workdir: pathlib.Path, experiment: Any) -> None:
@@ -107,7 +189,13 @@ def keep(workdir: pathlib.Path, experiment: Any) -> None:
     facts["tokenizer"] = known and {"spec": known.spec, "state": known.state}
     facts["names"] = list(dataset.names)
     facts["scales"] = {name: scale._asdict() for name, scale in dataset.scales.items()}
+    facts["columns"] = {name: [column._asdict() for column in some] for name, some in dataset.columns.items()}
+    facts["level"] = dataset.level
     write_json(path, facts)
+
+
+def column_of(fact: Mapping[str, Any]) -> Column:
+    return Column(fact["name"], tuple(fact["words"]))
 
 
 def differs(workdir: pathlib.Path, dataset: Dataset) -> str:
@@ -136,4 +224,6 @@ def data_of(workdir: pathlib.Path) -> Dataset:
         tokenizer=known and tokenize.load(known["spec"], known["state"]),
         names=tuple(facts["names"]),
         scales=types.MappingProxyType({name: Scale(**scale) for name, scale in facts["scales"].items()}),
+        columns=types.MappingProxyType({name: tuple(map(column_of, some)) for name, some in facts["columns"].items()}),
+        level=facts["level"],
     )

@@ -23,6 +23,8 @@ class Task(NamedTuple):
 
     init: Callable[[jax.Array, Batch], tuple[Any, Any]]  # (key, batch) -> params, model_state
     loss: Callable[..., tuple[jax.Array, tuple[Any, Metrics]]]  # (params, model_state, batch, key, train)
+    # (params, model_state, inputs x) -> what the network says of each, one of train/predictions.py
+    predict: Callable[[Any, Any, jax.Array], Any] | None = None
 
 
 @struct.dataclass

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 
 from models.api import Model
 from models.detector import Cells, corners
-from train.detection import iou
+from train.detection import detections, iou
 from train.metrics import mean
+from train.predictions import Boxes
 from train.step import Task
 from train.tasks.supervised import masked_mean
 
@@ -49,7 +50,10 @@ def detect(model: Model, classes: int, located: float = 5.0, empty: float = 0.5)
         metrics["accuracy"] = mean((class_BMK.argmax(-1) == batch["y"]).astype(jnp.float32), counted)
         return scalar, (state, metrics)
 
-    return Task(init, loss)
+    def predict(params, state, x):
+        return Boxes(*detections(model.apply(params, state, x)[0]))
+
+    return Task(init, loss, predict)
 
 
 def targets(boxes_BM4: jax.Array, side: int) -> tuple[jax.Array, jax.Array]:

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from models.api import Model
 from train.losses import LOSSES, LossName
+from train.predictions import Numbers
 from train.step import Task
 from train.tasks.supervised import masked_mean
 
@@ -27,4 +28,7 @@ def forecast(model: Model, loss: LossName = "mse") -> Task:
         metrics = {"mae": jnp.abs(outputs - y), "naive": value(naive, y), "naive_mae": jnp.abs(naive - y)}
         return masked_mean(value(outputs, y), metrics, batch, state)
 
-    return Task(init, scalar)
+    def predict(params, state, x):
+        return Numbers(model.apply(params, state, x)[0])
+
+    return Task(init, scalar, predict)

@@ -9,6 +9,7 @@ from jax.lax import stop_gradient
 
 from models.api import Model
 from models.axes import whole
+from train.predictions import Classes, Numbers
 from train.step import Task
 from train.tasks.supervised import masked_mean
 
@@ -33,7 +34,11 @@ def perceptron(model: Model) -> Task:
         mistakes = jnp.broadcast_to(state["mistakes"], wrong.shape)
         return masked_mean(-margin * wrong, {"error": wrong, "mistakes": mistakes}, batch, state)
 
-    return Task(init, loss)
+    def predict(params, state, x):
+        is_one = model.apply(params, state["network"], x)[0] > 0
+        return Classes(jax.nn.one_hot(is_one, 2))
+
+    return Task(init, loss, predict)
 
 
 def oja(model: Model) -> Task:
@@ -59,4 +64,7 @@ def oja(model: Model) -> Task:
         cosine = jnp.abs(component @ weight) / jnp.linalg.norm(weight)
         return masked_mean(values, {"cosine": jnp.broadcast_to(cosine, y.shape)}, batch, state)
 
-    return Task(init, loss)
+    def predict(params, state, x):
+        return Numbers(model.apply(params, state, x)[0])
+
+    return Task(init, loss, predict)

@@ -6,6 +6,7 @@ import optax
 
 from models.api import Model
 from models.unet import centre
+from train.predictions import Classes
 from train.step import Task
 from train.tasks.supervised import masked_mean
 
@@ -36,7 +37,10 @@ def segment(model: Model, classes: int) -> Task:
         metrics |= {f"iou_{k}": (both[k], either[k]) for k in range(classes)}
         return scalar, (state, metrics)
 
-    return Task(init, loss)
+    def predict(params, state, x):
+        return Classes(jax.nn.softmax(model.apply(params, state, x)[0]))
+
+    return Task(init, loss, predict)
 
 
 def overlaps(guess: jax.Array, y: jax.Array, mask: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:

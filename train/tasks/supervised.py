@@ -1,5 +1,6 @@
 """Tasks whose loss is a masked mean over what a network says of each input: classes or numbers."""
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -7,6 +8,7 @@ from models.api import Model
 from train.errors import UserError
 from train.losses import BOUNDARIES, CLASS_LOSSES, LOSSES, ClassLossName, LossName
 from train.metrics import mean, quotient
+from train.predictions import Classes, Numbers
 from train.step import Task
 
 
@@ -42,7 +44,11 @@ def classify(model: Model, classes: int, label_smoothing: float = 0.0, loss: Cla
             values = (1 - label_smoothing) * values + label_smoothing * uniform
         return masked_mean(values, {"accuracy": accurate(logits.argmax(-1), target)}, batch, state)
 
-    return Task(init, scalar)
+    def predict(params, state, x):
+        """The softmax of the scores, which for the loss `hinge` ranks classes and is no probability."""
+        return Classes(jax.nn.softmax(model.apply(params, state, x)[0]))
+
+    return Task(init, scalar, predict)
 
 
 def regress(model: Model, loss: LossName = "mse") -> Task:
@@ -63,7 +69,12 @@ def regress(model: Model, loss: LossName = "mse") -> Task:
         correct = {} if boundary is None else {"accuracy": accurate(outputs > 0, batch["y"] > boundary)}
         return masked_mean(value(outputs, batch["y"]), correct, batch, state)
 
-    return Task(init, scalar)
+    def predict(params, state, x):
+        """The outputs, which for `binary_cross_entropy` stand for probabilities."""
+        outputs = model.apply(params, state, x)[0]
+        return Numbers(jax.nn.sigmoid(outputs) if loss == "binary_cross_entropy" else outputs)
+
+    return Task(init, scalar, predict)
 
 
 def accurate(said, true):

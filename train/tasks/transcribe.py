@@ -6,6 +6,7 @@ import optax
 from jaxtyping import Array, Int
 
 from models.api import Model
+from train.predictions import Labels
 from train.step import Task
 from train.tasks.supervised import masked_mean
 
@@ -42,7 +43,10 @@ def ctc(model: Model, classes: int) -> Task:
         metrics["label_error_rate"] = ((wrong * counted).sum(), (labels * counted).sum())
         return scalar, (state, metrics)
 
-    return Task(init, loss)
+    def predict(params, state, x):
+        return Labels(model.apply(params, state, x)[0].argmax(-1))
+
+    return Task(init, loss, predict)
 
 
 def edit_distance(path_BT: Int[Array, "b t"], y_BL: Int[Array, "b l"]) -> Int[Array, " b"]:

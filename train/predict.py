@@ -1,0 +1,189 @@
+"""Predictions of a trained run for new inputs, in the data's own units and the names of its classes.
+
+    python -m train predict --workdir runs/x photos/*.jpg
+    python -m train predict --workdir runs/x new.csv --out predictions.csv
+
+What FILES may be depends on what the run learnt from: images (or folders of them), tables with the training table's
+columns, series whose last rows are continued, texts whose likelihood a language model tells; and where it was no text
+also arrays, FILE.npy: N inputs in the data's own units (uint8 is pixels).  Without --out the rows go to the terminal
+as CSV.
+"""
+
+import contextlib
+import csv
+import functools
+import itertools
+import json
+import math
+import pathlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.source import Batch, Dataset
+from train import inputs
+from train.cli import folder, parser
+from train.errors import UserError
+from train.predictions import Numbers, Prediction, Row, Texts
+
+if TYPE_CHECKING:
+    from train.saved import Saved
+
+Answer = tuple[list[Row], Prediction]  # what the row of each input begins with, and what the network says of it
+
+
+def main(argv: list[str]) -> None:
+    flags = parser("python -m train predict", __doc__ or "")
+    flags.add_argument("files", metavar="FILES", nargs="+", help="images, tables, series or texts; or arrays, .npy")
+    flags.add_argument("--workdir", metavar="DIR", required=True, help="a run's folder, finished or not")
+    flags.add_argument("--out", metavar="FILE", help="where the rows go: a .csv, or a .jsonl of one object a line")
+    flags.add_argument("--best", action="store_true", help="from the checkpoint of the lowest held-out loss")
+    flags.add_argument("--step", metavar="N", type=int, help="from the checkpoint of this step; default: the last")
+    flags.add_argument(
+        "--code", metavar="MODULE:SYMBOL", action="append", default=[], help="of the run's config, outside this project"
+    )
+    options = flags.parse(argv)
+    if options.overrides:
+        raise UserError(f"--config.{options.overrides[0]}: the config is the run's own; train again to change it")
+    if options.best and options.step is not None:
+        raise UserError("--best and --step name two checkpoints; give one of them")
+    out = None if options.out is None else folder("--out", options.out)
+    if out is not None and (out.suffix not in (".csv", ".jsonl") or not out.parent.is_dir()):
+        raise UserError(f"--out {out}: give it the ending .csv or .jsonl, in a folder that is there")
+
+    from train import saved
+    from train.devices import runtime
+
+    runtime.set_up()
+    step = "best" if options.best else "last" if options.step is None else options.step
+    run = saved.load(folder("--workdir", options.workdir), options.code, step)
+    write(rows(answers(run, options.files)), out)
+
+
+def rows(answered: Iterable[Answer]) -> Iterator[Row]:
+    for labels, prediction in answered:
+        yield from (label | row for label, row in zip(labels, prediction.rows(), strict=True))
+
+
+def write(found: Iterator[Row], out: pathlib.Path | None) -> None:
+    """Every row as it comes; a file appears when it is whole."""
+    part = out and out.with_name(f"{out.name}.part")
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(part.open("w", newline="", encoding="utf-8")) if part else sys.stdout
+        if out and out.suffix == ".jsonl":
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in found)
+        else:
+            lines = csv.writer(file, lineterminator="\n")
+            for number, row in enumerate(found):
+                if not number:
+                    lines.writerow(row)
+                if "objects" in row:
+                    row["objects"] = json.dumps(row["objects"])
+                lines.writerow(row.values())
+    if part and out:
+        part.replace(out)
+
+
+def answers(run: "Saved", given: inputs.Inputs) -> Iterator[Answer]:
+    """Predictions, a batch at a time.  Errors of reading are sentences."""
+    check(run, given)
+    is_text = run.experiment.dataset.tokenizer is not None
+    try:
+        yield from of_texts(run, inputs.as_paths(given)) if is_text else of_parts(run, given)
+    except UserError:
+        raise
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+
+
+def check(run: "Saved", given: inputs.Inputs) -> None:
+    task = run.config.task.name
+    if run.experiment.task.predict is None:
+        raise UserError(
+            f"the task of this run, {task}, predicts nothing of a single input; tasks of classes, numbers, pixels, "
+            "boxes and labels do, and language models"
+        )
+    if not isinstance(given, pathlib.Path) and not len(given):
+        raise UserError("there is no input to predict from; give one or more")
+    if run.experiment.dataset.tokenizer is not None and not (
+        isinstance(given, str | pathlib.Path) or all(isinstance(one, str | pathlib.Path) for one in given)
+    ):
+        raise UserError("this run learnt from text; name files of text")
+
+
+def batch_size(run: "Saved") -> int:
+    """config.eval.batch_size, or as many more as the devices share evenly."""
+    import jax
+
+    return -(-run.config.eval.batch_size // jax.device_count()) * jax.device_count()
+
+
+def of_parts(run: "Saved", given: inputs.Inputs) -> Iterator[Answer]:
+    """Reads a part while the device works on the one before."""
+    size, dtype, waiting = batch_size(run), run.experiment.batch["x"].dtype, None
+    for part in inputs.parts(run, given, size):
+        made = run.program(padded({"x": part.x.astype(dtype)}, size))
+        if waiting:
+            yield in_own_units(run.experiment.dataset, *waiting)
+        waiting = part, made
+    if waiting:
+        yield in_own_units(run.experiment.dataset, *waiting)
+
+
+def of_texts(run: "Saved", files: list[pathlib.Path]) -> Iterator[Answer]:
+    """The windows of many files share a batch."""
+    size, nats, read = batch_size(run), np.zeros(len(files)), np.zeros(len(files), np.int64)
+    for some in itertools.batched(inputs.windows(run.experiment.dataset, files), size):
+        batch = {name: np.concatenate([window.batch[name] for window in some]) for name in some[0].batch}
+        for window, value in zip(some, np.asarray(run.program(padded(batch, size)), np.float64), strict=False):
+            nats[window.file] += value
+            read[window.file] += 1
+            if read[window.file] == window.windows:
+                sum_ = nats[window.file]
+                bits = sum_ / window.tokens / window.bytes_per_token / math.log(2)
+                said = Texts(np.array([window.tokens]), np.array([-sum_]), np.array([bits]))
+                yield [{"file": str(files[window.file])}], said
+
+
+def padded(batch: Batch, size: int) -> Batch:
+    """`size` inputs, the last one repeated, so that every batch has the shape that is compiled."""
+    index = np.minimum(np.arange(size), len(batch["x"]) - 1)
+    return {name: value[index] for name, value in batch.items()}
+
+
+def in_own_units(dataset: Dataset, part: inputs.Part, made: Prediction) -> Answer:
+    """What was made of a padded part, on the host."""
+    made = made._replace(**{k: np.asarray(getattr(made, k))[: len(part.x)] for k in made._fields if k != "names"})
+    if not isinstance(made, Numbers):
+        names = (*dataset.names, *map(str, range(len(dataset.names), made.classes or dataset.classes)))
+        return part.labels, made._replace(names=names)
+    values = made.values if part.origin is None else made.values + part.origin
+    if "y" in dataset.scales:
+        scale = dataset.scales["y"]
+        values = values * np.array(scale.deviation) + np.array(scale.mean)
+    return part.labels, Numbers(values, tuple(column.name for column in dataset.columns.get("y", ())))
+
+
+def program(run: "Saved") -> Callable[[Batch], Any]:
+    """A batch of inputs -> what the network says of each; of windows of text the nats of each.  Compiled once."""
+    import jax
+    import optax
+
+    from train.devices import mesh
+    from train.experiment import build_models
+
+    experiment, devices = run.experiment, mesh.make_mesh()
+
+    def likelihood(params: Any, state: Any, batch: dict[str, jax.Array]) -> jax.Array:
+        logits = build_models(run.config)["model"].apply(params, state, batch["x"])[0]
+        return (optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"]) * batch["mask"]).sum(1)
+
+    def predict(params: Any, state: Any, batch: dict[str, jax.Array]) -> Any:
+        return experiment.task.predict(params, state, batch["x"])
+
+    one = predict if experiment.dataset.tokenizer is None else likelihood
+    fn = jax.jit(one, compiler_options=mesh.compiler_options(devices))
+    place = functools.cache(lambda size: mesh.share(devices, size).place)
+    return lambda batch: fn(run.params, run.model_state, place(len(batch["x"]))(batch))
