@@ -14,6 +14,7 @@ STANDARD = set(sys.stdlib_module_names)
 TOOLS = {"numpy", "jaxtyping"}
 DATA_TOOLS = TOOLS | {"grain", "tensorflow_datasets", "PIL", "tokenizers", "absl"}
 TRAIN_TOOLS = TOOLS | {"jax", "flax", "optax", "orbax", "ml_collections", "rich", "tensorboardX", "wandb"}
+TRAIN_TOOLS |= {"matplotlib", "jinja2", "markupsafe"}  # curves
 SCALING_TOOLS = TOOLS | {
     "jax",
     "ml_collections",

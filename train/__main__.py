@@ -13,9 +13,12 @@
 """
 
 if __name__ == "__main__":
-    from train import children, leaving
+    from train import leaving
 
     leaving.begin()  # before the other imports
+
+    from train import children
+
     children.settle()
 
 import importlib

@@ -115,9 +115,10 @@ def check(run: "Saved", given: inputs.Inputs) -> None:
 
 def batch_size(run: "Saved") -> int:
     """config.eval.batch_size, or as many more as the devices share evenly."""
-    import jax
+    from train.devices import mesh
 
-    return -(-run.config.eval.batch_size // jax.device_count()) * jax.device_count()
+    count = mesh.make_mesh().devices.size
+    return -(-run.config.eval.batch_size // count) * count
 
 
 def of_parts(run: "Saved", given: inputs.Inputs) -> Iterator[Answer]:
