@@ -213,7 +213,7 @@ def test_a_run_draws_itself_and_its_numbers_stay(tmp_path, monkeypatch):
     for name, every in (("often", 0.0), ("once", 30.0)):
         monkeypatch.setattr(live, "EVERY", every)
         monkeypatch.setattr(curves, "write", lambda folder, running: (drawn.append(running), write(folder, running)))
-        loop.train(config, tmp_path / name, Display(quiet=True))
+        loop.train(config, tmp_path / name, Display())
         assert "· finished ·" in (tmp_path / name / "run.html").read_text()
     assert drawn == [True, True, False, False]
     logs = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("often", "once")]

@@ -108,7 +108,8 @@ class Run:
         self.writer: Writer | Silent = Silent()
         self.losses: list[float | None] = []  # held out, of every evaluation since step 0
         self.data: Generator | None = None
-        self.page = live.Page(workdir, display.say, draws=hosts.first())
+        # A display is quiet on other hosts, and in a sweep, whose runs `compare` draws together.
+        self.page = live.Page(workdir, display.say, draws=not display.quiet)
         self.trace: trace.Trace | None = None
 
     def train(self, interrupt: Interrupt, profile: int) -> dict[str, Any]:
