@@ -250,7 +250,10 @@ def test_a_plan_needs_no_data(tmp_path, monkeypatch):
         (["--plan"], "--plan is no flag of training; write python -m train plan --config FILE"),
         (["--topology=v5e:2x4"], "write python -m train plan --config FILE --topology"),
         (["--zoo"], "--zoo is no flag of training; write python -m train zoo"),
-        (["paln"], "there is no such verb; did you mean 'plan'? It takes: plan, sample, supervise, zoo"),
+        (
+            ["paln"],
+            "there is no such verb; did you mean 'plan'? It takes: compare, plan, predict, sample, supervise, zoo",
+        ),
     ],
 )
 def test_plans_that_cannot_be(flags, said):
