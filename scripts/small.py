@@ -103,4 +103,4 @@ def shrink(section: Any, limits: dict[str, Any]) -> None:
             for part in [parts, *(p for p in parts.values() if hasattr(p, "items"))]:  # and of every player
                 shrink(part, limit)
         elif type(section.get(name)) is int:
-            section[name] = min(section[name], limit) if section[name] else section[name]
+            section[name] = limit if section[name] < 0 else min(section[name], limit)  # 0 is off, -1 chosen by the run
