@@ -1,6 +1,6 @@
 """Every config page, shrunk until it trains in seconds: for tests and checks over all of them.
 
-Random images pose for sets that have to be downloaded.
+Random images of the same shape are used instead of sets that have to be downloaded.
 """
 
 import pathlib

@@ -54,17 +54,25 @@ def load(file: pathlib.Path, said: str) -> types.ModuleType:
     if not file.is_file():
         raise UserError(f"{said}: there is no file {file} in {pathlib.Path.cwd()}")
     name = f"code_{file.stem}_{zlib.crc32(str(file.absolute()).encode()):08x}"
-    if name in sys.modules:
-        return sys.modules[name]
+    try:
+        return sys.modules.get(name) or execute(file, name, str(file))
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{said}: {file} fails when loaded: {type(error).__name__}: {error}") from error
+
+
+def execute(file: pathlib.Path, name: str, said: str) -> types.ModuleType:
+    """Runs a file as the module `name`.  What it raises comes through, and the module is then not known."""
     spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise UserError(f"{said} is no Python file; its name must end in .py")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except BaseException:
         del sys.modules[name]
-        raise UserError(f"{said}: {file} fails when loaded: {type(error).__name__}: {error}") from error
+        raise
     return module
 
 

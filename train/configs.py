@@ -5,7 +5,6 @@ A config is a Python file with `get_config()`, which returns an ml_collections C
 
 import ast
 import functools
-import importlib.util
 import pathlib
 import sys
 import zlib
@@ -14,6 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from train.code import execute
 from train.errors import UserError, suggest
 from train.schema import WORDS, arguments, literal, typed_as
 
@@ -31,16 +31,12 @@ def load(path: str) -> Any:
             raise UserError(f"--config {path}: there is no such file or page{suggest(path, others)}")
         file = known[path]
     name = f"config_{file.stem}_{zlib.crc32(str(file.absolute()).encode()):08x}"  # two folders may have an equal page
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise UserError(f"--config {path} is no Python file; its name must end in .py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up there
     try:
-        spec.loader.exec_module(module)
+        return execute(file, name, f"--config {path}")
+    except UserError:
+        raise
     except Exception as error:
-        del sys.modules[name]
         raise UserError(f"--config {path} fails when loaded: {type(error).__name__}: {error}") from error
-    return module
 
 
 def config_of(module: Any, overrides: list[str]) -> ConfigDict:

@@ -4,12 +4,13 @@ JSON (one object a file) and JSON lines (one object a line).  A line that a cras
 left out; anything else that is not what the caller needs is `Damaged`: file, line, what is wrong, the remedy.
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from train.errors import UserError
@@ -24,15 +25,21 @@ class Damaged(UserError):
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Writes `content` (text as UTF-8) beside `path` first and renames it, which the file system does at once.
+    """Writes `content` (text as UTF-8), as `as_part` does."""
+    with as_part(pathlib.Path(path)) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def as_part(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A file beside `path` to write to.  It is renamed at the end, which the file system does at once.
 
     The name of the part carries the process and random digits, so that no two writers of a file share a part, threads
     and hosts included.  A part that could not be written is removed.
     """
-    path = pathlib.Path(path)
     part = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        yield part
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)

@@ -190,8 +190,8 @@ class Run:
     def flush(self) -> None:
         """Reads the pending metrics and checks every one of them; where a log is due, writes means since the last."""
         skips = self.config.nonfinite == "skip"
-        for step, metrics in self.pending:
-            part = jax.device_get(metrics)
+        parts = jax.device_get([metrics for _, metrics in self.pending])
+        for (step, _), part in zip(self.pending, parts, strict=True):
             values = compute(part)
             if self.config.nonfinite == "stop" and not all(map(math.isfinite, (values["loss"], values["grad_norm"]))):
                 self.pending.clear()

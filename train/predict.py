@@ -26,7 +26,9 @@ from data.source import Batch, Dataset
 from train import inputs
 from train.cli import folder, parser
 from train.errors import UserError
+from train.files import as_part
 from train.predictions import Numbers, Prediction, Row, Texts
+from train.writer import finite
 
 if TYPE_CHECKING:
     from train.saved import Saved
@@ -69,11 +71,12 @@ def rows(answered: Iterable[Answer]) -> Iterator[Row]:
 
 def write(found: Iterator[Row], out: pathlib.Path | None) -> None:
     """Every row as it comes; a file appears when it is whole."""
-    part = out and out.with_name(f"{out.name}.part")
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(part.open("w", newline="", encoding="utf-8")) if part else sys.stdout
+        file = sys.stdout
+        if out:
+            file = stack.enter_context(stack.enter_context(as_part(out)).open("w", newline="", encoding="utf-8"))
         if out and out.suffix == ".jsonl":
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in found)
+            file.writelines(json.dumps(finite(row), ensure_ascii=False) + "\n" for row in found)
         else:
             lines = csv.writer(file, lineterminator="\n")
             for number, row in enumerate(found):
@@ -82,8 +85,6 @@ def write(found: Iterator[Row], out: pathlib.Path | None) -> None:
                 if "objects" in row:
                     row["objects"] = json.dumps(row["objects"])
                 lines.writerow(row.values())
-    if part and out:
-        part.replace(out)
 
 
 def answers(run: "Saved", given: inputs.Inputs) -> Iterator[Answer]:
@@ -142,9 +143,8 @@ def of_texts(run: "Saved", files: list[pathlib.Path]) -> Iterator[Answer]:
             nats[window.file] += value
             read[window.file] += 1
             if read[window.file] == window.windows:
-                sum_ = nats[window.file]
-                bits = sum_ / window.tokens / window.bytes_per_token / math.log(2)
-                said = Texts(np.array([window.tokens]), np.array([-sum_]), np.array([bits]))
+                bits = nats[window.file] / window.tokens / window.bytes_per_token / math.log(2)
+                said = Texts(np.array([window.tokens]), np.array([-nats[window.file]]), np.array([bits]))
                 yield [{"file": str(files[window.file])}], said
 
 
@@ -176,9 +176,10 @@ def program(run: "Saved") -> Callable[[Batch], Any]:
     from train.experiment import build_models
 
     experiment, devices = run.experiment, mesh.make_mesh()
+    networks = build_models(run.config)
 
     def likelihood(params: Any, state: Any, batch: dict[str, jax.Array]) -> jax.Array:
-        logits = build_models(run.config)["model"].apply(params, state, batch["x"])[0]
+        logits = networks["model"].apply(params, state, batch["x"])[0]
         return (optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"]) * batch["mask"]).sum(1)
 
     def predict(params: Any, state: Any, batch: dict[str, jax.Array]) -> Any:

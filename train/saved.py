@@ -45,8 +45,6 @@ NEEDS = {"classes": int, "unit": str, "per_record": int, "unique": int, "fingerp
 NEEDS |= {"record": dict, "entropy": NUMBER, "tokenizer": (dict, type(None)), "names": list, "scales": dict}
 NEEDS |= {"columns": dict, "level": str}
 AGAIN = "remove it, and the command of the run writes it again"
-
-
 Step = int | Literal["last", "best"]  # of a checkpoint
 
 
@@ -163,7 +161,7 @@ def wanted(workdir: pathlib.Path, saved: Sequence[int], step: Step) -> Sequence[
             raise UserError(f"{workdir} has no checkpoint of step {step}; {there}")
         return [step]
     rows = read_rows(workdir / "metrics.jsonl", {"step": int, "split": str}, "name a --step")
-    losses = {row["step"]: row["loss"] for row in rows if row["split"] == "valid" and better(row["loss"], None)}
+    losses = {row["step"]: row["loss"] for row in rows if row["split"] == "valid" and better(row.get("loss"), None)}
     best = [number for number in losses if losses[number] == min(losses.values())]
     kept = [number for number in best if number in saved]
     if best and not kept:

@@ -2,10 +2,8 @@
 
 import dataclasses
 import functools
-import importlib.util
 import inspect
 import pathlib
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +13,7 @@ from scaling.laws import dimensions, evaluate
 from scaling.laws.api import Law, Param, measured
 from scaling.laws.formula import Formula, Name, Node, Product, Sum, names, parse
 from scaling.laws.lazy import jnp
+from train.code import execute
 from train.errors import UserError, suggest
 
 INPUTS = {
@@ -202,14 +201,11 @@ def from_file(path: str | pathlib.Path) -> Law:
     path = pathlib.Path(path)
     if not path.is_file():
         raise UserError(f"--law-file {path} does not exist; it is a Python file with one scaling.laws.Law")
-    spec = importlib.util.spec_from_file_location("own_law", path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"--law-file {path} is no Python file: its name must end in .py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up there
     try:
-        spec.loader.exec_module(module)
+        module = execute(path, "own_law", f"--law-file {path}")
+    except UserError:
+        raise
     except Exception as error:
-        del sys.modules[spec.name]
         line = next((f.lineno for f in reversed(inspect.trace()) if f.filename == str(path)), None)
         line = error.lineno if isinstance(error, SyntaxError) else line
         at = f", line {line}" if line else ""
