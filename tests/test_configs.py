@@ -14,7 +14,7 @@ from models.api import from_linen
 from models.gpt import GPT
 from models.mlp import MLP
 from scaling.sweep import design
-from scripts.small import PAGES, STEPS, small
+from tests.support.small import PAGES, STEPS, small
 from train import configs
 from train.build import build
 from train.checkpoint import Checkpoints
@@ -61,6 +61,7 @@ def test_page_says_what_it_is(page):
     assert all("--workdir runs/" in command for command in runs if "--config" in command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_trains_and_resumes(page, tmp_path):
     """From the middle of the run, as if it had been killed there."""
