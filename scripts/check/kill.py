@@ -23,6 +23,7 @@ from tests.support.processes import ROOT, children, last_step
 from tests.support.runs import same_arrays
 
 PAGES = {"gpt": "markov_gpt", "resnet": "mnist_resnet", "vae": "mnist_vae", "gan": "ring_gan", "rbm": "digits_rbm"}
+PAGES |= {"gru": "adding_gru"}
 COMMON = {"log_every": 1, "checkpoint.every": 10, "eval.every": 45, "schedule.warmup": 20}
 
 
