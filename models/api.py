@@ -45,7 +45,7 @@ def from_linen(module: nn.Module, precision: str = "float32", labelled: bool = F
     """Splits a Linen module into trained parameters and untrained state.
 
     `precision` is what the network computes in; parameters, state and outputs stay float32 (Micikevicius et al. 2018).
-    The parameters of a `labelled` model keep the names of their axes, for `models.axes.names` to read.
+    The parameters of a `labelled` model keep the names of their axes, for `models.parts.axes.names` to read.
     """
 
     def init(key, *inputs):

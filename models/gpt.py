@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from models.activations import ActivationName
-from models.axes import constrain
-from models.layers import Dropout, Embed, dense
-from models.transformer import Remat, Stack, Stacking
+from models.parts.activations import ActivationName
+from models.parts.axes import constrain
+from models.parts.dense import Dropout, Embed, dense
+from models.parts.transformer import Remat, Stack, Stacking
 
 
 class GPT(nn.Module):

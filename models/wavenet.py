@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from models.layers import conv
+from models.parts.convolution import conv
 
 
 def dilations(layers: int, cycles: int) -> tuple[int, ...]:

@@ -14,15 +14,16 @@ from flax import linen as nn
 
 from data import tokenize
 from models.api import from_linen
-from models.attention import Attention, rotate
 from models.gan import Critic, Generator
 from models.gpt import GPT, generate
-from models.layers import dense, gelu
 from models.lenet import LeNet5
 from models.mlp import MLP
+from models.parts.activations import gelu
+from models.parts.attention import Attention, rotate
+from models.parts.dense import dense
+from models.parts.transformer import Block
 from models.rbm import RBM, log_partition
 from models.resnet import ResNet
-from models.transformer import Block
 from models.vae import VAE
 from train import sample
 from train.errors import UserError

@@ -14,10 +14,10 @@ import pytest
 
 from data import sequences, series
 from data.pipeline import batch_at
-from models import recurrent
 from models.api import from_linen
 from models.gpt import generate
-from models.recurrent import CELLS, Cell, elman, recur
+from models.parts import recurrent
+from models.parts.recurrent import CELLS, Cell, elman, recur
 from models.rnn import Layer, Recurrent, SequenceModel
 from scripts.golden import numbers
 from train.tasks.forecast import forecast

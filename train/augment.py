@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from models.axes import draw, part, whole
+from models.parts.axes import draw, part, whole
 from train.build import build
 from train.errors import UserError, suggest
 from train.step import Batch, Task

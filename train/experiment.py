@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from data.pipeline import batch_at
 from data.source import Dataset, check_labels
-from models import axes
 from models.api import Model, from_linen
+from models.parts import axes
 from train.augment import augmented
 from train.build import build
 from train.errors import UserError, suggest

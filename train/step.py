@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from models.axes import batch_axis
+from models.parts.axes import batch_axis
 from train.metrics import Metrics, mean, quotient
 
 Batch = dict[str, jax.Array]

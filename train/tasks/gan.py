@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from models.api import Model
-from models.axes import draw
+from models.parts.axes import draw
 from train.metrics import mean, quotient
 from train.step import Task
 

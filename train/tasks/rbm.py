@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from models.api import Model
-from models.axes import draw
+from models.parts.axes import draw
 from train.step import Task
 from train.tasks.supervised import masked_mean
 

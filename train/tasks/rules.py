@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from models.api import Model
-from models.axes import whole
+from models.parts.axes import whole
 from train.predictions import Classes, Numbers
 from train.step import Task
 from train.tasks.supervised import masked_mean

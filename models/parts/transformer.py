@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.activations import ACTIVATIONS, ActivationName, units_before
-from models.attention import Attention
-from models.axes import constrain
-from models.layers import Dropout, dense
+from models.parts.activations import ACTIVATIONS, ActivationName, units_before
+from models.parts.attention import Attention
+from models.parts.axes import constrain
+from models.parts.dense import Dropout, dense
 
 Stacking = Literal["unrolled", "scan"]
 Remat = Literal["none", "full", "dots"]

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from models.axes import constrain
-from models.layers import dense
+from models.parts.axes import constrain
+from models.parts.dense import dense
 
 Cache = dict[str, jax.Array]  # keys_BTNH, values_BTNH of one layer
 
