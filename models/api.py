@@ -20,6 +20,8 @@ class Model(NamedTuple):
 
     init: Callable[..., tuple[Params, ModelState]]  # (key, *inputs) -> params, state
     apply: Callable[..., tuple[Any, ModelState]]  # (params, state, *inputs, key, train, method) -> outputs, state
+    network: Any = None  # what built it, for its options and its empty cache
+    config: Any = None  # config.json, where it came from a public checkpoint (models/pretrained.py)
 
 
 def cast_floats(tree: Any, dtype: str) -> Any:
@@ -67,4 +69,4 @@ def from_linen(module: nn.Module, precision: str = "float32", labelled: bool = F
         outputs, changed = cast_floats((outputs, dict(changed)), "float32")
         return outputs, {**state, **changed}
 
-    return Model(init, apply)
+    return Model(init, apply, module)

@@ -149,6 +149,10 @@ class SequenceModel(nn.Module):
         y = nn.Dense(self.outputs, name="head")(Dropout(self.dropout)(h, train))
         return y if cache is None else (y, states)
 
+    def step(self, cache: list[State], tokens_BL: jax.Array, *, train: bool = False) -> Any:
+        """The outputs for these inputs, and the states after them: what models/decode.py decodes with."""
+        return self(tokens_BL, cache, train=train)
+
     def check(self, x: jax.Array, cache: Any) -> None:
         for name in ("width", "outputs", "layers"):
             if getattr(self, name) < 1:
