@@ -47,14 +47,14 @@ def load(
     folder = pathlib.Path(path)
     config = tensors.json_of(folder / "config.json")
     architecture, family = family_of(folder, config)
+    there = tensors.entries(folder)
     try:
-        network = family.network(config, architecture)
+        network = family.network(config, architecture, own_head(there, family))
         model = from_linen(network)._replace(config=config)
         key = jax.eval_shape(lambda: jax.random.key(0))
         params, state = jax.eval_shape(model.init, key, *family.example(network))
     except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
         raise CheckpointError(f"{folder / 'config.json'} ({architecture}): {said(error)}") from error
-    there = tensors.entries(folder)
     shapes = flat({"params": params, **state})
     found = matched(folder, there, family, network, shapes)
     put = put or (lambda name, array: jnp.asarray(array))
@@ -80,6 +80,19 @@ def family_of(folder: pathlib.Path, config: Mapping[str, Any]) -> tuple[str, typ
     return given[0], known[given[0]]
 
 
+def own_head(there: Mapping[str, Entry], family: types.ModuleType) -> bool:
+    """Whether logits have a matrix that is not the embedding: it is read, then, though config.json may call it tied."""
+    names = [spelt(name, there, family) for name in getattr(family, "HEAD", ())]
+    if not names or None in names:
+        return False
+    head, embedding = (there[name] for name in names if name is not None)
+    return head.shape != embedding.shape or not np.array_equal(tensors.read(head), tensors.read(embedding))
+
+
+def spelt(name: str, there: Mapping[str, Entry], family: types.ModuleType) -> str | None:
+    return next((known for known in spellings(name, family.PREFIX) if known in there), None)
+
+
 def matched(
     folder: pathlib.Path,
     there: Mapping[str, Entry],
@@ -94,16 +107,14 @@ def matched(
     found, used, missing, wrong = [], set(), [], []
     for row in rows:
         expected = row.out(np.broadcast_to(np.float32(0), shapes[row.ours]))
-        names = [next((n for n in spellings(name, family.PREFIX) if n in there), None) for name in row.theirs]
+        names = [spelt(name, there, family) for name in row.theirs]
         missing += [name for name, known in zip(row.theirs, names, strict=True) if known is None]
         for known, array in zip(names, expected, strict=True):
             if known is not None and there[known].shape != array.shape:
                 wrong.append(f"{known} is {list(there[known].shape)}, not {list(array.shape)}")
         used |= {name for name in names if name is not None}
         found.append((row, [name for name in names if name is not None]))
-    tied = [name for name in there if name in getattr(family, "TIED", ("lm_head.weight",))]
-    skipped = lambda name: any(re.search(pattern, name) for pattern in family.IGNORED)
-    extra = sorted(name for name in set(there) - used - set(tied) if not skipped(name))
+    extra = sorted(n for n in set(there) - used if not any(re.search(known, n) for known in family.unused(network)))
     if missing:
         raise CheckpointError(
             f"{folder} lacks {listed(missing)}, which its config.json asks for"
@@ -149,7 +160,7 @@ def save(
     loaded = dict(model.config or {})
     family = next((m for m in kin if loaded.get("architectures", [None])[0] in m.ARCHITECTURES), next(iter(kin)))
     config = {**family.config(network), "dtype": dtype}
-    for name in ("architectures", "model_type"):
+    for name in ("architectures", "model_type", *getattr(family, "KEPT", ())):
         config[name] = loaded.get(name, config[name])
     loaded.pop("torch_dtype", None)
     values = flat({"params": params, **(state or {})}, of=lambda x: x)

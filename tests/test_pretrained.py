@@ -17,6 +17,7 @@ from scripts.golden import numbers
 from scripts.golden.hf_cases import CASES, inputs_of
 from scripts.golden.hf_saved import GOLDEN, checkpoint, told
 
+UNREAD = {("BertForMaskedLM", "untied"): {"cls.predictions.bias"}}  # tensors that the class itself never reads
 EVERY = [(architecture, case) for architecture, cases in CASES.items() for case in cases]
 
 
@@ -41,7 +42,10 @@ def test_outputs_are_the_public_classs_and_bytes_come_back(architecture, case, t
         expected = golden[f"{case}/{i}"]
         assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
     pretrained.save(tmp_path / "saved", model, params, state)
-    assert (tmp_path / "saved" / tensors.WHOLE).read_bytes() == (folder / tensors.WHOLE).read_bytes()
+    saved, theirs = (tensors.entries(place) for place in (tmp_path / "saved", folder))
+    assert set(saved) == set(theirs)
+    for name in set(saved) - UNREAD.get((architecture, case), set()):
+        assert tensors.read(saved[name]).tobytes() == tensors.read(theirs[name]).tobytes(), name
     again, *_ = pretrained.load(tmp_path / "saved")
     assert again.network == model.network
     assert json.loads((tmp_path / "saved" / "config.json").read_text())["architectures"] == [architecture]
@@ -60,8 +64,9 @@ def test_gradients_are_the_public_classs(architecture, tmp_path):
             found[name] = (float((x * numbers(f"probe {name}", *x.shape)).sum()), float(np.linalg.norm(x)))
     expected = told(architecture)["plain"]["gradients"]
     assert set(expected) <= set(found)
+    rounding = 1e-6 * max(norm for _, norm in found.values())  # of keys' biases, whose gradient is 0
     for name, product in expected.items():
-        assert found[name][0] == pytest.approx(product, abs=1e-4 * found[name][1] + 1e-9), name
+        assert found[name][0] == pytest.approx(product, abs=1e-4 * found[name][1] + rounding), name
 
 
 def test_a_checkpoint_in_several_files_and_in_sixteen_bits(tmp_path):
@@ -212,7 +217,7 @@ def test_a_network_without_a_public_class_is_not_written(tmp_path):
     from models.gpt import GPT
     from models.mlp import MLP
 
-    with pytest.raises(ValueError, match="MLP is written as no public class; written are GPT, "):
+    with pytest.raises(ValueError, match=r"MLP is written as no public class; written are .*GPT, "):
         pretrained.save(tmp_path / "a", from_linen(MLP(3)), {})
     with pytest.raises(ValueError, match="GPT-2 has learned positions and biases; this network has others"):
         pretrained.save(tmp_path / "a", from_linen(GPT(5, 1, 1, 4, 8, positions="rotary")), {})

@@ -11,6 +11,8 @@ from models.weights.rows import Row, activation, layer_norm, linear, refuse, sam
 ARCHITECTURES = ("GPT2LMHeadModel",)
 NETWORK = GPT
 PREFIX = "transformer."
+HEAD = ("lm_head.weight", "transformer.wte.weight")
+TIED = (r"^lm_head\.weight$",)  # the embedding once more, which old checkpoints hold
 IGNORED = (r"h\.\d+\.attn\.(masked_)?bias$",)  # masks, which old checkpoints hold
 
 DIVIDE: dict[tuple[bool, bool], Literal["width", "layer", "both", "nothing"]] = {
@@ -21,7 +23,7 @@ DIVIDE: dict[tuple[bool, bool], Literal["width", "layer", "both", "nothing"]] = 
 }
 
 
-def network(config: dict[str, Any], architecture: str) -> GPT:
+def network(config: dict[str, Any], architecture: str, own_head: bool) -> GPT:
     refuse(config, add_cross_attention=False)
     divide = bool(config.get("scale_attn_weights", True)), bool(config.get("scale_attn_by_inverse_layer_idx", False))
     return GPT(
@@ -30,7 +32,7 @@ def network(config: dict[str, Any], architecture: str) -> GPT:
         config.get("n_head", 12),
         config.get("n_embd", 768),
         config.get("n_positions", 1024),
-        head="tied" if config.get("tie_word_embeddings", True) else "untied",
+        head="tied" if config.get("tie_word_embeddings", True) and not own_head else "untied",
         bias=True,
         activation=activation(config, "activation_function", "gelu_new"),
         dropout=float(config.get("resid_pdrop", 0.1)),
@@ -52,7 +54,7 @@ def config(network: GPT) -> dict[str, Any]:
         "n_embd": network.width,
         "n_layer": network.layers,
         "n_head": network.heads,
-        "n_inner": network.ratio * network.width if network.inner is None else network.inner,
+        "n_inner": network.ratio * network.width if network.inner is None and network.ratio != 4 else network.inner,
         "activation_function": their_activation(network.activation),
         "resid_pdrop": network.dropout,
         "embd_pdrop": network.dropout,
@@ -65,6 +67,11 @@ def config(network: GPT) -> dict[str, Any]:
 
 def example(network: GPT) -> tuple[jax.ShapeDtypeStruct, ...]:
     return (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
+
+
+def unused(network: GPT) -> tuple[str, ...]:
+    """Patterns of tensors that may be there and are not read."""
+    return (*IGNORED, *TIED) if network.head == "tied" else IGNORED
 
 
 def rows(network: GPT) -> list[Row]:

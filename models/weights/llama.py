@@ -11,6 +11,8 @@ from models.weights.rows import Row, activation, attention, linear, linears, sam
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM")
 NETWORK = Llama
 PREFIX = "model."
+HEAD = ("lm_head.weight", "model.embed_tokens.weight")
+TIED = (r"^lm_head\.weight$",)  # the embedding once more, which old checkpoints hold
 IGNORED = (r"rotary_emb\.inv_freq$",)  # frequencies, which old checkpoints hold
 TYPES = {"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral", "Qwen3ForCausalLM": "qwen3"}
 
@@ -33,7 +35,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def network(config: dict[str, Any], architecture: str) -> Llama:
+def network(config: dict[str, Any], architecture: str, own_head: bool) -> Llama:
     said = {**DEFAULTS[architecture], **config}
     base, scaling = rotary(said)
     window, unwindowed = windows(said, architecture)
@@ -52,7 +54,7 @@ def network(config: dict[str, Any], architecture: str) -> Llama:
         window=window,
         unwindowed=unwindowed,
         head_norm="rms" if architecture == "Qwen3ForCausalLM" else "none",
-        head="tied" if said.get("tie_word_embeddings", False) else "untied",
+        head="tied" if said.get("tie_word_embeddings", False) and not own_head else "untied",
         bias=bias,
         mlp_bias=bool(said.get("mlp_bias", False)) and architecture == "LlamaForCausalLM",
         activation=activation(said, "hidden_act", "silu"),
@@ -121,6 +123,11 @@ def config(network: Llama) -> dict[str, Any]:
 
 def example(network: Llama) -> tuple[jax.ShapeDtypeStruct, ...]:
     return (jax.ShapeDtypeStruct((1, 1), jnp.int32),)
+
+
+def unused(network: Llama) -> tuple[str, ...]:
+    """Patterns of tensors that may be there and are not read."""
+    return (*IGNORED, *TIED) if network.head == "tied" else IGNORED
 
 
 def rows(network: Llama) -> list[Row]:

@@ -13,38 +13,31 @@ import argparse
 import json
 import pathlib
 import sys
+import tempfile
 
 import numpy as np
 import torch
 import transformers
+from safetensors.numpy import load_file, save_file
 
 from scripts.golden import numbers, tensor
 from scripts.golden.hf_cases import CASES, inputs_of
 
+WHOLE = "model.safetensors"
 transformers.logging.set_verbosity_error()
 
 
-def network(architecture, config):
+def network(architecture, config, folder):
+    """With `scripts.golden.tensor` of the names that the class writes, which may be others than its modules have."""
     made = getattr(transformers, architecture)
-    network = made(made.config_class(**config)).eval()
-    network.load_state_dict({name: torch.tensor(tensor(name, *x.shape)) for name, x in owned(network).items()}, False)
-    network.tie_weights()
-    return network
+    saved = written(made(made.config_class(**config)), folder)
+    save_file({name: tensor(name, *x.shape) for name, x in saved.items()}, folder / WHOLE, {"format": "pt"})
+    return made.from_pretrained(folder).eval(), {name: list(x.shape) for name, x in saved.items()}
 
 
-def owned(network):
-    """Every tensor that save_pretrained writes: tied ones once."""
-    seen, found = set(), {}
-    for name, x in sorted(network.state_dict(keep_vars=True).items(), key=lambda pair: not_tied(network, pair[0])):
-        if id(x) not in seen:
-            found[name] = x
-        seen.add(id(x))
-    return dict(sorted(found.items()))
-
-
-def not_tied(network, name):
-    tied = getattr(network, "_tied_weights_keys", None) or {}
-    return name in tied, name
+def written(network, folder):
+    network.save_pretrained(folder)
+    return load_file(folder / WHOLE)
 
 
 def outputs(network, inputs):
@@ -59,38 +52,32 @@ def said(network, inputs):
     return (out.logits_per_text if type(network).__name__ == "CLIPModel" else out.logits,)
 
 
-def gradients(network, inputs):
-    """Of the mean of sin over all outputs."""
+def gradients(network, inputs, folder):
+    """Of the mean of sin over all outputs, each tensor's product with `numbers`; parameters become their gradients."""
     network.zero_grad()
     sum(torch.sin(x).mean() for x in said(network, inputs)).backward()
-    return {name: float((p.grad.numpy() * numbers(f"probe {name}", *p.shape)).sum()) for name, p in owned_grad(network)}
+    for p in network.parameters():
+        p.data = torch.zeros_like(p) if p.grad is None else p.grad
+    return {n: float((g * numbers(f"probe {n}", *g.shape)).sum()) for n, g in written(network, folder).items()}
 
 
-def owned_grad(network):
-    return [(name, p) for name, p in owned(network).items() if getattr(p, "grad", None) is not None]
-
-
-def make(folder, only):
+def make(golden, only):
     for architecture, cases in CASES.items():
         if only and architecture not in only:
             continue
         kept, told = {}, {}
         for case, (config, shape) in cases.items():
-            made, inputs = network(architecture, config), inputs_of(shape)
-            shapes = {name: list(x.shape) for name, x in owned(made).items()}
-            told[case] = {"config": as_saved(made), "shapes": shapes}
-            if case == "plain":
-                told[case]["gradients"] = gradients(made, inputs)
-            for i, x in enumerate(outputs(made, inputs)):
-                kept[f"{case}/{i}"] = x
+            with tempfile.TemporaryDirectory() as name:
+                folder = pathlib.Path(name)
+                made, shapes = network(architecture, config, folder)
+                told[case] = {"config": json.loads((folder / "config.json").read_text()), "shapes": shapes}
+                for i, x in enumerate(outputs(made, inputs_of(shape))):
+                    kept[f"{case}/{i}"] = x
+                if case == "plain":
+                    told[case]["gradients"] = gradients(made, inputs_of(shape), folder)
         kept["told"] = np.frombuffer(json.dumps(told).encode(), np.uint8)
-        np.savez_compressed(folder / f"hf_{architecture}.npz", **kept)
-        print(architecture, len(cases), (folder / f"hf_{architecture}.npz").stat().st_size)
-
-
-def as_saved(network):
-    config = json.loads(network.config.to_json_string(use_diff=False))
-    return {**config, "architectures": [type(network).__name__]}
+        np.savez_compressed(golden / f"hf_{architecture}.npz", **kept)
+        print(architecture, len(cases), (golden / f"hf_{architecture}.npz").stat().st_size)
 
 
 def check(folder, golden):

@@ -4,7 +4,8 @@ import numpy as np
 
 from scripts.golden import numbers
 
-TEXT, PADDED, LONG = "text", "padded", "long"
+TEXT, PADDED, LONG, WIDE, SQUARE = "text", "padded", "long", "wide", "square"
+PAIR, PADDED_PAIR = "pair", "padded_pair"
 
 
 def ids(name, batch, length, vocab):
@@ -22,6 +23,17 @@ def inputs_of(shape):
             mask = np.ones((2, 7), np.int64)
             mask[0, :2] = mask[1, 5:] = 0
             return {"input_ids": ids("text", 2, 7, 23), "attention_mask": mask}
+        case "wide":
+            return {"pixel_values": numbers("pixels", 2, 2, 9, 12)}
+        case "square":
+            return {"pixel_values": numbers("pixels", 2, 3, 8, 8)}
+        case "pair":
+            return {"input_ids": ids("source", 2, 9, 23), "decoder_input_ids": ids("text", 2, 13, 23)}
+        case "padded_pair":
+            mask = np.ones((2, 9), np.int64)
+            mask[0, :2] = mask[1, 5:] = 0
+            source = {"input_ids": ids("source", 2, 9, 23), "attention_mask": mask}
+            return {**source, "decoder_input_ids": ids("text", 2, 7, 23)}
     raise ValueError(shape)
 
 
@@ -34,6 +46,18 @@ GROUPED = {**LLAMA, "num_key_value_heads": 2}
 LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 50.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 9,
+}  # fmt: skip
+BERT = {
+    "vocab_size": 23, "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 17,
+    "max_position_embeddings": 9,
+}  # fmt: skip
+VIT = {
+    "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 17, "image_size": 8,
+    "patch_size": 4, "num_labels": 5,
+}  # fmt: skip
+T5 = {
+    "vocab_size": 23, "d_model": 12, "d_kv": 5, "d_ff": 17, "num_layers": 2, "num_heads": 3,
+    "relative_attention_num_buckets": 8, "relative_attention_max_distance": 10, "decoder_start_token_id": 0,
 }  # fmt: skip
 
 # {architecture: {case: (config, inputs)}}
@@ -81,5 +105,27 @@ CASES = {
         "layer_types": (
             {**GROUPED, "head_dim": 4, "use_sliding_window": True, "sliding_window": 3,
              "layer_types": ["sliding_attention", "full_attention"]}, LONG),
+    },
+    "BertModel": {
+        "plain": (BERT, PADDED),
+        "odd": ({**BERT, "type_vocab_size": 1, "hidden_act": "relu", "layer_norm_eps": 1e-2, "num_attention_heads": 1},
+                TEXT),
+        "decoder": ({**BERT, "is_decoder": True, "hidden_act": "gelu_new"}, PADDED),
+    },
+    "BertForMaskedLM": {
+        "plain": (BERT, PADDED),
+        "untied": ({**BERT, "tie_word_embeddings": False, "hidden_act": "silu", "type_vocab_size": 3}, TEXT),
+    },
+    "ViTForImageClassification": {
+        "plain": (VIT, SQUARE),
+        "odd": (
+            {**VIT, "image_size": [9, 12], "patch_size": [2, 5], "num_channels": 2, "qkv_bias": False, "num_labels": 2,
+             "hidden_act": "quick_gelu", "layer_norm_eps": 1e-2}, WIDE),
+    },
+    "T5ForConditionalGeneration": {
+        "plain": (T5, PAIR),
+        "gated": ({**T5, "feed_forward_proj": "gated-gelu", "num_decoder_layers": 1, "tie_word_embeddings": False,
+                   "relative_attention_num_buckets": 6, "relative_attention_max_distance": 5}, PADDED_PAIR),
+        "silu": ({**T5, "feed_forward_proj": "gated-silu", "layer_norm_epsilon": 1e-2, "num_heads": 1}, PADDED_PAIR),
     },
 }  # fmt: skip
