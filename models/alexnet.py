@@ -6,7 +6,8 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import Dropout, conv, local_response_norm, max_pool
+from models.parts.convolution import conv, local_response_norm, max_pool
+from models.parts.dense import Dropout
 
 he = nn.initializers.he_normal()  # the paper's Gaussians of deviation 0.01 train the full size alone, and slowly
 SMALLEST = {"width": 16, "hidden": 16}  # at which pages are tested

@@ -21,6 +21,8 @@ class Model(NamedTuple):
 
     init: Callable[..., tuple[Params, ModelState]]  # (key, *inputs) -> params, state
     apply: Callable[..., tuple[Any, ModelState]]  # (params, state, *inputs, key, train, method) -> outputs, state
+    network: Any = None  # what built it, for its options and its empty cache
+    config: Any = None  # config.json, where it came from a public checkpoint (models/pretrained.py)
 
 
 def cast_floats(tree: Any, dtype: str) -> Any:
@@ -46,7 +48,7 @@ def from_linen(module: nn.Module, precision: Precision = "float32", labelled: bo
     """Splits a Linen module into trained parameters and untrained state.
 
     `precision` is what the network computes in; parameters, state and outputs stay float32 (Micikevicius et al. 2018).
-    The parameters of a `labelled` model keep the names of their axes, for `models.axes.names` to read.
+    The parameters of a `labelled` model keep the names of their axes, for `models.parts.axes.names` to read.
     """
 
     def init(key, *inputs):
@@ -68,4 +70,4 @@ def from_linen(module: nn.Module, precision: Precision = "float32", labelled: bo
         outputs, changed = cast_floats((outputs, dict(changed)), "float32")
         return outputs, {**state, **changed}
 
-    return Model(init, apply)
+    return Model(init, apply, module)

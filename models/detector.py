@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import batch_norm, conv
+from models.parts.convolution import conv
+from models.parts.norms import batch_norm
 
 SMALLEST = {"halvings": 1, "width": 16}  # at which pages are tested
 

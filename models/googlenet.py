@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import Dropout, NormName, conv, local_response_norm, max_pool, norm
+from models.parts.convolution import conv, local_response_norm, max_pool
+from models.parts.dense import Dropout
+from models.parts.norms import NormName, norm
 
 Images = Float[Array, "batch h w c"]
 
@@ -63,7 +65,7 @@ class GoogLeNet(nn.Module):
 
     Maps are in proportion to `width`, those of the first layer.  `stem` is what comes before the first module: "large",
     7 × 7 of stride 2 and two max-pools of stride 2, or "small", 3 × 3 and one such pool, for images of 32 × 32.  The
-    paper has no `norm` (models/layers.py) after the convolutions; "batch" came a year later (Ioffe & Szegedy 2015).
+    paper has no `norm` (parts/norms.py) after the convolutions; "batch" came a year later (Ioffe & Szegedy 2015).
     `modules` are those of table 1 that there are.
     """
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.activations import ACTIVATIONS, ActivationName
-from models.layers import conv
+from models.parts.activations import ACTIVATIONS, ActivationName
+from models.parts.convolution import conv
 
 # Which 8 of H1's 12 maps each third of H2's maps sees.  The paper says that there are 8, not which: these thirds leave
 # out the last, the first and the middle four.

@@ -3,8 +3,10 @@
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.activations import ACTIVATIONS, ActivationName, units_before
-from models.layers import Dropout, InitializerName, NormName, initializer, norm
+from models.parts.activations import ACTIVATIONS, ActivationName, units_before
+from models.parts.dense import Dropout
+from models.parts.initializers import InitializerName, initializer
+from models.parts.norms import NormName, norm
 
 SMALLEST = {"layers": 1, "width": 16}  # at which pages are tested
 
@@ -12,9 +14,10 @@ SMALLEST = {"layers": 1, "width": 16}  # at which pages are tested
 class MLP(nn.Module):
     """`layers` hidden layers of `width` units, on inputs of any shape: dense, norm, activation, dropout.
 
-    Names are those of models/activations.py and models/layers.py.  Where the activation is a gate, the dense layer has
-    2 `width` units, of which it makes `width`.  `initializer` is of the hidden layers' weights and `bias_initializer`
-    of their biases, both times `gain`.  With `residual` each hidden layer but the first is added to its input.
+    Names are those of activations.py, norms.py and initializers.py in models/parts/.  Where the activation is a gate,
+    the dense layer has 2 `width` units, of which it makes `width`.  `initializer` is of the hidden layers' weights and
+    `bias_initializer` of their biases, both times `gain`.  With `residual` each hidden layer but the first is added to
+    its input.
     """
 
     classes: int

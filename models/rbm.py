@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.axes import draw
+from models.parts.axes import draw
 
 SMALLEST = {"hidden": 16}  # at which pages are tested
 

@@ -8,7 +8,8 @@ from typing import Literal
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import batch_norm, conv, max_pool
+from models.parts.convolution import conv, max_pool
+from models.parts.norms import batch_norm
 
 Images = Float[Array, "batch h w c"]
 

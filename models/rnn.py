@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from models.axes import constrain
-from models.layers import Dropout, Embed
-from models.recurrent import CELLS, CellName, State, product, recur
+from models.parts.axes import constrain
+from models.parts.dense import Dropout, Embed
+from models.parts.recurrent import CELLS, CellName, State, product, recur
 
 Direction = Literal["forward", "both"]
 DIRECTIONS = {"forward": (False,), "both": (False, True)}
@@ -117,8 +117,9 @@ class Recurrent(nn.Module):
 class SequenceModel(nn.Module):
     """A recurrent network with a linear head: a language model, a tagger, a classifier or a forecaster.
 
-    `cell` is "rnn" (tanh), "rnn_relu", "lstm" or "gru" (models/recurrent.py).  Inputs are tokens where `vocab` > 0,
-    else float32 [B, L, F].  `head` says where `outputs` numbers are wanted: at "every" step, or from the "last" state.
+    `cell` is "rnn" (tanh), "rnn_relu", "lstm" or "gru" (models/parts/recurrent.py).  Inputs are tokens where
+    `vocab` > 0, else float32 [B, L, F].  `head` says where `outputs` numbers are wanted: at "every" step, or from the
+    "last" state.
     """
 
     cell: CellName
@@ -148,6 +149,10 @@ class SequenceModel(nn.Module):
             h = jnp.concatenate([state[0] for state in states[-len(DIRECTIONS[self.direction]) :]], axis=-1)
         y = nn.Dense(self.outputs, name="head")(Dropout(self.dropout)(h, train))
         return y if cache is None else (y, states)
+
+    def step(self, cache: list[State], tokens_BL: jax.Array, *, train: bool = False) -> Any:
+        """The outputs for these inputs, and the states after them: what models/decode.py decodes with."""
+        return self(tokens_BL, cache, train=train)
 
     def check(self, x: jax.Array, cache: Any) -> None:
         for name in ("width", "outputs", "layers"):

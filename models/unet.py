@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import NormName, conv, max_pool, norm
+from models.parts.convolution import conv, max_pool
+from models.parts.norms import NormName, norm
 
 SMALLEST = {"halvings": 1, "width": 16}  # at which pages are tested
 

@@ -5,7 +5,9 @@ from typing import Literal
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from models.layers import Dropout, NormName, conv, max_pool, norm
+from models.parts.convolution import conv, max_pool
+from models.parts.dense import Dropout
+from models.parts.norms import NormName, norm
 
 # Convolutions in each of the five stages by the number of layers: configurations A, B, D, E of table 1.
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -18,7 +20,7 @@ class VGG(nn.Module):
     """3 × 3 convolutions at widths `width` × (1, 2, 4, 8, 8), a max-pool after each stage, three dense layers.
 
     138,357,544 parameters at depth 16 on 224 × 224 images in 1,000 classes; images must have 32 × 32 pixels or more.
-    `norm` (models/layers.py) follows each convolution.
+    `norm` (models/parts/norms.py) follows each convolution.
     """
 
     classes: int = 1000

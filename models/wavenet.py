@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from models.layers import conv
+from models.parts.convolution import conv
 
 SMALLEST = {"vocab": 256, "layers": 1, "cycles": 1, "width": 16, "skip": 16}  # at which pages are tested
 

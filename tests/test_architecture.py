@@ -30,7 +30,7 @@ SCALING_TOOLS = TOOLS | {
 }
 MAY_IMPORT = {
     "configs": {"configs", "ml_collections"},
-    "models": {"models", "jax", "flax", "jaxtyping"},
+    "models": {"models", "jax", "flax", "jaxtyping", "numpy"},
     "data": {"data", *DATA_TOOLS},
     "train": {"train", "models", "data", *TRAIN_TOOLS},
     "scaling": {"scaling", "train", "models", "data", *SCALING_TOOLS},
@@ -71,6 +71,12 @@ def test_imports_point_one_way(folder):
         f"{file.relative_to(ROOT)}: {name}" for file in files(folder) for name in allowed
     }
     assert not wrong, f"{folder}/ may import {sorted(MAY_IMPORT[folder] & OURS)} and its libraries only"
+
+
+def test_networks_compute_with_jax_alone():
+    """Only what reads and writes checkpoints holds numbers that are no arrays of JAX."""
+    with_numpy = {str(file.relative_to(ROOT)) for file in files("models") if "numpy" in set(imports(file))}
+    assert {name for name in with_numpy if not name.startswith("models/weights/")} == {"models/pretrained.py"}
 
 
 def test_only_models_know_the_library_that_builds_networks():

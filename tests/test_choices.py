@@ -4,7 +4,8 @@ from typing import get_args
 
 import pytest
 
-from models import activations, layers, recurrent, rnn, transformer
+from models import rnn
+from models.parts import activations, initializers, norms, recurrent, transformer
 from train import losses
 from train.build import build
 from train.configs import override
@@ -24,8 +25,8 @@ TEXT = {"name": "text:windows", "dataset": "isoflop_sotu", "context": 8}
     [
         (activations.ActivationName, activations.ACTIVATIONS),
         (activations.GateName, activations.GATES),
-        (layers.InitializerName, layers.INITIALIZERS),
-        (layers.NormName, layers.NORMS),
+        (initializers.InitializerName, initializers.INITIALIZERS),
+        (norms.NormName, norms.NORMS),
         (recurrent.CellName, recurrent.CELLS),
         (rnn.Direction, rnn.DIRECTIONS),
         (rnn.Start, rnn.RECURRENT),

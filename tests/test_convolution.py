@@ -15,8 +15,8 @@ from flax import linen as nn
 from models.alexnet import AlexNet
 from models.api import from_linen
 from models.googlenet import GoogLeNet
-from models.layers import conv, local_response_norm, max_pool
 from models.lenet import SEEN, LeNet5, LeNet1989
+from models.parts.convolution import conv, local_response_norm, max_pool
 from models.resnet import Block, ResNet, imagenet
 from models.vgg import VGG
 from tests.support.arrays import normal

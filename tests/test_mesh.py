@@ -11,10 +11,10 @@ import pytest
 from flax import linen as nn
 from jax.sharding import Mesh, PartitionSpec
 
-from models import axes
 from models.api import from_linen
 from models.gpt import GPT
-from models.layers import Dropout, look_up
+from models.parts import axes
+from models.parts.dense import Dropout, look_up
 from train.devices import mesh, runtime
 from train.errors import UserError
 from train.step import TrainState

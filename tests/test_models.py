@@ -14,15 +14,18 @@ from flax import linen as nn
 
 from data import tokenize
 from models.api import from_linen
-from models.attention import Attention, rotate
+from models.decode import How, generate, step_of
 from models.gan import Critic, Generator
-from models.gpt import GPT, generate
-from models.layers import dense, gelu
+from models.gpt import GPT
 from models.lenet import LeNet5
 from models.mlp import MLP
+from models.parts.activations import gelu
+from models.parts.attention import ALONE, Attention
+from models.parts.dense import dense
+from models.parts.positions import rotate
+from models.parts.transformer import Block, dense_mlp, layer_norm
 from models.rbm import RBM, log_partition
 from models.resnet import ResNet
-from models.transformer import Block
 from models.vae import VAE
 from tests.support.arrays import close
 from train import sample
@@ -161,21 +164,21 @@ def test_cache_gives_the_logits_of_the_whole_text(gpts, stack):
     cache = GPT(**TINY).empty_cache(B)
     apply, parts = jax.jit(model.apply), []
     for piece in jnp.split(x_BL, (3, 4, 6, 7), axis=1):
-        (logits, cache), _ = apply(params, {}, piece, cache)
+        (logits, cache), _ = apply(params, {}, piece, None, cache)
         parts.append(logits)
     assert int(cache["length"]) == CONTEXT
     close(jnp.concatenate(parts, axis=1), whole)
 
 
 def write(model):
-    return jax.jit(functools.partial(generate, model), static_argnames=("tokens", "temperature", "known"))
+    return jax.jit(functools.partial(generate, step_of(model)), static_argnames=("tokens", "how"))
 
 
 def test_greedy_generation_is_argmax_without_a_cache(gpts):
     model, params = gpts["unrolled"]
     prompt = text(4, 3)
     cache, key = GPT(**TINY).empty_cache(B), jax.random.key(0)
-    made = write(model)(params, cache, prompt, key, tokens=CONTEXT - 3, temperature=0.0)
+    made = write(model)(params, cache, prompt, key, tokens=CONTEXT - 3, how=How(0.0))
     apply, known = jax.jit(model.apply), jnp.zeros((B, CONTEXT), jnp.int32).at[:, :3].set(prompt)
     for t in range(3, CONTEXT):  # what stands at t and after cannot matter: no logit depends on a later token
         logits, _ = apply(params, {}, known)
@@ -188,7 +191,7 @@ def test_sampled_tokens_follow_the_softmax():
     model, params, _ = make(GPT(**TINY), text(), scale=5.0)
     prompt, temperature, draws = jnp.tile(text(5, 3, batch=1), (2000, 1)), 1.5, 2000
     cache = GPT(**TINY).empty_cache(draws)
-    made = write(model)(params, cache, prompt, jax.random.key(1), tokens=1, temperature=temperature)
+    made = write(model)(params, cache, prompt, jax.random.key(1), tokens=1, how=How(temperature))
     logits, _ = model.apply(params, {}, prompt[:1])
     expected = jax.nn.softmax(logits[0, -1] / temperature)
     counted = np.bincount(np.asarray(made[:, 0]), minlength=VOCAB) / draws
@@ -202,8 +205,8 @@ def test_a_temperature_near_zero_is_argmax(temperature):
     model, params, _ = make(GPT(**TINY), text(), scale=50.0)
     prompt, cache, key = text(4, 3), GPT(**TINY).empty_cache(B), jax.random.key(0)
     with jax.debug_key_reuse(False):  # which takes the keys of a scan for used when the first is split off
-        cold = write(model)(params, cache, prompt, key, tokens=4, temperature=temperature)
-    np.testing.assert_array_equal(cold, write(model)(params, cache, prompt, key, tokens=4, temperature=0.0))
+        cold = write(model)(params, cache, prompt, key, tokens=4, how=How(temperature))
+    np.testing.assert_array_equal(cold, write(model)(params, cache, prompt, key, tokens=4, how=How(0.0)))
 
 
 @pytest.mark.parametrize("context", [1, 2, 3])
@@ -241,10 +244,10 @@ def test_ids_without_a_meaning_are_never_drawn():
     logits = model.apply(params, {}, prompt[:1])[0][0, -1]
     assert logits.argmax() >= known
     assert jax.nn.softmax(logits)[known:].sum() > 0.1
-    sampled = write(model)(params, cache, prompt, jax.random.key(1), tokens=1, temperature=1.0, known=known)
+    sampled = write(model)(params, cache, prompt, jax.random.key(1), tokens=1, how=How(1.0, known=known))
     counted = np.bincount(np.asarray(sampled[:, 0]), minlength=known) / draws
     np.testing.assert_allclose(counted, jax.nn.softmax(logits[:known]), atol=4 * np.sqrt(0.25 / draws))
-    greedy = write(model)(params, cache, prompt, jax.random.key(1), tokens=4, temperature=0.0, known=known)
+    greedy = write(model)(params, cache, prompt, jax.random.key(1), tokens=4, how=How(0.0, known=known))
     assert (greedy[:, 0] == logits[:known].argmax()).all()
     assert greedy.max() < known
 
@@ -308,11 +311,11 @@ def test_attention_is_the_formula():
 def test_block_is_pre_norm():
     """With both branches' outputs at zero a block is the identity; that is what pre-norm means."""
     x = jnp.asarray(np.random.default_rng(0).standard_normal((B, L, 8)), jnp.float32)
-    block = Block(heads=2, layers=1)
-    params = nn.meta.unbox(jax.jit(lambda key: block.init(key, x, None, 0, False))(jax.random.key(0))["params"])
+    block = Block(functools.partial(Attention, 2), dense_mlp(32), layer_norm())
+    params = nn.meta.unbox(jax.jit(lambda key: block.init(key, x, None, ALONE, False))(jax.random.key(0))["params"])
     params["attention"]["out"]["kernel"] *= 0
     params["down"]["kernel"] *= 0
-    np.testing.assert_array_equal(block.apply({"params": params}, x, None, 0, False)[0], x)
+    np.testing.assert_array_equal(block.apply({"params": params}, x, None, ALONE, False)[0], x)
 
 
 def test_rotary_scores_depend_on_distances_alone():

@@ -14,10 +14,11 @@ import pytest
 from flax import linen as nn
 from scipy import special, stats
 
-from models.activations import ACTIVATIONS, GATES, units_before
 from models.api import Model, from_linen
-from models.layers import INITIALIZERS, NORMS, initializer, norm
 from models.mlp import MLP
+from models.parts.activations import ACTIVATIONS, GATES, units_before
+from models.parts.initializers import INITIALIZERS, initializer
+from models.parts.norms import NORMS, norm
 from tests.support.arrays import close, normal
 from train.build import build
 from train.errors import UserError

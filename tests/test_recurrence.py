@@ -14,10 +14,10 @@ import pytest
 
 from data import sequences, series
 from data.pipeline import batch_at
-from models import recurrent
 from models.api import from_linen
-from models.gpt import generate
-from models.recurrent import CELLS, Cell, elman, recur
+from models.decode import How, generate, step_of
+from models.parts import recurrent
+from models.parts.recurrent import CELLS, Cell, elman, recur
 from models.rnn import Layer, Recurrent, SequenceModel
 from tests.support.arrays import close
 from tests.support.golden import numbers
@@ -217,9 +217,9 @@ def test_generation_with_a_state_is_generation_without(cell):
         parts.append(logits)
     close(jnp.concatenate(parts, axis=1), apply(params, {}, x_BL)[0])
 
-    write = jax.jit(functools.partial(generate, model), static_argnames=("tokens", "temperature"))
+    write = jax.jit(functools.partial(generate, step_of(model)), static_argnames=("tokens", "how"))
     empty = module.empty_cache(B)
-    made = write(params, empty, x_BL[:, :3], jax.random.key(0), tokens=5, temperature=0.0)
+    made = write(params, empty, x_BL[:, :3], jax.random.key(0), tokens=5, how=How(0.0))
     known = x_BL.at[:, 3:].set(0)  # what stands at t and after cannot matter
     for t in range(3, 8):
         known = known.at[:, t].set(apply(params, {}, known)[0][:, t - 1].argmax(-1))

@@ -11,7 +11,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from models.api import from_linen
-from models.layers import batch_norm
+from models.parts.norms import batch_norm
 from train.errors import UserError
 from train.experiment import check_state
 from train.optim.chain import optimizer

@@ -12,8 +12,8 @@ from data.pipeline import eval_batches
 from data.source import Columns, Windows
 from models.api import from_linen
 from models.gpt import GPT
-from models.layers import batch_norm
 from models.mlp import MLP
+from models.parts.norms import batch_norm
 from tests.support.arrays import close
 from train.metrics import compute, mean, merge_on_host
 from train.optim.chain import evaluation_params, optimizer

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from models.axes import draw, part, whole
+from models.parts.axes import draw, part, whole
 from train.step import Batch
 
 Augmentation = Callable[[Batch, jax.Array], Batch]

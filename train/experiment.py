@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 
 from data.pipeline import batch_at
 from data.source import Dataset, check_labels
-from models import axes
 from models.api import Model, Precision, from_linen
+from models.parts import axes
 from train.build import build
 from train.devices import mesh
 from train.errors import UserError

@@ -117,16 +117,16 @@ def continue_text(
     import jax
     import jax.numpy as jnp
 
-    from models.gpt import generate
+    from models.decode import How, generate, step_of
 
-    program = jax.jit(functools.partial(generate, model), static_argnames=("tokens", "temperature", "known"))
+    program = jax.jit(functools.partial(generate, step_of(model)), static_argnames=("tokens", "how"))
     written: list[int] = []
     while len(written) < tokens:
         window = (ids + written)[-max(1, context // 2 if written else context - 1) :]
         count = max(1, context - len(window))  # the last token needs no place in the cache
         key, part = jax.random.split(key)
         prompt = jnp.asarray([window], jnp.int32)
-        more = program(params, cache, prompt, part, tokens=count, temperature=temperature, known=known)
+        more = program(params, cache, prompt, part, tokens=count, how=How(temperature, known=known))
         written += [int(i) for i in more[0]]
     return written[:tokens]
 

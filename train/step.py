@@ -11,7 +11,7 @@ from flax import struct
 from jaxtyping import Array, Float, Key
 
 from models.api import ModelState, Params
-from models.axes import batch_axis
+from models.parts.axes import batch_axis
 from train.metrics import Metrics, mean, quotient
 
 Batch = dict[str, jax.Array]  # arrays [B, ...]: what data/source.py says of its own

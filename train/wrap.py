@@ -15,8 +15,8 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import Array, Key
 
-from models import axes
 from models.api import ModelState, Params
+from models.parts import axes
 from train.augment import ORDER, refusal
 from train.build import build
 from train.devices import mesh
@@ -59,7 +59,7 @@ def placed(task: Task, devices: Mesh, names: Any, parallel: mesh.Parallel = "jit
 def gathered(task: Task, devices: Mesh, names: Any) -> Task:
     """`task`, whose parameters without axis names are made whole on every device where its loss begins.
 
-    Those with names are made whole where a layer uses them (`models.axes.gathered`).
+    Those with names are made whole where a layer uses them (`models.parts.axes.gathered`).
     """
     if devices.shape["fsdp"] == 1:
         return task
@@ -74,7 +74,7 @@ def gathered(task: Task, devices: Mesh, names: Any) -> Task:
 
 
 def spread(task: Task, devices: Mesh) -> Task:
-    """`task`, in which `models.axes.constrain` spreads arrays over the devices."""
+    """`task`, in which `models.parts.axes.constrain` spreads arrays over the devices."""
     return task if devices.size == 1 else task._replace(within=lambda: axes.spread(mesh.placing(devices)))
 
 

@@ -1,4 +1,4 @@
-"""Gradients of layers that models/layers.py writes another way than JAX does, beside JAX's own, alternating.
+"""Gradients of layers that models/parts/convolution.py writes another way than JAX does, beside JAX's own, alternating.
 
     uv run python -m scripts.bench.layers [--rounds 10]
 
@@ -12,7 +12,7 @@ import time
 import jax
 from flax import linen as nn
 
-from models.layers import convolution, max_pool
+from models.parts.convolution import convolution, max_pool
 
 IMAGES = ("NHWC", "HWIO", "NHWC")
 

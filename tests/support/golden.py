@@ -19,3 +19,13 @@ def parameter(name: str, *shape: int) -> np.ndarray:
     fan_in = max(1, int(np.prod(shape[:-1])))
     size = {"kernel": (6 / fan_in) ** 0.5, "scale": 0.2, "var": 0.5}.get(name.split("/")[-1], 0.1)
     return np.float32(name.endswith(("scale", "var"))) + np.float32(size) * numbers(name, *shape)
+
+
+def tensor(name: str, *shape: int) -> np.ndarray:
+    """A tensor of a public checkpoint, such that numbers neither grow nor vanish and no parameter stands at its start.
+
+    Matrices have variance 1 / (last axis), scales of norms lie about 1, the others about 0.
+    """
+    if len(shape) > 1:
+        return np.float32((3 / shape[-1]) ** 0.5) * numbers(name, *shape)
+    return np.float32(name.endswith("weight")) + np.float32(0.2) * numbers(name, *shape)

@@ -13,7 +13,7 @@ import numpy as np
 from jax.experimental import mesh_utils, topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from models import axes
+from models.parts import axes
 from train.devices import runtime
 from train.errors import UserError, suggest
 
@@ -38,7 +38,7 @@ SMALL = 4096  # numbers in a parameter below which every device keeps the whole 
 def make_mesh(sizes: Mapping[str, int] | None = None, cpu_devices: int = 1, devices: Any = None) -> Mesh:
     """A mesh of all devices (of a CPU, `cpu_devices`) with the axes `sizes`, one of which may be -1: the rest.
 
-    Auto axes: XLA's partitioner completes what parameters, batch and `models.axes.constrain` leave open.
+    Auto axes: XLA's partitioner completes what parameters, batch and `models.parts.axes.constrain` leave open.
     `devices` are those of a `topology`, for compiling only.
     """
     given, devices = devices is not None, devices or jax.devices()

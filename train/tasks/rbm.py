@@ -6,7 +6,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Key
 
 from models.api import Model, ModelState, Params
-from models.axes import draw
+from models.parts.axes import draw
 from train.step import Batch, Scored, Task
 from train.tasks.supervised import masked_mean
 

@@ -9,7 +9,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Key
 
 from models.api import Model, ModelState, Params
-from models.axes import whole
+from models.parts.axes import whole
 from train.predictions import Classes, Numbers
 from train.step import Batch, Scored, Task
 from train.tasks.supervised import masked_mean

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from models.axes import is_spread
-from models.layers import flat_dot_general, stored
+from models.parts.axes import is_spread
+from models.parts.cpu import flat_dot_general, stored
 
 State = tuple[jax.Array, ...]  # arrays [B, H]; the first is the cell's output
 # On a CPU XLA shares a product of more than SMALL multiplications among threads, and what follows it in the loop runs

@@ -1,0 +1,1 @@
+"""What networks are put together from.  A network of its own stands in models/, one file each."""

@@ -1,0 +1,135 @@
+"""Attention (Vaswani et al. 2017): to the same text or to another, with fewer heads of keys than of queries
+(Ainslie et al. 2023), and with a cache of keys and values.
+
+Shapes: B batch, L length of the input, T length of the keys, N heads, K heads of keys, H head width, D model width.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float, Int
+
+from models.parts.axes import constrain
+from models.parts.dense import dense
+from models.parts.positions import Turn
+
+Cache = dict[str, jax.Array]  # keys_BTKH, values_BTKH of one layer
+Sees = Callable[[jax.Array, jax.Array], jax.Array]  # (query positions, key positions) -> which key a query sees
+
+
+def causal(query: jax.Array, key: jax.Array) -> jax.Array:
+    """Itself and what came before."""
+    return key <= query
+
+
+def window(size: int) -> Sees:
+    """The last `size` positions, its own among them (Child et al. 2019; Jiang et al. 2023)."""
+    return lambda query, key: (key <= query) & (query - key < size)
+
+
+class Context(NamedTuple):
+    """What all blocks of a stack hear of beside their input.
+
+    The first `length` places of a cache are filled.  A key whose mask is False is seen by no query: padding.
+    """
+
+    length: int | Int[Array, ""] = 0
+    mask_BT: Bool[Array, "b t"] | None = None
+    bias: Float[Array, "1 n l t"] | None = None  # added to the scores (positions.RelativeBias)
+    memory_BTD: Float[Array, "b t d"] | None = None  # what cross-attention reads: an encoder's outputs
+    memory_mask_BT: Bool[Array, "b t"] | None = None
+
+
+ALONE = Context()
+
+
+class Attention(nn.Module):
+    """softmax(q k / √H) v, by head.  With a cache, the input continues the `length` tokens that it holds.
+
+    `sees` is the mask: `causal`, `window(size)`, or None: every position sees every other.  `turn` gives queries and
+    keys their positions, `head_norm` normalises both before (Dehghani et al. 2023).  `cross` reads the context's
+    memory.  Where there are as many heads of keys as of queries, the three projections are one product.
+    """
+
+    heads: int
+    kv_heads: int | None = None  # None: as many
+    head_width: int | None = None  # None: D / heads
+    sees: Sees | None = causal
+    turn: Turn | None = None
+    head_norm: Callable[[str], Callable] | None = None
+    scale: float | None = None  # None: 1 / √H
+    bias: bool = False
+    out_bias: bool | None = None  # None: as `bias`
+    cross: bool = False
+    out_init: Any = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(
+        self, x_BLD: Float[Array, "b l d"], cache: Cache | None = None, context: Context = ALONE
+    ) -> tuple[Float[Array, "b l d"], Cache | None]:
+        B, L, D = x_BLD.shape
+        q, k, v = self.project(x_BLD, x_BLD if context.memory_BTD is None or not self.cross else context.memory_BTD)
+        if self.head_norm is not None:
+            q, k = self.head_norm("q_norm")(q), self.head_norm("k_norm")(k)
+        position_L = context.length + jnp.arange(L)
+        if self.turn is not None:
+            q, k = self.turn(q, position_L), self.turn(k, position_L)
+        if cache is not None and not self.cross:
+            start = (0, context.length, 0, 0)
+            k = jax.lax.dynamic_update_slice(cache["keys"], k.astype(cache["keys"].dtype), start)
+            v = jax.lax.dynamic_update_slice(cache["values"], v.astype(cache["values"].dtype), start)
+            cache = {"keys": k, "values": v}
+        mixed = attend(q, k, v, self.mask(position_L, k.shape[1], cache, context), context, self.scale, self.cross)
+        out_bias = self.bias if self.out_bias is None else self.out_bias
+        out = dense(D, ("heads", "embed"), use_bias=out_bias, kernel_init=self.out_init, name="out")
+        return out(mixed.reshape(B, L, -1)), cache
+
+    def project(self, x_BLD: jax.Array, keys_BTD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        D = x_BLD.shape[-1]
+        N, H = self.heads, self.head_width or D // self.heads
+        K = self.kv_heads or N
+        split = lambda x, heads: constrain(x.reshape(*x.shape[:2], heads, H), "batch", None, "heads", None)
+        stacked = lambda count, heads, name: dense(
+            (count, heads * H), ("embed", None, "heads"), use_bias=self.bias, name=name
+        )
+        if K == N and not self.cross:
+            qkv = stacked(3, N, "qkv")(x_BLD)
+            return split(qkv[..., 0, :], N), split(qkv[..., 1, :], N), split(qkv[..., 2, :], N)
+        q = dense(N * H, ("embed", "heads"), use_bias=self.bias, name="q")(x_BLD)
+        kv = stacked(2, K, "kv")(keys_BTD)
+        return split(q, N), split(kv[..., 0, :], K), split(kv[..., 1, :], K)
+
+    def mask(self, position_L: jax.Array, keys: int, cache: Cache | None, context: Context) -> Any:
+        """Bool [B or 1, 1, L, T]; or "causal", which needs no array; or None: all is seen."""
+        given = context.memory_mask_BT if self.cross else context.mask_BT
+        if given is None and cache is None and not self.cross and self.sees is causal and context.bias is None:
+            return "causal"
+        mask = None if given is None else given[:, None, None]
+        if self.sees is None or self.cross:
+            return mask
+        seen = self.sees(position_L[:, None], jnp.arange(keys)[None])[None, None]
+        return seen if mask is None else seen & mask
+
+
+def attend(
+    q: Float[Array, "b l n h"],
+    k: Float[Array, "b t k h"],
+    v: Float[Array, "b t k h"],
+    mask: Any,
+    context: Context,
+    scale: float | None,
+    cross: bool,
+) -> Float[Array, "b l n h"]:
+    """A query that sees no key gives 0, where the softmax over nothing would be the mean of all values."""
+    if isinstance(mask, str):
+        return jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=True)
+    bias = None if cross else context.bias
+    mixed = jax.nn.dot_product_attention(q, k, v, bias=bias, mask=mask, scale=scale)
+    given = context.memory_mask_BT if cross else context.mask_BT
+    if given is None:  # every query sees itself
+        return mixed
+    sees_any = jnp.any(mask, axis=-1)[:, 0, :, None, None]
+    return jnp.where(sees_any, mixed, jnp.zeros_like(mixed))

@@ -1,0 +1,84 @@
+"""Dense layers, embeddings and dropout, which name the axes of their parameters (models/parts/axes.py)."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from models.parts.axes import constrain, draw, gathered, named
+from models.parts.cpu import flat_dot_general
+
+
+def dense(
+    features: int | tuple[int, ...],
+    axes: tuple[str | None, ...] | None = None,
+    *,
+    use_bias: bool = True,
+    kernel_init: Callable = nn.linear.default_kernel_init,
+    name: str | None = None,
+) -> nn.DenseGeneral:
+    """A dense layer from the last axis to `features`; `axes` are the names of the kernel's axes (axes.py)."""
+    bias_init, product = nn.initializers.zeros, flat_dot_general
+    if axes is not None:
+        product = lambda x, w, *how, **more: flat_dot_general(x, gathered(w, *axes), *how, **more)
+        kernel_init, bias_init = named(kernel_init, *axes), named(bias_init, *axes[1:])
+    return nn.DenseGeneral(
+        features, use_bias=use_bias, kernel_init=kernel_init, bias_init=bias_init, dot_general=product, name=name
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def look_up(axis: str | None, table: jax.Array, index: jax.Array) -> jax.Array:
+    """`table[index]`; the axis of its vectors is called `axis`.
+
+    In its gradient devices that split the table by `axis` trade the vectors' gradients, not those of whole tables.
+    """
+    del axis
+    return table[index]
+
+
+def _look_up_backward(axis: str | None, residuals: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, None]:
+    table, index = residuals
+    rows = ("copies", *(None,) * (index.ndim - 1))
+    index = constrain(index, *rows)
+    return jax.vjp(lambda table: table[index], table)[1](constrain(g, *rows, axis))[0], None
+
+
+look_up.defvjp(lambda axis, table, index: (table[index], (table, index)), _look_up_backward)
+
+
+class Embed(nn.Module):
+    """A table of `count` vectors: looked up by number, or multiplied by (`attend`)."""
+
+    count: int
+    width: int
+    initializer: Callable
+    axes: tuple[str | None, str | None]
+
+    def setup(self):
+        self.embedding = self.param("embedding", named(self.initializer, *self.axes), (self.count, self.width))
+
+    def __call__(self, index: jax.Array) -> jax.Array:
+        return look_up(self.axes[1], gathered(self.embedding, *self.axes), index)
+
+    def attend(self, x: jax.Array) -> jax.Array:
+        """x · table: [..., width] → [..., count]."""
+        return flat_dot_general(x, gathered(self.embedding, *self.axes).T, (((x.ndim - 1,), (0,)), ((), ())))
+
+
+class Dropout(nn.Module):
+    """Zeroes each number with probability `rate` and scales the others to the same mean (Srivastava et al. 2014).
+
+    The numbers of `nn.Dropout`, on however many devices.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        if not train or self.rate == 0:
+            return x
+        kept = draw(jax.random.bernoulli, self.make_rng("dropout"), x.shape, p=1 - self.rate)
+        return jnp.where(kept, x / (1 - self.rate), jnp.zeros_like(x))

@@ -1,0 +1,156 @@
+"""A stack of transformer blocks, put together from parts.  Shapes: B batch, L length, D model width.
+
+`stack` and `remat` choose how the same function is compiled, not what it computes: one array per layer and unrolled
+(fastest for small networks on a CPU), or parameters stacked by layer and scanned (compiles in constant time).
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from models.parts.activations import ACTIVATIONS, ActivationName, units_before
+from models.parts.attention import ALONE, Context
+from models.parts.axes import constrain
+from models.parts.dense import Dropout, dense
+
+Stacking = Literal["unrolled", "scan"]
+Remat = Literal["none", "full", "dots"]
+REMAT_POLICIES = {
+    "none": None,
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
+}
+
+# Parts of a block.  They make their layers, by name, within the block that calls them.
+Mixer = Callable[..., nn.Module]  # (name) -> a module of (x_BLD, cache, context) -> x_BLD, cache
+Mlp = Callable[[jax.Array], jax.Array]  # x_BLD -> x_BLD
+Norm = Callable[[str], Callable[[jax.Array], jax.Array]]  # (name) -> the layer
+
+
+def residual_init(layers: int):
+    """Weights that write into the residual stream start smaller by √(2 layers), so its variance does not grow."""
+    return nn.initializers.variance_scaling(0.5 / layers, "fan_in", "truncated_normal")
+
+
+def layer_norm(epsilon: float = 1e-5, bias: bool = True) -> Norm:
+    """Over the width (Ba et al. 2016)."""
+    return lambda name: nn.LayerNorm(epsilon=epsilon, use_bias=bias, name=name)
+
+
+def rms_norm(epsilon: float = 1e-5) -> Norm:
+    """x / √(mean(x²) + ε) · scale (Zhang & Sennrich 2019)."""
+    return lambda name: nn.RMSNorm(epsilon=epsilon, name=name)
+
+
+def dense_mlp(
+    units: int, activation: ActivationName = "gelu", bias: bool = False, out_init: Callable | None = None
+) -> Mlp:
+    """down(activation(up(x))); where the activation is a gate, up has twice the units."""
+
+    def apply(x_BLD: jax.Array) -> jax.Array:
+        h = dense(units_before(activation, units), ("embed", "mlp"), use_bias=bias, name="up")(x_BLD)
+        h = ACTIVATIONS[activation](constrain(h, "batch", None, "mlp"))
+        return down(x_BLD.shape[-1], bias, out_init)(h)
+
+    return apply
+
+
+def gated_mlp(
+    units: int, activation: ActivationName = "silu", bias: bool = False, out_init: Callable | None = None
+) -> Mlp:
+    """down(up(x) · activation(gate(x))) (Shazeer 2020); up and gate are one product."""
+
+    def apply(x_BLD: jax.Array) -> jax.Array:
+        h = dense((2, units), ("embed", None, "mlp"), use_bias=bias, name="up")(x_BLD)
+        h = constrain(h, "batch", None, None, "mlp")
+        return down(x_BLD.shape[-1], bias, out_init)(h[..., 0, :] * ACTIVATIONS[activation](h[..., 1, :]))
+
+    return apply
+
+
+def down(width: int, bias: bool, out_init: Callable | None) -> nn.Module:
+    init = nn.initializers.lecun_normal() if out_init is None else out_init
+    return dense(width, ("mlp", "embed"), use_bias=bias, kernel_init=init, name="down")
+
+
+class Block(nn.Module):
+    """x + mixer(norm(x)), then x + mlp(norm(x)) (Radford et al. 2019); or with the norm after each sum.
+
+    Between the two, where it is given, `cross` reads the context's memory.  A block may have no `mlp` (Mamba).
+    """
+
+    mixer: Mixer
+    mlp: Mlp | None
+    norm: Norm
+    cross: Mixer | None = None
+    order: Literal["pre", "post"] = "pre"
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x_BLD: Float[Array, "b l d"], cache: Any, context: Context, train: bool):
+        def residual(x: jax.Array, part: Callable[[jax.Array], jax.Array], name: str) -> jax.Array:
+            norm = self.norm(name)
+            y = Dropout(self.dropout)(part(norm(x) if self.order == "pre" else x), train)
+            return x + y if self.order == "pre" else norm(x + y)
+
+        after = []
+
+        def mix(x: jax.Array) -> jax.Array:
+            mixed, new = self.mixer(name="attention")(x, cache, context)
+            after.append(new)
+            return mixed
+
+        x_BLD = residual(x_BLD, mix, "norm1")
+        if self.cross is not None:
+            cross = self.cross(name="cross")
+            x_BLD = residual(x_BLD, lambda x: cross(x, None, context)[0], "norm_cross")
+        if self.mlp is not None:
+            x_BLD = residual(x_BLD, self.mlp, "norm2")
+        return constrain(x_BLD, "batch", None, None), after[0]
+
+
+class Stack(nn.Module):
+    """One block after the other; `cache` (None, or arrays with a leading layer axis) goes in and comes out.
+
+    `blocks` are the keywords of each Block.  Blocks that are scanned are all the same.
+    """
+
+    blocks: tuple[Mapping[str, Any], ...]
+    stack: Stacking = "unrolled"
+    remat: Remat = "none"
+
+    @nn.compact
+    def __call__(
+        self, x_BLD: Float[Array, "b l d"], cache: Any = None, context: Context = ALONE, *, train: bool = False
+    ):
+        policy = REMAT_POLICIES[self.remat]
+        block = Block if self.remat == "none" else nn.remat(Block, policy=policy, static_argnums=(4,))
+        if self.stack == "scan":
+            if any(keywords != self.blocks[0] for keywords in self.blocks):
+                raise ValueError("stack='scan' needs layers that are all alike, and these are not; use 'unrolled'")
+            scanned = nn.scan(
+                block,
+                variable_axes={"params": 0},
+                split_rngs={"params": True, "dropout": True},
+                metadata_params={nn.PARTITION_NAME: "layers"},
+                in_axes=(0, nn.broadcast, nn.broadcast),
+                length=len(self.blocks),
+            )
+            return scanned(**self.blocks[0], name="blocks")(x_BLD, cache, context, train)
+        caches = []
+        for i, keywords in enumerate(self.blocks):
+            layer_cache = jax.tree.map(lambda c, i=i: c[i], cache)
+            x_BLD, layer_cache = block(**keywords, name=f"block_{i}")(x_BLD, layer_cache, context, train)
+            caches.append(layer_cache)
+        return x_BLD, None if cache is None else jax.tree.map(lambda *c: jnp.stack(c), *caches)
+
+
+def empty_cache(layers: int, batch: int, context: int, kv_heads: int, head_width: int) -> dict[str, Any]:
+    """A cache for `context` tokens: float32 keys and values of every layer, and how many of them are filled."""
+    zeros = functools.partial(jnp.zeros, (layers, batch, context, kv_heads, head_width))
+    return {"layers": {"keys": zeros(), "values": zeros()}, "length": jnp.zeros((), jnp.int32)}

@@ -1,0 +1,203 @@
+"""Public checkpoints in and out: folders of config.json and safetensors, as Hugging Face writes them.
+
+model, params, state = load("path/to/folder")
+logits, _ = model.apply(params, state, tokens_BL)          # or (tokens_BL, mask_BL)
+save("another/folder", model, params, state)
+"""
+
+import importlib
+import json
+import pathlib
+import pkgutil
+import re
+import shutil
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import models.weights
+from models.api import Model, ModelState, Params, from_linen
+from models.weights import tensors
+from models.weights.rows import Row
+from models.weights.tensors import CheckpointError, Entry, Saved, listed
+
+Put = Callable[[str, np.ndarray], jax.Array]  # (name, numbers) -> the parameter, where it is to be
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json")
+
+
+def families() -> dict[str, types.ModuleType]:
+    """The module of models/weights for each architecture."""
+    names = [module.name for module in pkgutil.iter_modules(models.weights.__path__)]
+    modules = [importlib.import_module(f"models.weights.{name}") for name in names]
+    return {one: module for module in modules for one in getattr(module, "ARCHITECTURES", ())}
+
+
+def load(
+    path: str | pathlib.Path, put: Put | None = None, *, dtype: str = "float32"
+) -> tuple[Model, Params, ModelState]:
+    """The network of a folder, its parameters and its untrained state.
+
+    Every check is made before the first number is read.  Then each tensor is read, cast to `dtype` and handed to `put`
+    with its name, before the next one is read; models know no devices, so `put` says where it goes.
+    """
+    folder = pathlib.Path(path)
+    config = tensors.json_of(folder / "config.json")
+    architecture, family = family_of(folder, config)
+    there = tensors.entries(folder)
+    try:
+        network = family.network(config, architecture, own_head(there, family))
+        model = from_linen(network)._replace(config=config)
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        params, state = jax.eval_shape(model.init, key, *family.example(network))
+    except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} ({architecture}): {said(error)}") from error
+    shapes = flat({"params": params, **state})
+    found = matched(folder, there, family, network, shapes)
+    put = put or (lambda name, array: jnp.asarray(array))
+    loaded = {}
+    for row, names in found:
+        array = row.into(*(tensors.read(there[name]) for name in names))
+        loaded[row.ours] = put(row.ours.partition("/")[2], np.ascontiguousarray(array, dtype))
+    tree = nested(loaded)
+    return model, tree.pop("params"), tree
+
+
+def said(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def family_of(folder: pathlib.Path, config: Mapping[str, Any]) -> tuple[str, types.ModuleType]:
+    known, given = families(), config.get("architectures") or [None]
+    if given[0] not in known:
+        raise CheckpointError(
+            f"{folder / 'config.json'}: architectures={config.get('architectures')} is not known here; "
+            f"known are {', '.join(sorted(known))}"
+        )
+    return given[0], known[given[0]]
+
+
+def own_head(there: Mapping[str, Entry], family: types.ModuleType) -> bool:
+    """Whether logits have a matrix that is not the embedding: it is read, then, though config.json may call it tied."""
+    names = [spelt(name, there, family) for name in getattr(family, "HEAD", ())]
+    if not names or None in names:
+        return False
+    head, embedding = (there[name] for name in names if name is not None)
+    return head.shape != embedding.shape or not np.array_equal(tensors.read(head), tensors.read(embedding))
+
+
+def spelt(name: str, there: Mapping[str, Entry], family: types.ModuleType) -> str | None:
+    return next((known for known in spellings(name, family.PREFIX) if known in there), None)
+
+
+def matched(
+    folder: pathlib.Path,
+    there: Mapping[str, Entry],
+    family: types.ModuleType,
+    network: Any,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> list[tuple[Row, list[str]]]:
+    """Each row with the names that its tensors have in this folder; says what is missing, misshapen or too much."""
+    rows = family.rows(network)
+    if {row.ours for row in rows} != set(shapes):
+        raise AssertionError(f"{family.__name__}: {sorted({row.ours for row in rows} ^ set(shapes))} in one only")
+    found, used, missing, wrong = [], set(), [], []
+    for row in rows:
+        expected = row.out(np.broadcast_to(np.float32(0), shapes[row.ours]))
+        names = [spelt(name, there, family) for name in row.theirs]
+        missing += [name for name, known in zip(row.theirs, names, strict=True) if known is None]
+        for known, array in zip(names, expected, strict=True):
+            if known is not None and there[known].shape != array.shape:
+                wrong.append(f"{known} is {list(there[known].shape)}, not {list(array.shape)}")
+        used |= {name for name in names if name is not None}
+        found.append((row, [name for name in names if name is not None]))
+    extra = sorted(n for n in set(there) - used if not any(re.search(known, n) for known in family.unused(network)))
+    if missing:
+        raise CheckpointError(
+            f"{folder} lacks {listed(missing)}, which its config.json asks for"
+            + (f" (it has {listed(extra)} instead)" if extra else "")
+            + "; correct config.json, or get the whole checkpoint"
+        )
+    if wrong:
+        raise CheckpointError(f"{folder}: by its config.json {listed(wrong)}; correct it, or get the matching weights")
+    if extra:
+        raise CheckpointError(
+            f"{folder} holds {listed(extra)}, which its config.json has no place for; correct config.json "
+            "(layers, heads, tie_word_embeddings, architectures), or get the matching weights"
+        )
+    return found
+
+
+def spellings(name: str, prefix: str) -> list[str]:
+    """How a tensor may be called: with the inner model's name before it or without, and as in TensorFlow's days."""
+    base = [name, name.removeprefix(prefix) if name.startswith(prefix) else prefix + name]
+    old = [re.sub(r"LayerNorm\.weight$", "LayerNorm.gamma", n) for n in base]
+    return base + [re.sub(r"LayerNorm\.bias$", "LayerNorm.beta", n) for n in old]
+
+
+def save(
+    path: str | pathlib.Path,
+    model: Model,
+    params: Params,
+    state: ModelState | None = None,
+    *,
+    dtype: str = "float32",
+    tokenizer: str | pathlib.Path | None = None,
+    shard_bytes: int = 5_000_000_000,
+) -> None:
+    """Writes a folder that `load` and the public class read: of a model that was loaded, or `from_linen` made.
+
+    `tokenizer` is a folder whose tokenizer.json goes with it.
+    """
+    folder = pathlib.Path(path)
+    network = model.network
+    kin = {module for module in families().values() if isinstance(network, module.NETWORK)}
+    if not kin:
+        raise ValueError(f"{type(network).__name__} is written as no public class; written are {written()}")
+    loaded = dict(model.config or {})
+    family = next((m for m in kin if loaded.get("architectures", [None])[0] in m.ARCHITECTURES), next(iter(kin)))
+    config = {**family.config(network), "dtype": dtype}
+    for name in ("architectures", "model_type", *getattr(family, "KEPT", ())):
+        config[name] = loaded.get(name, config[name])
+    loaded.pop("torch_dtype", None)
+    values = flat({"params": params, **(state or {})}, of=lambda x: x)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({**loaded, **config}, indent=2, sort_keys=True) + "\n")
+    listing = [one for row in family.rows(network) for one in saved(row, values, np.dtype(jnp.dtype(dtype)))]
+    tensors.write(folder, listing, shard_bytes)
+    for name in TOKENIZER if tokenizer is not None else ():
+        if (pathlib.Path(tokenizer) / name).is_file():
+            shutil.copyfile(pathlib.Path(tokenizer) / name, folder / name)
+
+
+def written() -> str:
+    return ", ".join(sorted({module.NETWORK.__name__ for module in families().values()}))
+
+
+def saved(row: Row, values: Mapping[str, Any], dtype: np.dtype) -> list[Saved]:
+    """The tensors of a row; the numbers are fetched when they are written."""
+    if row.ours not in values:
+        raise ValueError(f"the parameters have no {row.ours}; they are not this model's")
+    value = values[row.ours]
+    shapes = row.out(np.broadcast_to(np.float32(0), value.shape))
+    make = lambda i: lambda: row.out(np.asarray(value))[i]
+    return [Saved(name, dtype, shapes[i].shape, make(i)) for i, name in enumerate(row.theirs)]
+
+
+def flat(tree: Any, of: Callable[[Any], Any] = lambda x: tuple(x.shape)) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {"/".join(str(part.key) for part in path): of(leaf) for path, leaf in leaves}
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {"params": {}}
+    for name, value in values.items():
+        *folders, last = name.split("/")
+        place = tree
+        for part in folders:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return tree

@@ -1,0 +1,230 @@
+"""Decoding: with a carry as without, by the exact rules of each way to choose, and the best text that there is.
+
+Shapes: B batch, L length, V vocabulary, K beams.
+"""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models.api import from_linen
+from models.decode import How, batch_axes, beam, bucket, choose, continue_texts, generate, rows_of, step_of
+from models.gpt import GPT
+from models.llama import Llama
+from models.rnn import SequenceModel
+from models.t5 import T5
+
+B, VOCAB, CONTEXT = 2, 7, 12
+SIZES = {"vocab": VOCAB, "layers": 2, "heads": 4, "width": 16}
+LLAMA = {"inner": 20, "kv_heads": 2, "context": CONTEXT}
+LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+NETWORKS = {
+    "gpt": lambda: GPT(**SIZES, context=CONTEXT),
+    "gpt, scanned": lambda: GPT(**SIZES, context=CONTEXT, positions="rotary", stack="scan"),
+    "llama": lambda: Llama(**SIZES, **LLAMA, scaling=LLAMA3),
+    "mistral": lambda: Llama(**SIZES, **LLAMA, window=3),
+    "qwen": lambda: Llama(**SIZES, **LLAMA, head_norm="rms", head_width=6, window=4, unwindowed=(1,)),
+    "gru": lambda: SequenceModel("gru", 8, VOCAB, vocab=VOCAB),
+    "lstm": lambda: SequenceModel("lstm", 8, VOCAB, vocab=VOCAB, layers=2),
+}
+
+
+def text(seed=0, length=CONTEXT, batch=B):
+    return jnp.asarray(np.random.default_rng(seed).integers(0, VOCAB, (batch, length)), jnp.int32)
+
+
+def make(module, *inputs):
+    """A network whose parameters are moved off where they start, so that its logits differ."""
+    model = from_linen(module)
+    params, _ = jax.jit(model.init)(jax.random.key(0), *inputs)
+    noise = np.random.default_rng(0)
+    return model, jax.tree.map(lambda p: p + 0.5 * noise.standard_normal(p.shape).astype(np.float32), params)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_decoding_with_a_carry_is_decoding_without(name):
+    """Logits of pieces are those of the whole text, and greedy texts are the argmax of whole texts, token for token."""
+    module = NETWORKS[name]()
+    model, params = make(module, text())
+    whole = jax.jit(model.apply)
+    step, carry, pieces = jax.jit(step_of(model)), module.empty_cache(B), []
+    for piece in jnp.split(text(), (5, 6, 8), axis=1):
+        logits, carry = step(params, carry, piece)
+        pieces.append(logits)
+    np.testing.assert_allclose(jnp.concatenate(pieces, axis=1), whole(params, {}, text())[0], rtol=1e-4, atol=1e-4)
+
+    prompts = [text(1).tolist()[0][:3], text(1).tolist()[1][:6]]
+    made = continue_texts(
+        step_of(model), params, module.empty_cache(B), prompts, jax.random.key(0), tokens=4, how=How(0.0)
+    )
+    for prompt, found in zip(prompts, made, strict=True):
+        ids = list(prompt)
+        for _ in range(4):  # what stands behind cannot matter: no logit depends on a later token
+            padded = jnp.asarray([ids + [0] * (CONTEXT - len(ids))] * B)
+            ids.append(int(whole(params, {}, padded)[0][0, len(ids) - 1].argmax()))
+        assert found == ids[len(prompt) :]
+
+
+def test_an_encoder_is_read_once():
+    """T5: its memory is a carry, masked where the source is padded; greedy targets are those of whole passes."""
+    module = T5(VOCAB, 2, 2, 16, 20, 8, buckets=8, furthest=10, context=CONTEXT, divide="nothing")
+    source, mask = text(2, 9), jnp.ones((B, 9), bool).at[0, 6:].set(False)
+    model, params = make(module, source, mask, text())
+    carry, _ = jax.jit(functools.partial(model.apply, method="start"))(params, {}, source, mask)
+    how = {"tokens": 5, "how": How(0.0)}
+    made = jax.jit(functools.partial(generate, step_of(model), **how))(params, carry, text(3, 1), jax.random.key(0))
+    ids, whole = jnp.zeros((B, 6), jnp.int32).at[:, :1].set(text(3, 1)), jax.jit(model.apply)
+    for t in range(1, 6):
+        ids = ids.at[:, t].set(whole(params, {}, source, mask, ids)[0][:, t - 1].argmax(-1))
+    np.testing.assert_array_equal(made, ids[:, 1:])
+    axes = batch_axes(lambda batch: module.empty_cache(batch))
+    assert axes == {"layers": {"keys": 1, "values": 1}, "length": -1, "memory": 0, "mask": 0}
+
+
+# A network whose next logits are a table of the last two tokens: everything about it can be enumerated.
+
+TABLE = jnp.asarray(np.random.default_rng(3).normal(0, 1.5, (VOCAB, VOCAB, VOCAB)), jnp.float32)
+
+
+def table_step(params, carry, tokens_BL):
+    """The carry is the token before, of each text: [2, B], so that the batch is not its first axis."""
+    before_BL = jnp.concatenate([carry[0][:, None], tokens_BL[:, :-1]], axis=1)
+    return params[before_BL, tokens_BL], jnp.stack([tokens_BL[:, -1], carry[0]])
+
+
+def table_start(batch):
+    return jnp.zeros((2, batch), jnp.int32)
+
+
+def log_p(ids):
+    """Of the tokens behind the first one."""
+    table = np.asarray(jax.nn.log_softmax(TABLE))
+    return sum(table[([0, *ids])[i], ids[i], ids[i + 1]] for i in range(len(ids) - 1))
+
+
+def best_texts(first, tokens, end, penalty):
+    """All texts by enumeration, best first, each filled up with the token that ends it."""
+    found = []
+    for length in range(1, tokens + 1):
+        for ids in itertools.product(range(VOCAB), repeat=length):
+            if end in ids[:-1] or (length < tokens and ids[-1] != end):
+                continue
+            found.append((log_p([first, *ids]) / length**penalty, [*ids, *[end] * (tokens - length)]))
+    return sorted(found, reverse=True)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.7, 1.0, 2.0])
+def test_beam_search_is_brute_force(penalty):
+    """With as many beams as there are texts of all tokens but the last: the best three and their scores, of each."""
+    tokens, end, beams = 3, 4, VOCAB**2
+    run = functools.partial(beam, table_step, beams=beams, tokens=tokens, end=(end,), penalty=penalty)
+    made, scores = jax.jit(run, static_argnums=2)(TABLE, table_start(2), 1, jnp.asarray([[2], [5]]))
+    for row, first in enumerate((2, 5)):
+        expected = best_texts(first, tokens, end, penalty)[:3]
+        assert made[row, :3].tolist() == [ids for _, ids in expected]
+        np.testing.assert_allclose(scores[row, :3], [score for score, _ in expected], rtol=1e-5)
+
+
+def test_a_narrow_beam_is_the_beam_search_of_the_textbook():
+    """Two open texts, kept by their probability so far; texts that end leave the beam."""
+    tokens, end, penalty = 6, 4, 1.0
+    opened, done = [(0.0, [1])], []
+    for t in range(1, tokens + 1):
+        longer = sorted(((log_p([*ids, v]), [*ids, v]) for _, ids in opened for v in range(VOCAB)), reverse=True)
+        ended = [(p / t**penalty, ids) for p, ids in longer[:4] if ids[-1] == end or t == tokens]
+        done, opened = sorted(done + ended, reverse=True)[:2], [one for one in longer if one[1][-1] != end][:2]
+    run = functools.partial(beam, table_step, beams=2, tokens=tokens, end=(end,), penalty=penalty)
+    made, scores = jax.jit(run, static_argnums=2)(TABLE, table_start(1), 1, jnp.asarray([[1]]))
+    for row, (score, ids) in enumerate(done):
+        assert made[0, row].tolist() == (ids[1:] + [end] * tokens)[:tokens]
+        assert float(scores[0, row]) == pytest.approx(score, rel=1e-5)
+
+
+def test_axes_of_a_carry_are_found_and_its_rows_taken():
+    carry = {"a": jnp.arange(6).reshape(2, 3), "n": jnp.zeros(())}
+    axes = batch_axes(lambda batch: {"a": jnp.zeros((2, batch)), "n": jnp.zeros(())})
+    assert axes == {"a": 1, "n": -1}
+    np.testing.assert_array_equal(rows_of(carry, axes, jnp.asarray([2, 2, 0]))["a"], [[2, 2, 0], [5, 5, 3]])
+
+
+def frequencies(how, written, draws=4000):
+    """How often each token is drawn from TABLE[0, 1] after what was written."""
+    logits = jnp.tile(TABLE[0, 1][None], (draws, 1))
+    texts = jnp.tile(jnp.asarray(written + [0] * 2)[None], (draws, 1))
+    drawn = jax.jit(functools.partial(choose, how))(logits, jax.random.key(0), texts, len(written))
+    return np.bincount(drawn, minlength=VOCAB) / draws
+
+
+def test_each_way_to_choose_gives_its_distribution():
+    """Against probabilities made by hand from the same logits."""
+    logits = np.asarray(TABLE[0, 1], np.float64)
+    p = lambda x: np.exp(x - x.max()) / np.exp(x - x.max()).sum()
+    only = lambda kept: p(np.where(kept, logits, -np.inf))
+    order = np.argsort(-logits)
+    close = functools.partial(np.testing.assert_allclose, atol=4 * np.sqrt(0.25 / 4000))
+    close(frequencies(How(0.5), [1]), p(logits / 0.5))
+    close(frequencies(How(top_k=2), [1]), only(np.isin(np.arange(VOCAB), order[:2])))
+    reached = np.cumsum(p(logits)[order])
+    kept = order[: int(np.argmax(reached >= 0.8)) + 1]
+    assert 1 < len(kept) < VOCAB
+    close(frequencies(How(top_p=0.8), [1]), only(np.isin(np.arange(VOCAB), kept)))
+    close(frequencies(How(known=3), [1]), only(np.arange(VOCAB) < 3))
+    seen = np.isin(np.arange(VOCAB), [1, 5])
+    less = np.where(seen, np.where(logits > 0, logits / 1.7, logits * 1.7), logits)
+    close(frequencies(How(repetition=1.7), [5, 1, 5]), p(less))
+    close(frequencies(How(no_repeat=2), [1, 3, 1, 2, 1]), only(~np.isin(np.arange(VOCAB), [2, 3])))
+    close(frequencies(How(no_repeat=3), [5, 1, 3, 5, 1]), only(np.arange(VOCAB) != 3))
+
+
+def test_a_text_ends_where_its_end_comes():
+    """Behind it stands the same token, and texts as lists stop with it."""
+    start, prompt = table_start(3), jnp.asarray([[1], [2], [5]])
+    free = generate(table_step, TABLE, start, prompt, jax.random.key(0), tokens=9, how=How(0.0))
+    end = int(free[0, 2])
+    run = functools.partial(generate, table_step, tokens=9, how=How(0.0), end=(end,))
+    ended = np.asarray(jax.jit(run)(TABLE, start, prompt, jax.random.key(0)))
+    for row, whole in zip(ended.tolist(), free.tolist(), strict=True):
+        length = whole.index(end) + 1 if end in whole else 9
+        assert row == whole[:length] + [end] * (9 - length)
+    texts = continue_texts(
+        table_step, TABLE, start, prompt.tolist(), jax.random.key(0), tokens=9, how=How(0.0), end=(end,)
+    )
+    assert texts == [row[: row.index(end) + 1] if end in row else row for row in ended.tolist()]
+
+
+def test_one_program_serves_all_lengths_of_a_bucket():
+    assert [bucket(n) for n in (1, 2, 3, 4, 7, 8, 9)] == [1, 2, 2, 4, 4, 8, 8]
+    calls = []
+
+    def counted(params, carry, tokens_BL):
+        calls.append(tokens_BL.shape)
+        return table_step(params, carry, tokens_BL)
+
+    for lengths in ((4, 6), (5, 7), (4, 8), (7, 5)):
+        prompts = [text(n).tolist()[0][:n] for n in lengths]
+        made = continue_texts(counted, TABLE, table_start(2), prompts, jax.random.key(0), tokens=3, how=How(0.0))
+        for prompt, found in zip(prompts, made, strict=True):
+            alone = continue_texts(
+                table_step, TABLE, table_start(1), [prompt], jax.random.key(0), tokens=3, how=How(0.0)
+            )
+            assert [found] == alone
+    assert calls == [(2, 4), (2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (How(temperature=-1.0), "temperature=-1.0; use 0"),
+        (How(top_k=0), "top_k=0; use 1 or more"),
+        (How(top_p=0.0), "top_p=0.0; use more than 0"),
+        (How(repetition=0.0), "repetition=0.0; use more than 0"),
+        (How(no_repeat=-1), "no_repeat=-1; use 0"),
+    ],
+)
+def test_what_cannot_be_chosen_by_is_said(how, said):
+    with pytest.raises(ValueError, match=said):
+        generate(table_step, TABLE, table_start(1), jnp.asarray([[1]]), jax.random.key(0), tokens=1, how=how)
