@@ -28,9 +28,9 @@ def table(
     "auto" takes for classes words, and whole numbers of which there are few: at most 20, in ten times as many rows.
     """
     columns = read(Path(path).expanduser(), header)
-    known = target_of(path, columns, target)
-    are_classes = kind == "classes" or (kind == "auto" and is_class(columns[known]))
-    made = (classification if are_classes else regression)(path, target=target, valid=valid, seed=seed, header=header)
+    target = target_of(path, columns, target)
+    are_classes = kind == "classes" or (kind == "auto" and is_class(columns[target]))
+    made = of_classes(columns, target, valid, seed) if are_classes else of_numbers(path, columns, target, valid, seed)
     return made._replace(chosen={"kind": "classes" if are_classes else "numbers"} if kind == "auto" else {})
 
 
@@ -43,7 +43,10 @@ def classification(
     `seed`.  Columns are called, standardised and refused as `regression` does; `header` too is as there.
     """
     columns = read(Path(path).expanduser(), header)
-    target = target_of(path, columns, target)
+    return of_classes(columns, target_of(path, columns, target), valid, seed)
+
+
+def of_classes(columns: Table, target: str, valid: float, seed: int) -> Dataset:
     names, y_N = classes_of(target, columns[target])
     known, x_NF = inputs(columns, target)
     held = holdout.by_seed(y_N, valid, seed)
@@ -66,7 +69,10 @@ def regression(
     constant.  `header` says whether the first line names the columns; "auto" judges it, and takes numbers for a row.
     """
     columns = read(Path(path).expanduser(), header)
-    target = target_of(path, columns, target)
+    return of_numbers(path, columns, target_of(path, columns, target), valid, seed)
+
+
+def of_numbers(path: str, columns: Table, target: str, valid: float, seed: int) -> Dataset:
     if not has_numbers(columns[target]):
         known = ", ".join(name for name, values in columns.items() if has_numbers(values))
         raise ValueError(f"target={target!r} is no column of numbers in {path!r}; choose one of {known}")
