@@ -12,6 +12,7 @@ from data.source import Batch, Column, Dataset, HeldOut, Scale
 
 Level = Literal["mean", "last"]
 PERIODIC, NEARLY = 0.3, 0.9  # autocorrelation of a period, and share of the highest one
+ROUNDING = 1e-12  # of a variance, of what is a straight line
 FARTHEST = 48  # steps that a horizon is taken for, where nobody says
 
 
@@ -71,7 +72,7 @@ def period(values_T: Float64[np.ndarray, " T"]) -> int:
     line = np.polynomial.Polynomial.fit(np.arange(T), values_T, 1)
     spectrum = np.fft.rfft(values_T - line(np.arange(T)), 2 * T)  # padded, so that it does not go round
     r = np.fft.irfft(np.abs(spectrum) ** 2)[: most + 1] / (T - np.arange(most + 1))
-    if r[0] <= 0:
+    if r[0] <= ROUNDING * (values_T**2).mean():
         return 1
     inner = r[1:-1]
     peaks = 1 + np.flatnonzero((r[:-2] < inner) & (inner >= r[2:]))

@@ -63,8 +63,8 @@ def test_a_share_of_each_class_is_held_out():
     assert (holdout.by_seed(labels, 0.2, seed=0) == held).all()
     assert (holdout.by_seed(labels, 0.2, seed=1) != held).any()
     assert not holdout.by_seed(np.array([0, 0, 1]), 0.9, seed=0).all(), "something is left to train on"
-    with pytest.raises(ValueError, match=r"valid=20 must be the part that is held out, such as 0.2"):
-        holdout.by_seed(labels, 20, seed=0)
+    with pytest.raises(ValueError, match=r"valid=20.0 must be the part that is held out, such as 0.2"):
+        holdout.by_seed(labels, 20.0, seed=0)
 
 
 def test_names_decide_and_not_their_order():

@@ -22,6 +22,7 @@ def get_config():
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=2e-3, b2=0.99, weight_decay=0.1, clip=1.0)
     config.schedule.update(name="cosine", warmup=0.05, floor=0.1)
+    config.eval.every = 250
     config.checkpoint.best = True
     return config
 
