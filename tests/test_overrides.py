@@ -66,7 +66,7 @@ def test_none_unsets(page):
     build_experiment(config)
     filled = build_experiment(configs.config_of(page, ["model.classes=None"])).config
     assert filled.model.classes == 2, "as many as the data have"
-    with pytest.raises(UserError, match=r"config.optim needs learning_rate"):
+    with pytest.raises(UserError, match=r"config.optim has no learning_rate"):
         build_experiment(configs.config_of(page, ["optim.learning_rate=None"]))
 
 
