@@ -28,7 +28,7 @@ def load(path: str) -> Any:
     if not file.is_file():
         known = {page.stem: page for page in pages(FOLDER)}
         if path not in known:
-            others = [*known, *map(str, known.values())]
+            others = map(str, known.values()) if file.suffix else known
             raise UserError(f"--config {path}: there is no such file or page{suggest(path, others)}")
         file = known[path]
     name = f"config_{file.stem}_{zlib.crc32(str(file.absolute()).encode()):08x}"  # two folders may have an equal page
