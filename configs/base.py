@@ -27,7 +27,7 @@ def base() -> ConfigDict:
     config.model = ConfigDict()
     config.task = ConfigDict()
     config.optim = ConfigDict()
-    config.schedule = ConfigDict({"name": "constant", "warmup": 0})
+    config.schedule = ConfigDict({"name": "constant", "warmup": 0}, type_safe=False)  # steps, or a share of the run
 
     config.eval = ConfigDict()
     config.eval.every = -1  # steps; -1 is a tenth of the run, 0 only the end

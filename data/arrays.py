@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8, UInt16
 
-from data import cache, tfds
-from data.source import Columns, Dataset, check_labels
+from data import cache, holdout, tfds
+from data.source import Columns, Dataset, HeldOut, check_labels, examples
 
 VERSION = 2  # of the decoding below
 SMALLEST = {"size": 64}  # at which pages are tested
@@ -48,6 +48,40 @@ def columns(
         fingerprint=meta["fingerprint"],
         names=tuple(meta.get("names", ())),  # which a cache of before does not hold
     )
+
+
+def file(path: str, *, valid: float = 0.2, seed: int = 0) -> Dataset:
+    """Arrays of your own: FILE.npz as `numpy.savez(FILE, x=x, y=y)` writes it; see `given`."""
+    place = Path(path).expanduser()
+    if not place.is_file():
+        raise ValueError(f"no arrays at {path!r}: data.path is relative to where you run, {Path.cwd()}")
+    try:
+        with np.load(place) as held:
+            columns = {name: held[name] for name in ("x", "y")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path!r} is no file that numpy.savez(FILE, x=x, y=y) has written: {error}") from None
+    return given(columns["x"], columns["y"], valid=valid, seed=seed)
+
+
+def given(x: np.ndarray, y: np.ndarray, *, valid: float = 0.2, seed: int = 0, names: tuple[str, ...] = ()) -> Dataset:
+    """Arrays with one record along the first axis, for a function of your own that a page names ("mine.py:digits").
+
+    `x` is float32, or uint8 of pixels, or int32 of symbols; whole numbers `y` are classes from 0 on, which `names`
+    may name; other numbers are targets [N, ...], a plain row of them [N, 1].  `valid` of the records, of each class
+    where there are classes, is held out, drawn by `seed`.
+    """
+    if len(x) != len(y) or len(x) < 2:
+        raise ValueError(f"x has {len(x)} records and y {len(y)}: give each as many, and two at least")
+    x = x if x.dtype == np.uint8 else _target(x)
+    y = _target(y)
+    y = y[:, None] if y.ndim == 1 and y.dtype == np.float32 else y
+    labels = y if y.ndim == 1 else np.zeros(len(y), np.int64)
+    classes = max(len(names), int(y.max()) + 1) if y.dtype == np.int32 else 0
+    held = holdout.by_seed(labels, valid, seed)
+    rule = f"{valid:g} of the records{' of each class' * (y.ndim == 1)}, drawn by the seed {seed}"
+    kept = HeldOut(rule, tuple(map(str, np.flatnonzero(held))))
+    split = lambda rows: Columns(x=x[rows], y=y[rows])
+    return examples(split(~held), split(held), classes, names=tuple(names), held_out=kept)
 
 
 def _expect(dataset: str, features: Any, names: list[str]) -> None:

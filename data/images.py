@@ -1,4 +1,4 @@
-"""Image files of your own, in a folder or an archive: one folder a split, in it one a class."""
+"""Image files of your own, in a folder or an archive: one folder a class, and above these one a split if there are."""
 
 import contextlib
 import hashlib
@@ -12,38 +12,49 @@ from typing import Any, Literal
 
 import numpy as np
 
-from data import cache
+from data import cache, holdout
 from data.arrays import eight_bits, sized
-from data.source import Columns, Dataset
+from data.source import Columns, Dataset, HeldOut
 from data.tfds import HELD_OUT
 
 VERSION = 2  # of the decoding below
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+LARGEST = 64  # pixels of a side that `size` = -1 keeps or makes
+SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap height and width
 MODES = {1: "L", 3: "RGB"}
 SIXTEEN_BITS = {"I;16", "I;16B", "I;16L", "I;16N"}  # Pillow's names for grey from 0 to 65,535
 NO_RANGE = {"I", "F"}  # and for integers of 32 bits and floats, of which no file says what is white
 
 
 def folder(
-    path: str, *, train: str = "train", valid: str = "auto", size: int = 0, channels: Literal[1, 3] = 3
+    path: str,
+    *,
+    train: str = "train",
+    valid: float | str = "auto",
+    size: int = 0,
+    channels: Literal[1, 3] = 3,
+    seed: int = 0,
 ) -> Dataset:
-    """Images SPLIT/CLASS/*.jpg (or .png, …) of a folder, or of a .tar, .tar.gz or .tar.xz of it.
+    """Images SPLIT/CLASS/NAME.jpg or CLASS/NAME.jpg (.png, …) of a folder, or of a .tar, .tar.gz or .tar.xz of it.
 
-    valid="auto" is the first of "valid", "validation", "test" that there is; classes are numbered in the order of
-    their names.  `size` > 0 crops images to a square and scales them to size x size pixels.
+    `valid` is the split that is held out, or the share of each class, such as 0.2, chosen by a hash of CLASS/NAME and
+    `seed`.  "auto" is the first of the splits "valid", "validation", "test" that there is, or else 0.2.  Classes are
+    numbered in the order of their names.  `size` > 0 crops images to a square and scales them to size x size pixels;
+    -1 does so where they differ in shape or are larger than 64, to 64 pixels or the shortest side of all.
     `channels` is 3 for colour, 1 for grey.
     """
     place = Path(path).expanduser()
     if not place.exists():
         raise ValueError(f"no folder or archive at {path!r}: data.path is relative to where you run, {Path.cwd()}")
     request = {"images": VERSION, "files": _signature(place), "train": train, "valid": valid}
-    request |= {"size": size, "channels": channels}
+    request |= {"size": size, "channels": channels} | ({"seed": seed} if seed else {})
 
     def build(to: Path) -> dict[str, Any]:
-        splits = _splits(path, [name for name, _ in _files(place)], train, valid)
+        splits, rule = _splits(path, [name for name, _ in _files(place)], train, valid, seed)
         classes = sorted({name.parts[-2] for names in splits.values() for name in names})
-        _write(to, place, splits, classes, size, channels)
-        return {"classes": classes}
+        side = _side(place, {name for names in splits.values() for name in names}) if size < 0 else size
+        _write(to, place, splits, classes, side, channels)
+        return {"classes": classes, "size": side, "rule": rule, "held": [str(n) for n in splits["valid"]] * bool(rule)}
 
     meta, found = cache.columns(request, build)
     return Dataset(
@@ -55,6 +66,8 @@ def folder(
         unique=len(found["train.y"]),
         fingerprint=meta["fingerprint"],
         names=tuple(meta["classes"]),
+        held_out=HeldOut(meta.get("rule", ""), tuple(meta.get("held", ()))),  # which a cache of before does not hold
+        chosen={"size": meta["size"]} if size < 0 else {},
     )
 
 
@@ -80,7 +93,7 @@ def _signature(place: Path) -> str:
 
 def _files(place: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
     """Every image by its name, and how to read it; an archive's are read as they come, if at all."""
-    is_image = lambda name: name.suffix.lower() in SUFFIXES and not name.name.startswith(".") and len(name.parts) > 2
+    is_image = lambda name: name.suffix.lower() in SUFFIXES and not name.name.startswith(".") and len(name.parts) > 1
     if place.is_dir():
         for file in sorted(place.rglob("*")):
             name = PurePosixPath(file.relative_to(place).as_posix())
@@ -123,18 +136,46 @@ def _whole(place: Path) -> Iterator[None]:
         raise ValueError(f"{str(place)!r} cannot be read to its end ({error}): copy or pack it again") from error
 
 
-def _splits(path: str, names: list[PurePosixPath], train: str, valid: str) -> dict[str, list[PurePosixPath]]:
-    """The sorted names of either split, by the folder two above each image."""
+def _splits(
+    path: str, names: list[PurePosixPath], train: str, valid: float | str, seed: int
+) -> tuple[dict[str, list[PurePosixPath]], str]:
+    """The sorted names of either split, and the rule by which they were parted where the folders do not say it."""
     by_split: dict[str, list[PurePosixPath]] = {}
     for name in sorted(names):
-        by_split.setdefault(name.parts[-3], []).append(name)
+        by_split.setdefault(name.parts[-3] if len(name.parts) > 2 else "", []).append(name)
     if valid == "auto":
-        valid = next((split for split in HELD_OUT if split in by_split), HELD_OUT[-1])
-    for role, split in (("train", train), ("valid", valid)):
-        if split not in by_split:
-            has = f"it has {', '.join(sorted(by_split))}" if by_split else "it has no SPLIT/CLASS/NAME.jpg at all"
-            raise ValueError(f"{path!r} has no images {split}/CLASS/NAME.jpg for data.{role}; {has}")
-    return {"train": by_split[train], "valid": by_split[valid]}
+        told = next((split for split in HELD_OUT if split in by_split), "")
+        valid = told or (holdout.SHARE if train in by_split or len(by_split) == 1 else HELD_OUT[-1])
+    if isinstance(valid, str):
+        for role, split in (("train", train), ("valid", valid)):
+            if split not in by_split:
+                has = f"it has {', '.join(sorted(by_split))}" if by_split else "it has no image CLASS/NAME.jpg at all"
+                raise ValueError(
+                    f"{path!r} has no images {split}/CLASS/NAME.jpg for data.{role}; {has}.  data.valid=0.2 holds out "
+                    "a fifth of each class instead"
+                )
+        return {"train": by_split[train], "valid": by_split[valid]}, ""
+    mine = by_split.get(train) or sorted(names)
+    keys = ["/".join(name.parts[-2:]) for name in mine]
+    labels = np.unique([name.parts[-2] for name in mine], return_inverse=True)[1]
+    held = holdout.by_name(keys, labels, valid, seed)
+    rule = f"{valid:g} of each class, the first by SHA-256 of {seed}/CLASS/NAME"
+    part = lambda which: [name for name, is_held in zip(mine, held, strict=True) if is_held == which]
+    return {"train": part(False), "valid": part(True)}, rule
+
+
+def _side(place: Path, wanted: set[PurePosixPath]) -> int:
+    """The size that -1 stands for: 0, as they are, or the side of a square."""
+    from PIL import Image
+
+    shapes = set()
+    for name, read in _files(place):
+        if name in wanted:
+            with _readable(name), Image.open(io.BytesIO(read())) as image:  # reads the head only
+                turned = image.getexif().get(274) in SIDEWAYS
+                shapes.add(image.size[::-1] if turned else image.size)
+    shortest = min(min(shape) for shape in shapes)
+    return 0 if len(shapes) == 1 and max(max(shape) for shape in shapes) <= LARGEST else min(shortest, LARGEST)
 
 
 def _write(
@@ -167,23 +208,31 @@ def _write(
 
 def _decoded(name: PurePosixPath, contents: bytes, channels: int) -> np.ndarray:
     """uint8 [H, W, C], upright as EXIF says; 16 bits become 8."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
+
+    with _readable(name), Image.open(io.BytesIO(contents)) as opened:
+        opened.load()
+        image = ImageOps.exif_transpose(opened)
+        is_wide = image.mode in SIXTEEN_BITS or (image.mode == "I" and opened.format == "PPM")
+        if is_wide:
+            image = Image.fromarray(eight_bits(np.asarray(image).astype(np.uint16)))
+        pixels = None if image.mode in NO_RANGE else np.asarray(image.convert(MODES[channels]))
+    if pixels is None:
+        kind = {"F": "floats", "I": "integers of 32 bits"}[image.mode]
+        raise ValueError(f"{name} holds {kind}, and no file says which of them is white: save it with 8 or 16 bits")
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+@contextlib.contextmanager
+def _readable(name: PurePosixPath) -> Iterator[None]:
+    """Turns what Pillow raises on a damaged or huge image into a sentence."""
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(contents)) as opened:
-            opened.load()
-            image = ImageOps.exif_transpose(opened)
-            is_wide = image.mode in SIXTEEN_BITS or (image.mode == "I" and opened.format == "PPM")
-            if is_wide:
-                image = Image.fromarray(eight_bits(np.asarray(image).astype(np.uint16)))
-            pixels = None if image.mode in NO_RANGE else np.asarray(image.convert(MODES[channels]))
+        yield
     except Image.DecompressionBombError:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise ValueError(f"{name} has more than {most:,} pixels: scale it down or remove it") from None
     except Exception as error:  # decoders raise whatever they trip over: SyntaxError, struct.error, zlib.error, ...
         reason = "no kind that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
         raise ValueError(f"{name} cannot be read as an image ({reason}): repair or remove it") from error
-    if pixels is None:
-        kind = {"F": "floats", "I": "integers of 32 bits"}[image.mode]
-        raise ValueError(f"{name} holds {kind}, and no file says which of them is white: save it with 8 or 16 bits")
-    return pixels.reshape(*pixels.shape[:2], channels)

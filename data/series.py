@@ -8,18 +8,21 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from data import cache, tables
-from data.source import Batch, Column, Dataset, Scale
+from data.source import Batch, Column, Dataset, HeldOut, Scale
 
 Level = Literal["mean", "last"]
 SMALLEST = {"lookback": 16, "rows": 200, "steps": 1000}  # at which pages are tested
+PERIODIC, NEARLY = 0.3, 0.9  # autocorrelation of a period, and share of the highest one
+ROUNDING = 1e-12  # of a variance, of what is a straight line
+FARTHEST = 48  # steps that a horizon is taken for, where nobody says
 
 
 def table(
     path: str,
     *,
-    target: str,
-    lookback: int,
-    horizon: int,
+    target: str = "last",
+    lookback: int = 0,
+    horizon: int = 0,
     season: int = 24,
     inputs: Literal["all", "target"] = "all",
     level: Level = "mean",
@@ -30,21 +33,52 @@ def table(
 ) -> Dataset:
     """A CSV file with a header, one row a step of time, the oldest first; columns that hold no numbers are left out.
 
-    `header` is that of `tables.regression`.
+    `header` is that of `tables.regression`; `target` "last" is the last column of numbers.
 
     `inputs` are "all" columns, `target` first, or only the "target".  The first `train` of the rows is trained on, the
     last `valid` is held out, what lies between is left for choices; `rows` > 0 reads only so many.  Numbers are
     standardised by mean and standard deviation of the training rows, in which errors are measured too.  With `level`
     "last" a window, and what follows, is counted from its last step instead of the mean (NLinear, Zeng et al. 2022):
     errors stay what they are, and a level that was never trained on is none.
+
+    A `season` of 0 is the period of the training rows (`period`), a `horizon` of 0 a season, 48 or a tenth of the
+    training rows, whichever is least, and a `lookback` of 0 twice the horizon, 8 at least.
     """
     columns = tables.read(Path(path).expanduser(), header)
     known = [name for name, values in columns.items() if tables.has_numbers(values)]
+    target = known[-1] if target == "last" and known else target
     if target not in known:
         raise ValueError(f"target={target!r} is no column of numbers in {path!r}; choose one of {', '.join(known)}")
     names = [target, *(name for name in known if name != target and inputs == "all")]
     series = np.stack([tables.numbers(name, columns[name][: rows or None]) for name in names], axis=1)
-    return forecasting(series, lookback, horizon, season, level, train, valid, names)
+    cut = int(train * len(series))
+    asked = {"season": season, "horizon": horizon, "lookback": lookback}
+    season = season or period(series[:cut, 0])
+    horizon = horizon or max(1, min(season, cut // 10, FARTHEST))
+    lookback = lookback or max(8, 2 * horizon)
+    made = forecasting(series, lookback, horizon, season, level, train, valid, names)
+    now = {"season": season, "horizon": horizon, "lookback": lookback}
+    return made._replace(chosen={name: value for name, value in now.items() if not asked[name]})
+
+
+def period(values_T: Float64[np.ndarray, " T"]) -> int:
+    """The lag of the first peak of the autocorrelation that is nearly as high as the highest, if above 0.3; else 1.
+
+    A straight line is taken away first.  Lags go up to a third of the series.
+    """
+    T = len(values_T)
+    most = T // 3
+    if most < 4:
+        return 1
+    line = np.polynomial.Polynomial.fit(np.arange(T), values_T, 1)
+    spectrum = np.fft.rfft(values_T - line(np.arange(T)), 2 * T)  # padded, so that it does not go round
+    r = np.fft.irfft(np.abs(spectrum) ** 2)[: most + 1] / (T - np.arange(most + 1))
+    if r[0] <= ROUNDING * (values_T**2).mean():
+        return 1
+    inner = r[1:-1]
+    peaks = 1 + np.flatnonzero((r[:-2] < inner) & (inner >= r[2:]))
+    high = [int(lag) for lag in peaks if lag > 1 and r[lag] > max(PERIODIC * r[0], NEARLY * r[peaks].max())]
+    return high[0] if high else 1
 
 
 def seasonal(
@@ -90,6 +124,7 @@ def forecasting(
     if cut < past + horizon or T - start < horizon:
         raise ValueError(
             f"{T} rows are too few: the training part has {cut} and the held-out {T - start}, windows {past + horizon}"
+            f".  Lower data.lookback={lookback}, data.horizon={horizon} or data.season={season}"
         )
     numbers, scale = tables.standard(series_TF, np.arange(cut))
     standard = numbers.astype(np.float32)
@@ -108,6 +143,7 @@ def forecasting(
         scales={"x": scale, "y": Scale(scale.mean[:1], scale.deviation[:1])},
         columns={"x": tuple(map(Column, names)), "y": (Column(names[0]),)},
         level=level,
+        held_out=HeldOut(f"the last {valid:g} of the {T} rows; the first {train:g} is trained on"),
     )
 
 

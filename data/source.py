@@ -37,6 +37,13 @@ class Column(NamedTuple):
     words: tuple[str, ...] = ()
 
 
+class HeldOut(NamedTuple):
+    """What a source kept from training where it chose that itself, instead of being told a split."""
+
+    rule: str = ""  # in words
+    records: tuple[str, ...] = ()  # names, or numbers of rows; empty where the rule says it all
+
+
 class Dataset(NamedTuple):
     train: Source
     valid: Source
@@ -55,6 +62,8 @@ class Dataset(NamedTuple):
     scales: Mapping[str, Scale] = types.MappingProxyType({})  # of the columns that were standardised
     columns: Mapping[str, tuple[Column, ...]] = types.MappingProxyType({})  # of a table: what "x" and "y" are made of
     level: str = "mean"  # "last" where the numbers of a window are counted from those of its last step
+    held_out: HeldOut = HeldOut()
+    chosen: Mapping[str, Any] = types.MappingProxyType({})  # options that were left to the source, and what it chose
 
 
 class Columns:

@@ -1,19 +1,60 @@
-"""Tables, one example a row: a column of numbers is said from the others.  N rows, F features."""
+"""Tables, one example a row: one column, classes or numbers, is predicted from the others.  N rows, F features."""
 
 import contextlib
 import csv
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
-from data.source import Column, Columns, Dataset, Scale, examples
+from data import holdout
+from data.source import Column, Columns, Dataset, HeldOut, Scale, examples
 
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # in small letters
+FEW, ROWS_OF_EACH = 20, 10  # whole numbers that are taken for classes: at most so many, each in so many rows
+Table = Mapping[str, tuple[str, ...]]  # the cells of every column
 Header = Literal["auto", "yes", "no"]
+Kind = Literal["auto", "classes", "numbers"]
+
+
+def table(
+    path: str, *, target: str = "last", kind: Kind = "auto", valid: float = 0.2, seed: int = 0, header: Header = "auto"
+) -> Dataset:
+    """A CSV file whose column `target` is a class (`classification`) or a number (`regression`), by `kind`.
+
+    "auto" takes for classes words, and whole numbers of which there are few: at most 20, in ten times as many rows.
+    """
+    columns = read(Path(path).expanduser(), header)
+    target = target_of(path, columns, target)
+    are_classes = kind == "classes" or (kind == "auto" and is_class(columns[target]))
+    made = of_classes(columns, target, valid, seed) if are_classes else of_numbers(path, columns, target, valid, seed)
+    return made._replace(chosen={"kind": "classes" if are_classes else "numbers"} if kind == "auto" else {})
+
+
+def classification(
+    path: str, *, target: str = "last", valid: float = 0.2, seed: int = 0, header: Header = "auto"
+) -> Dataset:
+    """A CSV file: x float32 [F], and y, the class that stands in the column `target`: a word or a whole number.
+
+    Classes are in the order of their numbers or letters.  `valid` of the rows of each class are held out, drawn by
+    `seed`.  Columns are called, standardised and refused as `regression` does; `header` too is as there.
+    """
+    columns = read(Path(path).expanduser(), header)
+    return of_classes(columns, target_of(path, columns, target), valid, seed)
+
+
+def of_classes(columns: Table, target: str, valid: float, seed: int) -> Dataset:
+    names, y_N = classes_of(target, columns[target])
+    known, x_NF = inputs(columns, target)
+    held = holdout.by_seed(y_N, valid, seed)
+    x_NF, of_x = standard(x_NF, np.flatnonzero(~held))
+    split = lambda rows: Columns(x=x_NF[rows].astype(np.float32), y=y_N[rows])
+    rule = f"{valid:g} of the rows of each class, drawn by the seed {seed}"
+    about = {"scales": {"x": of_x}, "columns": {"x": known, "y": (Column(target),)}, "names": names}
+    return examples(split(~held), split(held), len(names), **about, held_out=of_rows(rule, np.flatnonzero(held)))
 
 
 def regression(
@@ -28,14 +69,14 @@ def regression(
     constant.  `header` says whether the first line names the columns; "auto" judges it, and takes numbers for a row.
     """
     columns = read(Path(path).expanduser(), header)
-    target = list(columns)[-1] if target == "last" else target
-    if len(columns) < 2:
-        raise ValueError(f"{path!r} has one column, and commas between none; a target is said from other columns")
-    if target not in columns or not has_numbers(columns[target]):
+    return of_numbers(path, columns, target_of(path, columns, target), valid, seed)
+
+
+def of_numbers(path: str, columns: Table, target: str, valid: float, seed: int) -> Dataset:
+    if not has_numbers(columns[target]):
         known = ", ".join(name for name, values in columns.items() if has_numbers(values))
         raise ValueError(f"target={target!r} is no column of numbers in {path!r}; choose one of {known}")
-    known = tuple(described(name, values) for name, values in columns.items() if name != target)
-    x_NF = np.concatenate([features(column, columns[column.name]) for column in known], axis=1)
+    known, x_NF = inputs(columns, target)
     y_N1 = numbers(target, columns[target])[:, None]
     order, held = np.random.default_rng(seed).permutation(len(y_N1)), int(valid * len(y_N1))
     if not 0 < held < len(y_N1) - x_NF.shape[1]:
@@ -49,7 +90,57 @@ def regression(
     table = {"x": x_NF, "y": y_N1, "naive": with_one @ weights}
     split = lambda rows: Columns(**{name: column[rows].astype(np.float32) for name, column in table.items()})
     about = {"scales": {"x": of_x, "y": of_y}, "columns": {"x": known, "y": (Column(target),)}}
-    return examples(split(kept), split(out), **about)
+    rule = f"{valid:g} of the rows, drawn by the seed {seed}"
+    return examples(split(kept), split(out), **about, held_out=of_rows(rule, np.sort(out)))
+
+
+def of_rows(rule: str, rows: np.ndarray) -> HeldOut:
+    """Rows are counted from 1, a header not among them."""
+    return HeldOut(rule, tuple(str(row + 1) for row in rows))
+
+
+def target_of(path: str, columns: Table, target: str) -> str:
+    """The name of the column `target`, which other columns are there to predict."""
+    target = list(columns)[-1] if target == "last" else target
+    if len(columns) < 2:
+        raise ValueError(f"{path!r} has one column, and commas between none; a target is said from other columns")
+    if target not in columns:
+        raise ValueError(f"target={target!r} is no column of {path!r}; choose one of {', '.join(columns)}")
+    return target
+
+
+def inputs(columns: Table, target: str) -> tuple[tuple[Column, ...], Float64[np.ndarray, "N F"]]:
+    """All columns but the target, and their features."""
+    known = tuple(described(name, values) for name, values in columns.items() if name != target)
+    return known, np.concatenate([features(column, columns[column.name]) for column in known], axis=1)
+
+
+def is_class(values: tuple[str, ...]) -> bool:
+    """Whether a target is taken for a class where nobody says."""
+    if not has_numbers(values):
+        return True
+    found = set(values)
+    return all(is_whole(value) for value in found) and len(found) <= min(FEW, len(values) // ROWS_OF_EACH)
+
+
+def is_whole(value: str) -> bool:
+    return value.removeprefix("-").isdecimal()
+
+
+def classes_of(name: str, values: tuple[str, ...]) -> tuple[tuple[str, ...], Int[np.ndarray, " N"]]:
+    """The classes of a column, and of each row its class."""
+    lacks = next((row for row, value in enumerate(values, 1) if is_missing(value)), 0)
+    if lacks:
+        raise ValueError(f"target {name!r} has a missing cell, {values[lacks - 1]!r}, in row {lacks}; fill or drop it")
+    broken = next((value for value in values if is_number(value) and not float(value).is_integer()), "")
+    if broken:
+        raise ValueError(f"target {name!r} holds {broken}, which is no class; name words or whole numbers, or regress")
+    order = (lambda value: (float(value), value)) if all(map(is_number, values)) else str
+    names = tuple(sorted(set(values), key=order))
+    if len(names) < 2:
+        raise ValueError(f"target {name!r} is {names[0]!r} in every row: there is nothing to tell apart")
+    place = {value: k for k, value in enumerate(names)}
+    return names, np.array([place[value] for value in values], np.int32)
 
 
 def read(path: Path, header: Header = "auto") -> dict[str, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from data import cache, tfds, tokenize
-from data.source import Dataset, Windows
+from data.source import Dataset, HeldOut, Windows
 
 VERSION = 2  # of the decoding below
 Offsets = Literal["blocks", "random"]  # each token once an epoch, or windows from any token
@@ -54,7 +54,8 @@ def file(
         cut = _cut(raw, 1 - valid)
         return _write(folder, tokenizer, train=raw[:cut], valid=raw[cut:])
 
-    return _dataset(request, build, path, context, offsets)
+    made = _dataset(request, build, path, context, offsets)
+    return made._replace(held_out=HeldOut(f"the last {valid:g} of the characters"))
 
 
 def read(path: Path) -> bytes:

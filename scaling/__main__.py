@@ -239,7 +239,7 @@ def sweep(options: argparse.Namespace) -> None:
             print("\n".join(f"  {job.name:<16} {job.flops:.2e} FLOP  {job.overrides}" for job in jobs))
         return
     outcome = run(
-        options.config,
+        module.__file__,  # a page by its name too
         jobs,
         folder("--workdir", options.workdir),
         workers=options.workers,

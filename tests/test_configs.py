@@ -112,10 +112,12 @@ SWEEPS = [page for page in PAGES if hasattr(configs.load(str(page)), "sweep")]
 
 
 @pytest.mark.parametrize("page", SWEEPS, ids=lambda page: page.stem)
-def test_sweep_makes_its_jobs(page):
+def test_sweep_makes_its_jobs(page, tmp_path):
     """Each has a name of its own, overrides that the page's config takes, and the compute it was planned for."""
     module = configs.load(str(page))
-    config = configs.config_of(module, [])
+    (tmp_path / "input.txt").write_text("A text of one's own.\n" * 100)
+    is_own = module.get_config().data.get("path", "") is None
+    config = configs.config_of(module, [f"data.path={tmp_path / 'input.txt'}"] if is_own else [])
     jobs = design.jobs(module, config)
     assert len({job.name for job in jobs}) == len(jobs) > 1
     for job in jobs:

@@ -79,7 +79,7 @@ def test_errors_are_sentences(tree, tmp_path):
     (tmp_path / "text.tar").write_text("no archive")
     says("is neither a folder nor a .tar, .tar.gz or .tar.xz", tmp_path / "text.tar")
     (tmp_path / "empty").mkdir()
-    says("it has no SPLIT/CLASS/NAME.jpg at all", tmp_path / "empty")
+    says("it has no image CLASS/NAME.jpg at all", tmp_path / "empty")
     (tree / "train" / "cat" / "broken.png").write_bytes(b"broken")
     says("train/cat/broken.png cannot be read as an image .* repair or remove it")
 

@@ -64,8 +64,10 @@ def test_none_unsets(page):
     )
     assert (config.optim.b1, config.model.dropout, config.optim.clip) == (None, None, 2.0)
     build_experiment(config)
-    with pytest.raises(UserError, match=r"config.model needs classes: mlp:MLP has no default for it"):
-        build_experiment(configs.config_of(page, ["model.classes=None"]))
+    filled = build_experiment(configs.config_of(page, ["model.classes=None"])).config
+    assert filled.model.classes == 2, "as many as the data have"
+    with pytest.raises(UserError, match=r"config.optim has no learning_rate"):
+        build_experiment(configs.config_of(page, ["optim.learning_rate=None"]))
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_words_may_be_missing(tmp_path):
         ("a,a\n1,2\n3,4\n", {}, r"has more than one column 'a'; give each a name of its own"),
         ("a;b\n1;2\n3;4\n", {}, r"has one column, and commas between none"),
         ("a,b\n1,x\n2,y\n", {}, r"target='b' is no column of numbers in '.*'; choose one of a"),
-        ("a,b\n1,2\n3,4\n", {"target": "c"}, r"target='c' is no column of numbers in '.*'; choose one of a, b"),
+        ("a,b\n1,2\n3,4\n", {"target": "c"}, r"target='c' is no column of '.*'; choose one of a, b"),
         ("a,b\n1,2\n3,4\n", {}, r"valid=0.2 of 2 rows: hold out one at least, and train on more than 1"),
     ],
 )

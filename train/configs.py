@@ -6,6 +6,7 @@ A config is a Python file with `get_config()`, which returns an ml_collections C
 import ast
 import functools
 import pathlib
+import re
 import sys
 import zlib
 from collections.abc import Callable
@@ -27,7 +28,7 @@ def load(path: str) -> Any:
     if not file.is_file():
         known = {page.stem: page for page in pages(FOLDER)}
         if path not in known:
-            others = [*known, *map(str, known.values())]
+            others = map(str, known.values()) if file.suffix else known
             raise UserError(f"--config {path}: there is no such file or page{suggest(path, others)}")
         file = known[path]
     name = f"config_{file.stem}_{zlib.crc32(str(file.absolute()).encode()):08x}"  # two folders may have an equal page
@@ -50,7 +51,30 @@ def config_of(module: Any, overrides: list[str]) -> ConfigDict:
         pairs.append((key, text))
     for key, text in sorted(pairs, key=lambda pair: not pair[0].endswith(".name")):  # names first: they say what fits
         override(config, key, text)
+    check_file(module, config)
     return config.lock()
+
+
+def check_file(module: Any, config: ConfigDict) -> None:
+    """Refuses a page without the file that it reads, and says where that comes from."""
+    path = config.data.get("path", "")
+    if path is None:
+        raise UserError("config.data.path is not set: name your file or folder, --config.data.path=PATH")
+    if not path or pathlib.Path(path).expanduser().exists() or path != module.get_config().data.get("path"):
+        return
+    origin = origin_of(pathlib.Path(module.__file__))
+    get = f"  Get it: {origin}.  Or" if origin else "  Get it, or"
+    raise UserError(
+        f"{module.__file__} reads {path!r}, which is not in {pathlib.Path.cwd()} and comes with no clone.{get} name a "
+        "file of your own, --config.data.path=PATH"
+    )
+
+
+def origin_of(page: pathlib.Path) -> str:
+    """Where the data of a page come from that a clone lacks: the line "Get" of its docstring."""
+    doc = ast.get_docstring(ast.parse(page.read_bytes())) or ""
+    found = re.search(r"^Get +(.*(?:\n {12}.*)*)", doc, re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
 
 
 def checked(module: Any) -> ConfigDict:
@@ -91,9 +115,14 @@ def check_plain(path: str, config: ConfigDict, key: str = "config") -> None:
 
 
 def check_base(base: ConfigDict, config: ConfigDict, key: str = "config") -> None:
-    """Refuses a page that gives what every experiment has another type; lists count as tuples."""
+    """Refuses a page that gives what every experiment has another type; lists count as tuples.
+
+    In a section with a name the signature that it names decides, in train/build.py.
+    """
     for name, value in base.items():
         here = f"{key}.{name}"
+        if "name" in base and name != "name" and name in config:
+            continue
         if name not in config:
             raise UserError(f"{here} is missing; base() of configs/base.py sets it to {value!r}")
         if isinstance(value, ConfigDict) and isinstance(config[name], ConfigDict):
@@ -115,6 +144,10 @@ def override(config: ConfigDict, key: str, value: Any, say: Callable[[str], None
     What a section's `name` takes is what its annotations say, whatever the page holds there.
     """
     *folders, name = key.split(".")
+    if key.startswith("augment."):
+        switch(config, key.split(".")[1], value if len(folders) == 1 else True)
+        if len(folders) == 1:
+            return
     section = config
     for i, folder in enumerate(folders):
         if folder not in section or not isinstance(section[folder], ConfigDict):
@@ -141,6 +174,24 @@ def override(config: ConfigDict, key: str, value: Any, say: Callable[[str], None
             raise UserError(f"config.{key}: there is no such value{suggest(name, list(section))}")
     if name == "name" and value != now:
         drop_untaken(section, where, say)
+
+
+def switch(config: ConfigDict, name: str, value: Any) -> None:
+    """Adds an augmentation, as the function says unless its options follow, or takes it away."""
+    from train.augment import ORDER  # with JAX
+
+    if name not in ORDER:
+        raise UserError(f"config.augment.{name} is no augmentation{suggest(name, ORDER)}")
+    wanted = literal(value) if isinstance(value, str) else value
+    if wanted is True or wanted == {}:
+        config.augment[name] = config.augment.get(name, ConfigDict())
+    elif wanted is False or wanted is None or wanted == "None":
+        config.augment = {each: part for each, part in config.augment.items() if each != name}
+    else:
+        raise UserError(
+            f"config.augment.{name}={value}: it takes True or False; its options have flags of their own, such as "
+            "--config.augment.crop.padding=4"
+        )
 
 
 def drop_untaken(section: ConfigDict, key: str, say: Callable[[str], None]) -> None:

@@ -13,6 +13,7 @@ from data.pipeline import batch_at
 from data.source import Dataset, check_labels
 from models.api import Model, Precision, from_linen
 from models.parts import axes
+from train import sizes
 from train.build import build
 from train.devices import mesh
 from train.errors import UserError
@@ -54,9 +55,10 @@ def build_experiment(config: ConfigDict, dataset: Dataset | None = None) -> Expe
     tx = optimizer(config.optim.to_dict(), config.ema)
     dataset = dataset or build("data", config.data.to_dict(), "data")
     check_records(config, dataset)
+    config = sizes.filled(config, dataset)
     task = build_task(config, dataset.classes)
     batch = example(config, dataset)
-    state = try_shapes(config, task, tx, batch)
+    state = try_shapes(config, task, tx, batch, sizes.remedy(config, dataset))
     labelled = jax.eval_shape(build_task(config, dataset.classes, labelled=True).init, key_shape(), batch)[0]
     return Experiment(config, dataset, task, tx, schedule, batch, state, axes.names(labelled))
 
@@ -149,8 +151,8 @@ def check_state(config: ConfigDict, before: Any, after: Any) -> None:
         )
 
 
-def try_shapes(config: ConfigDict, task: Task, tx: Any, batch: Shapes) -> TrainState:
-    """The shapes of the train state, found by tracing network and loss; what cannot work is said in a sentence."""
+def try_shapes(config: ConfigDict, task: Task, tx: Any, batch: Shapes, remedy: str = "") -> TrainState:
+    """The shapes of the train state, found by tracing network and loss; what cannot work is said, with a `remedy`."""
     try:
         key = key_shape()
         state = jax.eval_shape(lambda k, b: init_state(task, tx, k, b), key, batch)
@@ -164,5 +166,5 @@ def try_shapes(config: ConfigDict, task: Task, tx: Any, batch: Shapes) -> TrainS
         seen = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in batch.items())
         reason = str(error).strip().split("\n")[0]
         raise UserError(
-            f"network {names} and task {config.task.name} cannot work on {config.data.name} ({seen}): {reason}"
+            f"network {names} and task {config.task.name} cannot work on {config.data.name} ({seen}): {reason}{remedy}"
         ) from error

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from data.pipeline import eval_batches, train_batches
 from data.source import Source
-from train import live, record, saved, trace
+from train import found, live, record, saved, trace
 from train.checkpoint import Checkpoints, all_finite
 from train.cost import budget
 from train.devices import hosts, mesh
@@ -47,7 +47,8 @@ def train(
     mend, `Interrupted` after a SIGTERM or Ctrl-C, with everything saved.
     """
     display = display or Display(quiet=not hosts.first())
-    experiment = build_experiment(config)
+    asked, experiment = config, build_experiment(config)
+    config = experiment.config
     devices = mesh.make_mesh(config.mesh.to_dict(), config.cpu_devices)
     mesh.check_batch(devices, config.batch_size, "batch_size", config.accumulate)
     mesh.check_batch(devices, config.eval.batch_size, "eval.batch_size")
@@ -66,6 +67,7 @@ def train(
         hosts.on_first(lambda: saved.keep(workdir, experiment))
         if wrong := hosts.all_told(saved.differs(workdir, experiment.dataset)):
             raise UserError(wrong)
+        display.say(found.table(experiment, asked))
         with (
             Interrupt(hosts.stop_together()) as interrupt,
             contextlib.closing(Run(experiment, devices, workdir, display, owner)) as run,

@@ -176,6 +176,8 @@ def wanted(workdir: pathlib.Path, saved: Sequence[int], step: Step) -> Sequence[
 
 def keep(workdir: pathlib.Path, experiment: Any) -> None:
     """Writes `data.json`, unless it is there."""
+    from train import found
+
     path, dataset = workdir / "data.json", experiment.dataset
     if path.exists():
         return
@@ -189,6 +191,8 @@ def keep(workdir: pathlib.Path, experiment: Any) -> None:
     facts["scales"] = {name: scale._asdict() for name, scale in dataset.scales.items()}
     facts["columns"] = {name: [column._asdict() for column in some] for name, some in dataset.columns.items()}
     facts["level"] = dataset.level
+    facts["found"] = found.facts(dataset)
+    found.keep(workdir, dataset)
     write_json(path, facts)
 
 

@@ -80,7 +80,8 @@ def typed_as(key: str, value: Any, annotation: Any, now: Any) -> Any:
     """
     kinds = options(annotation)
     known = choices(annotation)
-    is_word = value in known or (str in kinds and isinstance(now, str))
+    is_text = isinstance(value, str) and not ({int, float} & set(kinds) and is_number(literal(value)))
+    is_word = value in known or (str in kinds and is_text and (isinstance(now, str) or kinds == (str,)))
     parsed = literal(value) if isinstance(value, str) and not is_word else value
     if parsed is None or value == "None":
         return None

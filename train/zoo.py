@@ -9,10 +9,12 @@
 Measured is METRIC VALUE, SECONDS s (COMMIT): a column of the held-out row, and the time of the run on two CPU cores;
 or "METRIC not measured yet", or "never trained here" of what is too large for that.
 
-    python -m train zoo                        prints the table
-    python -m train zoo --workdir runs/zoo     trains them all, and writes what they reached into pages and README
+A page whose data come with no clone says after Data how to get them: "Get  COMMAND".
 
-The pages are read, not run, except by `refresh`, which trains each and writes what it measured into page and README.
+    python -m train zoo                        prints the table
+    python -m train zoo --workdir runs/zoo     trains them all, and writes what they reached into pages and docs/zoo.md
+
+The pages are read, not run, except by `refresh`, which trains each and writes what it measured into page and table.
 """
 
 import ast
@@ -31,7 +33,7 @@ from train.record import AGAIN, ROW
 
 FIELDS = ("System", "Parameters", "Data", "Published", "Measured")
 UNTRAINED = "never trained here"
-README = pathlib.Path("README.md")
+PAGE = pathlib.Path("docs/zoo.md")
 MARKS = ("<!-- zoo: python -m train zoo --workdir DIR writes this table -->", "<!-- end of the zoo -->")
 
 
@@ -43,10 +45,11 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--config.{options.overrides[0]}: the zoo is of the pages as they are")
     if options.workdir is not None:
         failed = refresh(configs.FOLDER, folder("--workdir", options.workdir), lambda line: print(line, flush=True))
-        write_readme(entries(configs.FOLDER))
+        write_page(entries(configs.FOLDER))
         if failed:
             raise UserError(f"not trained: {', '.join(failed)}; the same command goes on with them alone")
-    print(table(entries(configs.FOLDER)))
+    found = entries(configs.FOLDER)
+    print(f"{table(found)}\n\n* data that come with no clone:\n{to_get(found)}")
 
 
 class Entry(NamedTuple):
@@ -59,6 +62,7 @@ class Entry(NamedTuple):
     data: str
     published: str
     measured: str
+    get: str = ""  # how to get data that come with no clone
 
     @property
     def result(self) -> str:
@@ -92,13 +96,26 @@ def entry(page: pathlib.Path) -> Entry | None:
         raise ValueError(f"the docstring of {page} has no line {missing[0]!r}; it needs {', '.join(FIELDS)}")
     said = {name: match[1].strip() for name, match in found.items() if match}
     system, _, year = said["System"].rpartition(", ")
-    return Entry(page, system, year, *(said[name] for name in FIELDS[1:]))
+    return Entry(page, system, year, *(said[name] for name in FIELDS[1:]), configs.origin_of(page))
 
 
 def table(rows: Iterable[Entry]) -> str:
     """For the terminal: one line a page, wrapped by nobody."""
-    head = ("page", "system", "year", "parameters", "measured", "seconds", "commit", "published")
-    body = [(e.page.stem, e.system, e.year, e.parameters, e.result, e.seconds, e.commit, e.published) for e in rows]
+    head = ("page", "system", "year", "parameters", "measured", "seconds", "commit", "data", "published")
+    body = [
+        (
+            e.page.stem,
+            e.system,
+            e.year,
+            e.parameters,
+            e.result,
+            e.seconds,
+            e.commit,
+            f"{e.data}{' *' if e.get else ''}",
+            e.published,
+        )
+        for e in rows
+    ]
     right = {"parameters", "seconds"}
     widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
     align = lambda text, i: f"{text:>{widths[i]}}" if head[i] in right else f"{text:<{widths[i]}}"
@@ -106,15 +123,25 @@ def table(rows: Iterable[Entry]) -> str:
 
 
 def markdown(rows: Iterable[Entry]) -> str:
-    """For the README."""
+    """For docs/zoo.md; data that come with no clone have a star."""
     lines = [
         "| system | year | parameters | data | measured | published | s | commit |",
         "|---|---|--:|---|---|---|--:|---|",
     ]
     for e in rows:
-        cells = (f"[{e.system}]({e.page})", e.year, e.parameters, e.data, e.result, e.published, e.seconds, e.commit)
+        data = f"{e.data} *" if e.get else e.data
+        cells = (f"[{e.system}](../{e.page})", e.year, e.parameters, data, e.result, e.published, e.seconds, e.commit)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def to_get(rows: Iterable[Entry]) -> str:
+    """How to get what has a star, for docs/zoo.md."""
+    ways: dict[tuple[str, str], list[str]] = {}
+    for e in rows:
+        if e.get:
+            ways.setdefault((e.data, e.get), []).append(e.page.stem)
+    return "\n".join(f"* {data} ({', '.join(pages)}): {get}" for (data, get), pages in ways.items())
 
 
 def refresh(folder: pathlib.Path, workdir: pathlib.Path, say: Callable[[str], None]) -> list[str]:
@@ -162,7 +189,12 @@ def rewrite(old: Entry, record: dict) -> None:
     write_whole(old.page, text)
 
 
-def write_readme(rows: list[Entry]) -> None:
-    text = README.read_text(encoding="utf-8")
+def written(rows: list[Entry]) -> str:
+    """What stands between the marks of docs/zoo.md."""
+    return f"{markdown(rows)}\n\nData with a star come with no clone:\n\n{to_get(rows)}"
+
+
+def write_page(rows: list[Entry]) -> None:
+    text = PAGE.read_text(encoding="utf-8")
     start, end = (text.index(mark) for mark in MARKS)
-    write_whole(README, f"{text[:start]}{MARKS[0]}\n{markdown(rows)}\n{text[end:]}")
+    write_whole(PAGE, f"{text[:start]}{MARKS[0]}\n{written(rows)}\n{text[end:]}")

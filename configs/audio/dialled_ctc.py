@@ -24,6 +24,6 @@ def get_config():
     config.model.update(name="rnn:SequenceModel", cell="lstm", width=64, outputs=11, direction="both")
     config.task.update(name="transcribe:ctc")
     config.optim.update(name="adam", learning_rate=3e-3, clip=1.0)
-    config.schedule.update(name="cosine", warmup=100)
+    config.schedule.update(name="cosine", warmup=0.1)
     config.eval.every = 250
     return config

@@ -23,5 +23,5 @@ def get_config():
     config.model.update(name="wavenet:WaveNet", vocab=256, width=32, skip=64, layers=7, cycles=2)
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=4e-3, weight_decay=0.01, clip=1.0)
-    config.schedule.update(name="cosine", warmup=50)
+    config.schedule.update(name="cosine", warmup=0.05)
     return config

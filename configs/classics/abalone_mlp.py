@@ -1,13 +1,14 @@
-"""A perceptron of two hidden layers says the rings of abalones, their age, from eight measures of the shell.
+"""A perceptron of two hidden layers predicts the rings of abalones, their age, from eight measures of the shell.
 
 python -m train --config configs/classics/abalone_mlp.py --config.data.path=abalone.csv --workdir runs/abalone_mlp
 
-The file is that of the UCI repository (4,177 rows); any CSV table will do, the last column is said from the others.
+The file is that of the UCI repository (4,177 rows, CC BY 4.0). For your own table: configs/tables/table.py.
 Errors are in units of the target's variance. Held out, on the same rows: `naive` is the loss of least squares.
 
 System      MLP on a table, 1986
 Parameters  4,929
 Data        abalone (UCI)
+Get         curl -L -o abalone.csv https://raw.githubusercontent.com/jbrownlee/Datasets/master/abalone.csv
 Published   nothing comparable
 Measured    loss 0.4091, 2 s (36069ca)
 """
@@ -23,6 +24,6 @@ def get_config():
     config.model.update(name="mlp:MLP", classes=1, width=64, layers=2, dropout=0.1)
     config.task.update(name="forecast:forecast", loss="mse")
     config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.1)
-    config.schedule.update(name="cosine", warmup=50)
+    config.schedule.update(name="cosine", warmup=0.05)
     config.eval.every = 200
     return config

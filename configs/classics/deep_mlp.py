@@ -24,5 +24,5 @@ def get_config():
     config.model.update(activation="relu", initializer="he_normal")
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=1e-3, weight_decay=1e-2)
-    config.schedule.update(name="cosine", warmup=50)
+    config.schedule.update(name="cosine", warmup=0.083)
     return config

@@ -20,6 +20,6 @@ def get_config():
     config.model.update(name="mlp:MLP", classes=10, width=128, layers=2)
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=1e-3, weight_decay=1e-2)
-    config.schedule.update(name="cosine", warmup=50)
+    config.schedule.update(name="cosine", warmup=0.083)
     config.eval.every = 200
     return config

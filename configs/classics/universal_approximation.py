@@ -22,5 +22,5 @@ def get_config():
     config.model.update(bias_initializer="uniform", gain=10.0)  # steep steps, spread over the interval
     config.task.update(name="supervised:regress")
     config.optim.update(name="adam", learning_rate=0.01)
-    config.schedule.update(name="cosine", warmup=100)
+    config.schedule.update(name="cosine", warmup=0.02)
     return config

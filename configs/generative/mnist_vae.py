@@ -20,6 +20,6 @@ def get_config():
     config.model.update(name="vae:VAE", shape=(28, 28, 1), latent=8, width=256)
     config.task.update(name="reconstruct:elbo")
     config.optim.update(name="adam", learning_rate=1e-3)
-    config.schedule.update(name="cosine", warmup=100)
+    config.schedule.update(name="cosine", warmup=0.05)
     config.eval.every = 1000
     return config

@@ -8,6 +8,8 @@ also changes their colours.  Its initial weights of deviation 0.01 and biases of
 System      AlexNet, 2012
 Parameters  60,965,224
 Data        ImageNet
+Get         uv run --extra prepare python -m data prepare imagenet2012; its two archives from image-net.org go into
+            ~/.cache/isoflop/tfds/downloads/manual first
 Published   59.3 % top-1 of the validation set, ten crops (Krizhevsky et al. 2012)
 Measured    never trained here
 """

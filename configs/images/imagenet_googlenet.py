@@ -8,6 +8,8 @@ learning rate falls by 4 % every 8 epochs in the paper, linearly here.
 System      GoogLeNet, 2014
 Parameters  6,998,552
 Data        ImageNet
+Get         uv run --extra prepare python -m data prepare imagenet2012; its two archives from image-net.org go into
+            ~/.cache/isoflop/tfds/downloads/manual first
 Published   89.9 % top-5 of the validation set, one crop (Szegedy et al. 2014)
 Measured    never trained here
 """

@@ -8,6 +8,8 @@ recipe is Goyal et al. 2017 at batch 1,024.
 System      ResNet-50, 2015
 Parameters  25,557,032
 Data        ImageNet
+Get         uv run --extra prepare python -m data prepare imagenet2012; its two archives from image-net.org go into
+            ~/.cache/isoflop/tfds/downloads/manual first
 Published   76.1 % top-1 of the validation set, one crop (torchvision, the same stride)
 Measured    never trained here
 """
@@ -26,7 +28,7 @@ def get_config():
     config.model.update(name="resnet:imagenet", classes=1000, depth=50, width=64)
     config.task.update(name="supervised:classify")
     config.optim.update(name="sgd", learning_rate=0.4, momentum=0.9, nesterov=True)
-    config.schedule.update(name="step", at=(0.33, 0.66, 0.88), warmup=6250)
+    config.schedule.update(name="step", at=(0.33, 0.66, 0.88), warmup=0.05531)
     config.eval.every = 20_000
     config.checkpoint.every = 20_000
     return config

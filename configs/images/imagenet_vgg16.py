@@ -8,6 +8,8 @@ paper also changes colours and scales, and begins with the weights of a shallowe
 System      VGG-16, 2014
 Parameters  138,357,544
 Data        ImageNet
+Get         uv run --extra prepare python -m data prepare imagenet2012; its two archives from image-net.org go into
+            ~/.cache/isoflop/tfds/downloads/manual first
 Published   73.0 % top-1 of the validation set, one scale (Simonyan & Zisserman 2014)
 Measured    never trained here
 """

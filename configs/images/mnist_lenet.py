@@ -24,7 +24,7 @@ def get_config():
     config.model.update(name="lenet:LeNet5", classes=10, activation="relu")
     config.task.update(name="supervised:classify", label_smoothing=0.1)
     config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.1)
-    config.schedule.update(name="cosine", warmup=100)
+    config.schedule.update(name="cosine", warmup=0.02)
     config.ema = 0.998
     config.eval.every = 1000
     return config

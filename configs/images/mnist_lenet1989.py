@@ -23,6 +23,6 @@ def get_config():
     config.model.update(name="lenet:LeNet1989", classes=10)
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=3e-3, weight_decay=0.1)
-    config.schedule.update(name="cosine", warmup=100)
+    config.schedule.update(name="cosine", warmup=0.05)
     config.eval.every = 1000
     return config

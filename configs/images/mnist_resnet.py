@@ -20,6 +20,6 @@ def get_config():
     config.model.update(name="resnet:ResNet", classes=10, blocks=1, width=8)
     config.task.update(name="supervised:classify")
     config.optim.update(name="sgd", learning_rate=0.1, momentum=0.9, nesterov=True)
-    config.schedule.update(name="cosine", warmup=40)
+    config.schedule.update(name="cosine", warmup=0.1)
     config.eval.every = 200
     return config

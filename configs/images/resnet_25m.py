@@ -24,5 +24,5 @@ def get_config():
     config.model.update(name="resnet:ResNet", classes=1000, blocks=15, width=64)
     config.task.update(name="supervised:classify", label_smoothing=0.1)
     config.optim.update(name="sgd", learning_rate=0.4, momentum=0.9, nesterov=True)
-    config.schedule.update(name="cosine", warmup=5000)
+    config.schedule.update(name="cosine", warmup=0.04464)
     return config

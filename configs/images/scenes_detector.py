@@ -24,6 +24,6 @@ def get_config():
     config.model.update(name="detector:Detector", classes=3, boxes=2, width=16, halvings=3)
     config.task.update(name="detect:detect")
     config.optim.update(name="adamw", learning_rate=4e-3, weight_decay=0.05)
-    config.schedule.update(name="cosine", warmup=50)
+    config.schedule.update(name="cosine", warmup=0.042)
     config.eval.batch_size = 100
     return config

@@ -23,6 +23,6 @@ def get_config():
     config.model.update(name="unet:UNet", classes=4, width=8, halvings=3, norm="batch")
     config.task.update(name="segment:segment")
     config.optim.update(name="adamw", learning_rate=4e-3, weight_decay=0.01)
-    config.schedule.update(name="cosine", warmup=50)
+    config.schedule.update(name="cosine", warmup=0.083)
     config.eval.batch_size = 100
     return config

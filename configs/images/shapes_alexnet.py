@@ -20,6 +20,6 @@ def get_config():
     config.model.update(name="alexnet:AlexNet", classes=10, width=24, hidden=128, dropout=0.2, stem="small")
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.05)
-    config.schedule.update(name="cosine", warmup=100)
+    config.schedule.update(name="cosine", warmup=0.05)
     config.eval.every = 500
     return config

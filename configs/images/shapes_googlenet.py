@@ -20,6 +20,6 @@ def get_config():
     config.model.update(name="googlenet:GoogLeNet", classes=10, width=16, dropout=0.2, stem="small", norm="batch")
     config.task.update(name="supervised:classify")
     config.optim.update(name="sgd", learning_rate=0.05, momentum=0.9, nesterov=True)
-    config.schedule.update(name="cosine", warmup=100)
+    config.schedule.update(name="cosine", warmup=0.167)
     config.eval.every = 300
     return config

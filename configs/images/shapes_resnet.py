@@ -20,6 +20,6 @@ def get_config():
     config.model.update(name="resnet:ResNet", classes=10, blocks=1, width=16, order="pre")
     config.task.update(name="supervised:classify")
     config.optim.update(name="sgd", learning_rate=0.1, momentum=0.9, nesterov=True)
-    config.schedule.update(name="cosine", warmup=50)
+    config.schedule.update(name="cosine", warmup=0.062)
     config.eval.every = 400
     return config

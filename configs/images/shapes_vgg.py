@@ -21,6 +21,6 @@ def get_config():
     config.model.update(dropout=0.2, norm="batch")
     config.task.update(name="supervised:classify")
     config.optim.update(name="sgd", learning_rate=0.05, momentum=0.9, nesterov=True)
-    config.schedule.update(name="cosine", warmup=100)
+    config.schedule.update(name="cosine", warmup=0.125)
     config.eval.every = 400
     return config

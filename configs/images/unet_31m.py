@@ -23,6 +23,6 @@ def get_config():
     config.model.update(name="unet:UNet", classes=4, width=64, halvings=4)
     config.task.update(name="segment:segment")
     config.optim.update(name="adamw", learning_rate=3e-4, weight_decay=0.01)
-    config.schedule.update(name="cosine", warmup=500)
+    config.schedule.update(name="cosine", warmup=0.05)
     config.eval.batch_size = 8
     return config

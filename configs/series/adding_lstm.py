@@ -23,6 +23,6 @@ def get_config():
     config.model.update(name="rnn:SequenceModel", cell="lstm", width=64, outputs=1, head="last", recurrent="uniform")
     config.task.update(name="supervised:regress", loss="mse")
     config.optim.update(name="adam", learning_rate=5e-3, clip=1.0)
-    config.schedule.update(name="cosine", warmup=100)
+    config.schedule.update(name="cosine", warmup=0.1)
     config.eval.every = 250
     return config

@@ -24,6 +24,6 @@ def get_config():
     config.model.update(name="rnn:SequenceModel", cell="lstm", width=128, vocab=10, outputs=10, memory=120)
     config.task.update(name="supervised:classify")
     config.optim.update(name="adam", learning_rate=1.2e-2, clip=1.0)
-    config.schedule.update(name="cosine", warmup=100)
+    config.schedule.update(name="cosine", warmup=0.025)
     config.eval.every = 500
     return config

@@ -25,6 +25,6 @@ def get_config():
     config.model.update(direction="both", dropout=0.0)
     config.task.update(name="supervised:classify")
     config.optim.update(name="adam", learning_rate=5e-3, clip=1.0)
-    config.schedule.update(name="cosine", warmup=100)
+    config.schedule.update(name="cosine", warmup=0.2)
     config.eval.every = 100
     return config

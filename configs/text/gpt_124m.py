@@ -28,5 +28,5 @@ def get_config():
     config.mesh.update(data=1, fsdp=-1)  # of all layouts the one whose traffic runs beside computation
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=6e-4, b2=0.95, weight_decay=0.1, clip=1.0)
-    config.schedule.update(name="cosine", warmup=500, floor=0.1)
+    config.schedule.update(name="cosine", warmup=0.0263, floor=0.1)
     return config

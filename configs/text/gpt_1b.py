@@ -24,6 +24,7 @@ def get_config():
         50_688  # 50,257 to a multiple of 512; of others XLA:TPU reduces, not scatters
     )
     config.model.update(layers=24, heads=16, width=2048)
+    config.schedule.warmup = 0.02
     config.optim.learning_rate = 2e-4
     config.mesh.update(data=-1, fsdp=32)  # 64 numbers of the width on each; with fewer XLA:TPU reduces, not scatters
     return config

@@ -20,5 +20,5 @@ def get_config():
     config.model.update(name="gpt:GPT", vocab=16, layers=2, heads=2, width=32, context=32, positions="rotary")
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=5e-3, b2=0.95, weight_decay=0.1, clip=1.0)
-    config.schedule.update(name="cosine", warmup=100)
+    config.schedule.update(name="cosine", warmup=0.067)
     return config

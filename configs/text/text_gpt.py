@@ -21,7 +21,7 @@ def get_config():
     config.model.update(name="gpt:GPT", vocab=256, layers=4, heads=4, width=128, context=64, positions="learned")
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=2e-3, b2=0.99, weight_decay=0.1, clip=1.0)
-    config.schedule.update(name="cosine", warmup=100, floor=0.1)
+    config.schedule.update(name="cosine", warmup=0.05, floor=0.1)
     config.eval.every = 1000
     config.checkpoint.best = True
     return config

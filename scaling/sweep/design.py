@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
+from train import sizes
 from train.build import build
 from train.configs import override
 from train.errors import UserError
@@ -98,6 +99,7 @@ def parameters(config: ConfigDict, changes: Mapping[str, Any]) -> int:
     """All parameters of the network, counted by tracing its initialisation."""
     changed = with_overrides(config, changes)
     dataset = dataset_of(changed)
+    changed = sizes.filled(changed, dataset)
     key = jax.eval_shape(lambda: jax.random.key(0))
     params, _ = jax.eval_shape(build_task(changed, dataset.classes).init, key, example(changed, dataset))
     return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -9,7 +9,10 @@ TEXT = "".join(chr(32 + i * i % 60) for i in range(3000))
 HELD_OUT = {"arrays:columns": "valid[:64]", "text:windows": "valid[:1]"}
 TABLES = {  # 300 rows in the shape of the table that a page is for
     "series:table": lambda data: [f"hour,{data.target}", *(f"h{i},{i * i % 24}" for i in range(300))],
-    "tables:regression": lambda data: [f"{'FIM'[i % 3]},{'.5,' * 7}{i * i % 24}" for i in range(300)],
+    **{
+        f"tables:{kind}": lambda data: [f"{'FIM'[i % 3]},{'.5,' * 7}{i * i % 24}" for i in range(300)]
+        for kind in ("regression", "table")
+    },
 }
 
 
