@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from data.pipeline import eval_batches, train_batches
 from data.source import Source
-from train import live, record, saved, trace
+from train import live, record, saved, score, trace
 from train.checkpoint import Checkpoints, all_finite
 from train.cost import budget
 from train.devices import hosts, mesh
@@ -268,7 +268,8 @@ class Run:
         gap = self.evaluate(state, step, "train_split") if self.config.eval.train_records else {}
         self.save(step, state, values)
         self.checkpoints.wait()
-        row = record.finished(self, step, values, gap, time.monotonic() - self.started)
+        scores = score.at_the_end(self.experiment, self.mesh, state, self.eval_share, self.workdir, self.display.say)
+        row = record.finished(self, step, values, gap, scores, time.monotonic() - self.started)
         self.owner.check()
         self.close()
         if hosts.first():
