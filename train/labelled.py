@@ -130,9 +130,9 @@ def standard(values: np.ndarray, scale: Scale) -> np.ndarray:
 def numbered(dataset: Dataset, words: np.ndarray) -> np.ndarray:
     """Names of classes → their numbers, int32."""
     place = {name: k for k, name in enumerate(dataset.names)}
-    for word in np.unique(words):
+    for word in map(str, np.unique(words)):
         if word not in place:
-            raise UserError(f"{word!r} is no class of this run{suggest(str(word), place)}")
+            raise UserError(f"{word!r} is no class of this run{suggest(word, place)}")
     return np.vectorize(place.get, otypes=[np.int32])(words)
 
 

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from data.source import Batch
-from models.unet import centre
 from train.charts import PALETTE, STYLE, plain, png
 from train.predictions import Boxes
 
@@ -39,11 +38,17 @@ def pictures(truth: Batch, shown: Mapping[str, np.ndarray], names: Sequence[str]
         size = guess.shape
         for row, (title, classes) in enumerate((("target", truth["y"][i]), ("prediction", guess))):
             place = axes[2 * (i // COLUMNS) + row, i % COLUMNS]
-            place.imshow(veiled(centre(image[None], *size)[0], centre(classes[None], *size)[0]))
+            place.imshow(veiled(middle(image, *size), middle(classes, *size)))
             place.set_title(title, fontsize=7)
     handles = [Patch(color=colour(k), label=plain(name)) for k, name in enumerate(names) if k or is_boxes]
     figure.legend(handles=handles[:20], loc="outside lower center", ncols=6)
     return png(figure)
+
+
+def middle(x: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The part of an image that a network without padding tells of (models/unet.py)."""
+    top, left = (x.shape[0] - height) // 2, (x.shape[1] - width) // 2
+    return x[top : top + height, left : left + width]
 
 
 def image_of(x_HWC: np.ndarray) -> np.ndarray:

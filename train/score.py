@@ -171,8 +171,11 @@ def detail(experiment: "Experiment", devices: Any) -> Callable[..., tuple["Repor
         tallies[-1] = jax.device_get(tallies[-1])
         names = class_names(dataset, getattr(said, "classes", 0))
         found = details.summary(type(said), tallies, dataset, names)
-        some = source.gather(np.arange(min(details.SHOWN, len(source)))) if tallies[0].shown and hosts.first() else {}
-        return found, drawn(some, tallies[0].shown, names) if some else b""
+        shown = tallies[0].shown
+        if not shown or not hosts.first():
+            return found, b""
+        some = source.gather(np.arange(min(len(source), *map(len, shown.values()))))
+        return found, drawn(some, shown, names)
 
     return find
 
