@@ -73,10 +73,11 @@ def tally_classes(said: Classes, batch: Mapping[str, Any]) -> Tally:
     counts_N, y_N, guess_N, p_NK = counts.reshape(-1), y.reshape(-1), guess.reshape(-1), p.reshape(-1, K)
     one_N, right_N = counts_N.astype(jnp.int32), (guess_N == y_N) & counts_N
     count = lambda index_N, size: jnp.zeros(size, jnp.int32).at[index_N].add(one_N)
-    sums = {"true": count(y_N, K), "said": count(guess_N, K)}
-    sums["right"] = jnp.zeros(K, jnp.int32).at[y_N].add(right_N.astype(jnp.int32))
     if K <= CONFUSED:
-        sums["confusion"] = count(y_N * K + guess_N, K * K).reshape(K, K)
+        sums = {"confusion": count(y_N * K + guess_N, K * K).reshape(K, K)}
+    else:
+        right = jnp.zeros(K, jnp.int32).at[y_N].add(right_N.astype(jnp.int32))
+        sums = {"true": count(y_N, K), "said": count(guess_N, K), "right": right}
     if K > MANY:
         own_N1 = jnp.take_along_axis(p_NK, y_N[:, None], 1)
         before_NK = (p_NK > own_N1) | ((p_NK == own_N1) & (jnp.arange(K)[None] < y_N[:, None]))
@@ -90,7 +91,11 @@ def tally_classes(said: Classes, batch: Mapping[str, Any]) -> Tally:
 
 
 def summary_classes(sums: dict, each: dict, dataset: Dataset, names: Sequence[str]) -> Report:
-    true, said, right = sums["true"], sums["said"], sums["right"]
+    if "confusion" in sums:
+        counts_KK = sums["confusion"]
+        true, said, right = counts_KK.sum(1), counts_KK.sum(0), np.diag(counts_KK)
+    else:
+        true, said, right = sums["true"], sums["said"], sums["right"]
     total, seen = true.sum(), true > 0
     accuracy = ratio(right, true)
     numbers = {"accuracy": right.sum() / total, "balanced_accuracy": accuracy[seen].mean()}

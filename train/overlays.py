@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
@@ -38,10 +39,13 @@ def pictures(truth: Batch, shown: Mapping[str, np.ndarray], names: Sequence[str]
         size = guess.shape
         for row, (title, classes) in enumerate((("target", truth["y"][i]), ("prediction", guess))):
             place = axes[2 * (i // COLUMNS) + row, i % COLUMNS]
-            place.imshow(veiled(middle(image, *size), middle(classes, *size)))
+            grey = np.repeat(image.mean(-1, keepdims=True), 3, axis=-1)  # under the colours of classes
+            place.imshow(veiled(middle(grey, *size), middle(classes, *size)))
             place.set_title(title, fontsize=7)
     handles = [Patch(color=colour(k), label=plain(name)) for k, name in enumerate(names) if k or is_boxes]
     figure.legend(handles=handles[:20], loc="outside lower center", ncols=6)
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()  # which lays it out
     return png(figure)
 
 
