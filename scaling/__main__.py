@@ -215,6 +215,19 @@ def demo(options: argparse.Namespace) -> None:
     add_fit(made)
     chosen = made.parse_args([options.workdir, "--out", options.workdir])
     fit(argparse.Namespace(**vars(chosen), json=options.json))
+    if not options.json:
+        print(f"\n{written_by_the_best(folder('--workdir', options.workdir))}")
+
+
+def written_by_the_best(workdir: pathlib.Path, tokens: int = 200) -> str:
+    """Some lines of text by the run of least loss."""
+    from train import history
+    from train.sample import sample
+
+    records = {path.parent: history.finished(path.parent) or {} for path in sorted(workdir.glob("runs/*/record.json"))}
+    best = min(records, key=lambda run: records[run]["loss"] or float("inf"))
+    prompt, text = sample(best, None, tokens=tokens, temperature=0.8, seed=0)
+    return f"{best.name}, the best of them, writes (python -m train sample --workdir {best}):\n{prompt}{text}"
 
 
 def sweep(options: argparse.Namespace) -> None:

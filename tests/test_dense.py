@@ -13,17 +13,17 @@ import pytest
 from sklearn.metrics import accuracy_score, jaccard_score
 
 from data import audio, scenes
+from data.pipeline import eval_batches
 from models.api import Model, from_linen
 from models.detector import Cells, Detector, corners
 from models.unet import UNet
 from models.wavenet import WaveNet, dilations, receptive_field
-from scripts.score import detector as score_detector
 from scripts.score import dialled as score_dialled
 from scripts.score import tones as score_tones
 from tests.support.arrays import close
 from tests.support.golden import numbers
 from tests.support.small import PAGES, small
-from train import detection
+from train import details, detection
 from train.experiment import build_experiment
 from train.metrics import compute, merge_on_host
 from train.step import gradients, init_state
@@ -423,12 +423,16 @@ def test_the_truth_costs_nothing_and_is_found(seen):
 
 
 def test_scenes_are_scored_whole(tmp_path):
-    """The script's numbers, from batches that leave a rest, are those of one batch of all scenes."""
+    """The numbers of batches that leave a rest are those of one batch of all scenes."""
     config = small(next(page for page in PAGES if page.stem == "scenes_detector"), tmp_path)
-    config.eval.batch_size = 24
     experiment, model = build_experiment(config), linear(CELL)
     params, _ = model.init(KEY, None)
-    found = score_detector.score(model, params, {}, experiment, 0.1)
+    predict = jax.jit(lambda x: detect(model, 3).predict(params, {}, x))
+    tally = jax.jit(details.tally)
+    batches = list(eval_batches(experiment.dataset.valid, batch_size=24))
+    tallies = [tally(predict(batch["x"]), {k: v for k, v in batch.items() if k != "x"}) for batch in batches]
+    each = {k: np.concatenate([np.asarray(t.each[k])[t.each["counts"]] for t in tallies]) for k in tallies[0].each}
+    found = details.summary_boxes({}, each, experiment.dataset, experiment.dataset.names, 0.1)
 
     @jax.jit
     def once(batch):
@@ -439,8 +443,10 @@ def test_scenes_are_scored_whole(tmp_path):
     scores, overlap = map(np.asarray, once(batch))
     present = [(batch["present"] > 0) & (batch["y"] == k) for k in range(3)]
     expected = [detection.average_precision(scores[:, k], overlap, p, 0.1) for k, p in enumerate(present)]
-    assert found == pytest.approx(expected, abs=1e-6)
-    assert min(found) > 0
+    assert [row["average_precision"] for row in found["classes"]] == pytest.approx(expected, abs=1e-6)
+    assert [row["count"] for row in found["classes"]] == [p.sum() for p in present]
+    assert found["numbers"]["mean_average_precision"] == pytest.approx(np.mean(expected), abs=1e-6)
+    assert min(expected) > 0
 
 
 @pytest.mark.parametrize("task", [segment, detect])

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import math
+import wave
 
 import jax
 import jax.numpy as jnp
@@ -14,18 +15,19 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs.base import base
-from data import tables
+from data import audio, blocks, sound, tables
 from data.pipeline import eval_batches
 from data.source import Column
 from models.api import from_linen
 from models.vae import VAE
-from train import predict
+from train import lines, predict
 from train.errors import UserError
 from train.experiment import build_experiment
 from train.files import read_rows
 from train.loop import train
 from train.metrics import merge_on_host
 from train.predictions import Classes, Labels
+from train.predictions import rows as rows_of
 from train.saved import Saved, load
 from train.step import eval_step
 from train.tasks.reconstruct import elbo
@@ -190,6 +192,36 @@ def test_a_table_without_a_header(tmp_path):
         np.testing.assert_array_equal(np.concatenate(found), table[:, [0, 2]])
 
 
+@pytest.mark.parametrize(
+    ("odd", "wrong"),
+    [
+        ("", ""),
+        ('" fir","1\n"', ""),  # a number with the end of a line after it
+        ("fir,1_0", ""),  # which Python takes for 10
+        ("fir,nan", "holds the missing cell 'nan' in row 501"),
+        ("ash,1", "holds 'ash' in row 501"),
+        ("fir,1,2", "row 501 has another number of values"),
+    ],
+)
+def test_a_long_table_is_read_as_a_short_one(tmp_path, monkeypatch, odd, wrong):
+    """By Arrow and by the reader of training tables: the same features, 64 at a time, and the same sentences."""
+    values, kinds = RNG.normal(size=1000), RNG.choice(["oak", "fir"], 1000)
+    rows = [f"{i},{kinds[i]}, {values[i].item()!r}" for i in range(1000)]
+    rows[500] = f"7,{odd}" if odd else rows[500]
+    (tmp_path / "t.csv").write_text("\ufeffid, kind,length\n\n" + "\n".join(rows) + "\n")
+    columns = (Column("kind", ("fir", "oak")), Column("length"))
+    monkeypatch.setattr(blocks, "LONG", 0)
+    read = lambda module: list(module.parts(tmp_path / "t.csv", columns, "tons", 64))
+    if wrong:
+        for module in (blocks, tables):
+            with pytest.raises(ValueError, match=wrong):
+                read(module)
+        return
+    found, expected = read(blocks), read(tables)
+    assert [len(part) for part in found] == [64] * 15 + [40]
+    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected))
+
+
 def test_texts(tmp_path, capsys):
     """Two files that are the held-out text, and a part of it, share batches."""
     text = "the quick brown fox jumps over the lazy dog. " * 40
@@ -259,7 +291,7 @@ def test_pixels():
     said = run.predict(held["x"])
     names = np.array(["background", "ellipse", "rectangle", "triangle"])
     assert np.mean(said.best == names[held["y"]]) == pytest.approx(scores["accuracy"], abs=1e-12)
-    assert next(said.rows())["share:background"] == np.mean(said.best[0] == "background")
+    assert next(rows_of(said.cells()))["share:background"] == np.mean(said.best[0] == "background")
 
 
 def test_boxes(tmp_path):
@@ -276,7 +308,7 @@ def test_boxes(tmp_path):
     score = np.clip(cells.confidence, 0, 1)[..., None] * np.clip(cells.classes, 0, 1)[..., None, :]
     np.testing.assert_allclose(said.scores.max((1, 2)), score.max((1, 2, 3, 4)), rtol=1e-5)
     found = said._replace(scores=said.scores + 0.2 * (said.scores > 0))
-    predict.write(predict.rows([([{"row": i} for i in range(10)], found)]), tmp_path / "boxes.csv")
+    predict.write([({"row": range(10)}, found)], tmp_path / "boxes.csv")
     with (tmp_path / "boxes.csv").open() as file:
         told = [json.loads(row["objects"]) for row in csv.DictReader(file)]
     assert sum(map(len, told)) == np.sum(said.scores > 0) > 0
@@ -291,16 +323,16 @@ def test_tokens():
     said = run.predict(held["x"])
     right = (said.probabilities.argmax(-1) == held["y"]) * held["mask"]
     assert right.sum() / held["mask"].sum() == pytest.approx(scores["accuracy"], rel=1e-6)
-    assert next(said.rows())["class"] == " ".join(said.best[0])
+    assert next(rows_of(said.cells()))["class"] == " ".join(said.best[0])
     np.testing.assert_allclose(said.probabilities, jax.nn.softmax(run.apply(held["x"])), rtol=1e-5)
 
 
 def test_labels_and_many_classes():
     """Repeats are one label, a blank between them makes two; of many classes a row tells the five likeliest."""
     said = Labels(np.array([[0, 3, 3, 0, 3, 1], [2, 2, 1, 0, 0, 0]]), ("-", "a", "b", "c"))
-    assert [row["labels"] for row in said.rows()] == ["c c a", "b a"]
+    assert said.cells() == {"labels": ["c c a", "b a"]}
     p = np.arange(12.0)[None, ::-1] / 66
-    row = next(Classes(p, tuple("abcdefghijkl")).rows())
+    row = next(rows_of(Classes(p, tuple("abcdefghijkl")).cells()))
     assert (row["class"], row["class_5"], row["probability_2"]) == ("a", "e", 10 / 66)
     assert len(row) == 10
 
@@ -311,3 +343,108 @@ def test_what_predicts_nothing(images):
     run = dataclasses.replace(run, experiment=run.experiment._replace(task=elbo(code)))
     with pytest.raises(UserError, match="predicts nothing of a single input; tasks of classes, numbers"):
         run.predict(np.zeros((1, 8, 8, 3), np.uint8))
+
+
+def test_lines_are_those_of_the_libraries(tmp_path):
+    """Cells with commas, quotes, per cents and numbers that are not finite, as csv and json would write them."""
+    cells = {
+        "file": ['a,"b".png', "50 %.png"],
+        "row": range(3, 5),
+        "p:50 %": np.array([0.1, 1e-30], np.float32),
+        "y": np.array([np.nan, 1234567.875]),
+        "objects": [[{"score": 0.5}], []],
+    }
+    whole = io.StringIO(lines.csv_header(cells) + lines.csv_lines(cells))
+    first, second = csv.DictReader(whole)
+    assert first["file"] == 'a,"b".png'
+    assert (first["row"], second["row"], first["y"]) == ("3", "4", "nan")
+    assert np.float32(second["p:50 %"]) == np.float32(1e-30)
+    assert json.loads(first["objects"]) == [{"score": 0.5}]
+    found = [json.loads(line) for line in lines.json_lines(cells).splitlines()]
+    assert found[0] == {"file": 'a,"b".png', "row": 3, "p:50 %": 0.1, "y": None, "objects": [{"score": 0.5}]}
+    assert (found[1]["file"], found[1]["y"]) == ("50 %.png", 1234567.9)
+
+
+def distance(a, b):
+    """Levenshtein 1966."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        new = [i]
+        for j, y in enumerate(b, 1):
+            new.append(min(new[j - 1] + 1, row[j] + 1, row[j - 1] + (x != y)))
+        row = new
+    return row[-1]
+
+
+def test_labels_and_sound(tmp_path):
+    """Labels of arrays are those of the evaluation's errors; a .wav at another rate, in stereo, says the same."""
+    data = {"name": "audio:dialled", "digits": 3, "train": 8, "valid": 9}
+    model = {"name": "rnn:SequenceModel", "cell": "lstm", "width": 8, "outputs": 11}
+    run, held, scores = untrained(data, model, "transcribe:ctc")
+    path = run.predict(held["x"]).path
+    heard = [Labels(path[None, i, : held["frames"][i]], tuple(map(str, range(11)))).best[0] for i in range(9)]
+    true = [[str(k) for k in line if k] for line in held["y"]]
+    wrong = sum(map(distance, heard, true))
+    assert wrong / sum(map(len, true)) == pytest.approx(scores["label_error_rate"], rel=1e-6)
+
+    time = np.arange(3000) / 24_000
+    tone = 0.4 * np.sin(2 * np.pi * 770 * time) + 0.4 * np.sin(2 * np.pi * 1336 * time)
+    save(tmp_path / "five.wav", np.stack([tone, tone], 1), 24_000)
+    one = run.predict(tmp_path / "five.wav")
+    spectrum, used = sound.spectrum(tmp_path / "five.wav", held["x"].shape[1])
+    assert used == 13  # of 10 ms, in 125 ms
+    assert (one.path[0, used:] == 0).all()
+    np.testing.assert_array_equal(one.path[0, :used], run.predict(spectrum[None]).path[0, :used])
+    rows_F = spectrum[3:10].mean(0)
+    assert set(np.argsort(rows_F)[-2:]) == {round(770 / 50), round(1336 / 50)}  # bins of 50 Hz
+    save(tmp_path / "long.wav", np.zeros((24_000, 1)), 24_000)
+    with pytest.raises(UserError, match=r"long.wav takes 1.00 s, and the network hears"):
+        run.predict(tmp_path / "long.wav")
+
+
+def save(path, sound_NC, rate, width=2):
+    whole = np.round(sound_NC * (2 ** (8 * width - 1) - 1)).astype("<i4")
+    raw = whole.view(np.uint8).reshape(*whole.shape, 4)[..., :width]
+    with wave.open(str(path), "wb") as file:
+        file.setparams((sound_NC.shape[1], width, rate, 0, "NONE", ""))
+        file.writeframes((raw ^ 128 if width == 1 else raw).tobytes())
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_a_sound_is_read_right(tmp_path, width):
+    """A tone below 4 kHz, sampled at 16 kHz with one above, is what 8 kHz would have heard of it."""
+    at = lambda rate: np.arange(rate // 10) / rate
+    tone = lambda time: 0.5 * np.sin(2 * np.pi * 500 * time)
+    save(tmp_path / "a.wav", (tone(at(16_000)) + 0.3 * np.sin(2 * np.pi * 6000 * at(16_000)))[:, None], 16_000, width)
+    np.testing.assert_allclose(sound.read(tmp_path / "a.wav"), tone(at(8000)), atol=0.02 if width == 1 else 1e-4)
+
+
+def test_the_likelihood_of_a_sound(tmp_path):
+    """Of a model of samples: held-out clips as files of their own cost what its evaluation says."""
+    data = {"name": "audio:tones", "context": 32, "train_tokens": 256, "valid_tokens": 128, "vocab": 256}
+    model = {"name": "wavenet:WaveNet", "vocab": 256, "width": 4, "skip": 4, "layers": 2, "cycles": 1}
+    run, held, scores = untrained(data, model, "supervised:classify")
+    files = [tmp_path / f"{i}.wav" for i in range(4)]
+    for file, x, y in zip(files, held["x"], held["y"], strict=True):
+        save(file, audio.decode(np.append(x, y[-1]))[:, None], audio.RATE, 4)
+    said = run.predict(files)
+    assert said.tokens.tolist() == [32] * 4
+    assert -said.log_likelihood.sum() / 128 == pytest.approx(scores["loss"], rel=1e-5)
+    assert "bits_per_byte" not in said.cells()
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "data", "metric"),
+    [
+        ("rules:perceptron", {"name": "neuron:Neuron", "scale": 1.0}, {"name": "neurons:separable"}, "error"),
+        ("supervised:classify", {"name": "mlp:MLP", "classes": 4, "width": 4}, {"name": "synthetic:blobs"}, "accuracy"),
+        ("supervised:regress", {"name": "neuron:Neuron"}, {"name": "neurons:linear"}, "loss"),
+    ],
+)
+def test_kinds_of_small_tasks(task, model, data, metric):
+    run, held, scores = untrained(data, model, task)
+    said = run.predict(held["x"])
+    right = said.probabilities.argmax(-1) == held["y"] if isinstance(said, Classes) else None
+    made = {"accuracy": lambda: right.mean(), "error": lambda: 1 - right.mean(),
+            "loss": lambda: np.mean((said.values - held["y"]) ** 2)}[metric]()  # fmt: skip
+    assert made == pytest.approx(scores[metric], rel=1e-5)

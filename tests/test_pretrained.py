@@ -13,9 +13,9 @@ import pytest
 from models import pretrained
 from models.weights import tensors
 from models.weights.tensors import CheckpointError
-from scripts.golden import numbers
 from scripts.golden.hf_cases import CASES, inputs_of
 from scripts.golden.hf_saved import GOLDEN, checkpoint, told
+from tests.support.golden import numbers
 
 UNREAD = {("BertForMaskedLM", "untied"): {"cls.predictions.bias"}}  # tensors that the class itself never reads
 EVERY = [(architecture, case) for architecture, cases in CASES.items() for case in cases]

@@ -4,6 +4,7 @@
     python -m train --config text_gpt --config.model.width=256 --workdir runs/x
     python -m train plan --config text_gpt              what it would cost on this machine
     python -m train predict --workdir runs/x FILES      what it says of new images, rows, series, text
+    python -m train score --workdir runs/x DATA         what it is worth on labelled data; default: its held-out split
     python -m train sample --workdir runs/x             text from what it trained
     python -m train compare runs/*                      runs beside each other: what differs, what they reached
     python -m train supervise --processes 2 -- --config text_gpt --workdir runs/x     starts again what was killed
@@ -32,6 +33,7 @@ VERBS = {  # each a module with `main(argv)`, loaded when it is asked for
     "plan": "train.cost.door",
     "predict": "train.predict",
     "sample": "train.sample",
+    "score": "train.score",
     "supervise": "train.devices.supervise",
     "zoo": "train.zoo",
 }

@@ -25,6 +25,8 @@ from train.numbers import si
 
 # Okabe & Ito's palette: distinct under every common colour blindness, readable on white and on near-black.
 LAW, SECOND, HELDOUT = "#0072B2", "#009E73", "#D55E00"
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#7F7F7F")  # and the rest of it
+SOFT = "#7f8b97"  # readable on both
 INK = "#1b1f24"  # of axes and text: `svg` replaces it by the page's own
 MANY = 2_000  # points beyond which they are an image in the SVG
 DRAWN = 600  # points of a line beyond which only its lowest and highest are drawn
@@ -80,7 +82,7 @@ def canvas(x: str, y: str, log: bool = True) -> tuple[Figure, Axes]:
 @rc_context(STYLE)
 def curves(x: str, y: str, lines: Sequence[Line], log: bool = False, logx: bool = False) -> Figure:
     """Lines in one figure, `line-NUMBER` in its SVG; with `log`, y is logarithmic where it spans a decade."""
-    figure, axes = canvas(x, y.replace("$", r"\$"), log=logx)  # a name is no formula
+    figure, axes = canvas(x, plain(y), log=logx)
     figure.set_size_inches(4.8, 3.2)
     for index, line in enumerate(lines):
         seen = np.isfinite(line.x) & ((line.x > 0) | (not logx))
@@ -100,6 +102,11 @@ def curves(x: str, y: str, lines: Sequence[Line], log: bool = False, logx: bool 
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: si(v)))
     finish(figure)
     return figure
+
+
+def plain(name: str) -> str:
+    """A name is no formula."""
+    return name.replace("$", r"\$")
 
 
 def thinned(x: np.ndarray, y: np.ndarray, most: int = DRAWN) -> tuple[np.ndarray, np.ndarray]:

@@ -1,14 +1,17 @@
 """The page of one run: run.html, self-contained, and its figures alone as curves.svg."""
 
+import base64
 import pathlib
 import time
 from typing import Any
 
-from train import charts, history, pages, record
+from train import charts, detail_charts, history, pages, record
 from train.charts import HELDOUT, LAW, SECOND, Line
 from train.files import write_whole
 from train.history import History
 
+WORST = 30  # classes in the table of a page, from the worst on
+PNG = b"\x89PNG\r\n\x1a\n"  # how the file begins
 MOST = 12  # figures of metrics; a task with one for each of a thousand classes gets no more
 SPLITS = (("train", "train", LAW), ("valid", "held out", HELDOUT), ("train_split", "train split", SECOND))
 
@@ -41,6 +44,7 @@ def by_split(run: History, name: str) -> list[Line]:
 
 
 def html(run: History, drawn: list[str], running: bool) -> str:
+    report = history.details(run.folder)
     return pages.render(
         "run.html.jinja",
         run=run,
@@ -51,7 +55,27 @@ def html(run: History, drawn: list[str], running: bool) -> str:
         scores=history.scores(run),
         config=shown(run.config),
         record=shown(run.record or {}),
+        report=report,
+        report_figures=detail_charts.figures(report),
+        classes=worst(report),
+        pictures=inlined(run.folder / "pictures.png") if report else "",
     )
+
+
+def worst(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Classes that the split has, the worst first."""
+    seen = [each for each in report.get("classes", ()) if each["count"]]
+    key = "accuracy" if seen and "accuracy" in seen[0] else "average_precision"
+    return sorted(seen, key=lambda each: each[key] or 0)[:WORST]
+
+
+def inlined(path: pathlib.Path) -> str:
+    """A PNG as an address that holds it; empty where there is none."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return ""
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}" if content.startswith(PNG) else ""
 
 
 def shown(tree: dict[str, Any]) -> dict[str, str]:

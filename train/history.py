@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from train import record
-from train.files import read_json, read_rows
+from train.files import Damaged, read_json, read_rows
 from train.writer import LAP, read_log
 
 OWN = ("step", "split", "loss", "lr", "grad_norm")  # what every task has
@@ -58,6 +58,14 @@ def finished(folder: pathlib.Path) -> dict[str, Any] | None:
         return None
     record.check_sums(folder, ("record.json",))
     return row
+
+
+def details(folder: pathlib.Path) -> dict[str, Any]:
+    """What `scores.json` says of the held-out split; {} where there is none, or not what the run wrote."""
+    try:
+        return read_json(folder / "scores.json", {"numbers": dict, "kind": str, "step": int}, record.AGAIN)
+    except (FileNotFoundError, Damaged):
+        return {}
 
 
 def scores(run: History) -> dict[str, float | None]:

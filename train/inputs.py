@@ -1,16 +1,17 @@
 """New inputs for a trained run, from files, rows or arrays: made as its training records were, a batch at a time."""
 
 import itertools
+import math
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data import images, series, tables, text
+from data import blocks, images, series, sound, tables, text
 from data.source import Batch, Dataset, Windows, floats
 from train.errors import UserError
-from train.predictions import Row
+from train.predictions import Cells, Row
 
 if TYPE_CHECKING:
     from train.saved import Saved
@@ -21,23 +22,24 @@ Inputs = np.ndarray | str | pathlib.Path | Sequence[str | pathlib.Path] | Sequen
 class Part(NamedTuple):
     """At most a batch of inputs."""
 
-    labels: list[Row]  # what the row of each begins with: file, number of the row
+    labels: Cells  # what the row of each begins with: file, number of the row
     x: np.ndarray  # [n, ...], as the network takes it
     origin: np.ndarray | None = None  # [n, 1]: what a forecast is counted from, standardised
+    frames: np.ndarray | None = None  # [n]: how many frames are of the sound
 
 
 class Window(NamedTuple):
-    """One of the windows of a text."""
+    """One of the windows of a text or of a sound."""
 
     file: int  # the number of its text
     windows: int  # of that text
     tokens: int  # of that text that are predicted
-    bytes_per_token: float
+    bytes_per_token: float  # NaN of a sound
     batch: Batch  # of this one
 
 
 def parts(run: "Saved", inputs: Inputs, size: int) -> Iterator[Part]:
-    """At most `size` inputs at a time; for runs that learnt from text there is `windows`."""
+    """At most `size` inputs at a time; for those of which a likelihood is told there is `windows`."""
     if isinstance(inputs, np.ndarray):
         return of_array(run, {}, inputs, size)
     if not isinstance(inputs, str | pathlib.Path) and len(inputs) and isinstance(inputs[0], dict):
@@ -62,10 +64,25 @@ def of_files(run: "Saved", files: list[pathlib.Path], size: int) -> Iterator[Par
         return of_tables(dataset, files, size) if len(shape) == 1 else of_series(dataset, files, shape[0], size)
     if len(shape) == 3 and shape[-1] in images.MODES and np.issubdtype(x.dtype, np.floating):
         return of_images(run, files, shape, size)
+    if learnt_from_sound(run) and len(shape) == 2:
+        return of_sounds(files, shape[0], size)
     raise UserError(
         f"{files[0]}: the inputs of this run, {x.dtype}{list(shape)} of {run.config.data.name}, are read from arrays "
         "only; save N of them with numpy.save as FILE.npy"
     )
+
+
+def learnt_from_sound(run: "Saved") -> bool:
+    return run.config.data.name.startswith("audio:")
+
+
+def are_streams(run: "Saved", given: Inputs) -> bool:
+    """Whether the inputs are texts, or sounds in steps, of which a likelihood is told."""
+    if run.experiment.dataset.tokenizer is not None:
+        return True
+    one = [given] if isinstance(given, str | pathlib.Path) else given
+    is_sound = all(isinstance(each, str | pathlib.Path) and pathlib.Path(each).suffix in sound.SUFFIXES for each in one)
+    return is_sound and learnt_from_sound(run) and np.issubdtype(run.experiment.batch["x"].dtype, np.integer)
 
 
 def load_array(file: pathlib.Path) -> np.ndarray:
@@ -75,7 +92,7 @@ def load_array(file: pathlib.Path) -> np.ndarray:
         raise UserError(f"{file} is no array of numbers that numpy.save has written: {error}") from None
 
 
-def of_array(run: "Saved", label: Row, values: np.ndarray, size: int) -> Iterator[Part]:
+def of_array(run: "Saved", label: dict[str, str], values: np.ndarray, size: int) -> Iterator[Part]:
     """Inputs [N, ...] in the data's own units."""
     shape, name = run.experiment.batch["x"].shape[1:], label.get("file", "the array")
     if values.shape[1:] != shape or not len(values) or values.dtype.kind not in "biuf":
@@ -84,8 +101,12 @@ def of_array(run: "Saved", label: Row, values: np.ndarray, size: int) -> Iterato
         )
     for first in range(0, len(values), size):
         some = np.asarray(values[first : first + size])
-        labels = [label | {"row": first + i + 1} for i in range(len(some))]
-        yield standardised(run.experiment.dataset, labels, some)
+        yield standardised(run.experiment.dataset, numbered(first, len(some), **label), some)
+
+
+def numbered(done: int, count: int, **label: str) -> Cells:
+    """`count` rows after those that are `done`, all with one label."""
+    return {name: [text] * count for name, text in label.items()} | {"row": range(done + 1, done + count + 1)}
 
 
 def of_rows(run: "Saved", given: Sequence[Any], size: int) -> Iterator[Part]:
@@ -102,16 +123,14 @@ def of_rows(run: "Saved", given: Sequence[Any], size: int) -> Iterator[Part]:
                 known = ", ".join(column.name for column in columns)
                 raise UserError(f"row {lacks} has no {column.name!r}; the columns are {known}")
             made.append(tables.features(column, tuple(str(row[column.name]).strip() for row in some), first + 1))
-        labels = [{"row": first + i + 1} for i in range(len(some))]
-        yield standardised(dataset, labels, np.concatenate(made, axis=1))
+        yield standardised(dataset, numbered(first, len(some)), np.concatenate(made, axis=1))
 
 
 def of_tables(dataset: Dataset, files: list[pathlib.Path], size: int) -> Iterator[Part]:
     for file in files:
         done = 0
-        for some in tables.parts(file, dataset.columns["x"], dataset.columns["y"][0].name, size):
-            labels = [{"file": str(file), "row": done + i + 1} for i in range(len(some))]
-            yield standardised(dataset, labels, some)
+        for some in blocks.parts(file, dataset.columns["x"], dataset.columns["y"][0].name, size):
+            yield standardised(dataset, numbered(done, len(some), file=str(file)), some)
             done += len(some)
         if not done:
             raise UserError(f"{file} holds no row under its header; give it one or more")
@@ -120,14 +139,21 @@ def of_tables(dataset: Dataset, files: list[pathlib.Path], size: int) -> Iterato
 def of_series(dataset: Dataset, files: list[pathlib.Path], lookback: int, size: int) -> Iterator[Part]:
     for some in itertools.batched(files, size):
         windows = [series.last(file, dataset.columns["x"], lookback) for file in some]
-        yield standardised(dataset, [{"file": str(file)} for file in some], np.stack(windows))
+        yield standardised(dataset, {"file": list(map(str, some))}, np.stack(windows))
 
 
 def of_images(run: "Saved", files: list[pathlib.Path], shape: tuple[int, ...], size: int) -> Iterator[Part]:
     side = run.config.data.get("size", 0)  # as data/images.py and data/arrays.py have it, where the page has none
     for some in itertools.batched(itertools.chain.from_iterable(map(image_files, files)), size):
         pixels = np.stack([images.read(file, shape, side) for file in some])
-        yield standardised(run.experiment.dataset, [{"file": str(file)} for file in some], pixels)
+        yield standardised(run.experiment.dataset, {"file": list(map(str, some))}, pixels)
+
+
+def of_sounds(files: list[pathlib.Path], frames: int, size: int) -> Iterator[Part]:
+    for some in itertools.batched(files, size):
+        heard = [sound.spectrum(file, frames) for file in some]
+        x, used = np.stack([x for x, _ in heard]), np.array([count for _, count in heard])
+        yield Part({"file": list(map(str, some))}, x, frames=used)
 
 
 def image_files(place: pathlib.Path) -> list[pathlib.Path]:
@@ -140,7 +166,7 @@ def image_files(place: pathlib.Path) -> list[pathlib.Path]:
     return found
 
 
-def standardised(dataset: Dataset, labels: list[Row], values: np.ndarray) -> Part:
+def standardised(dataset: Dataset, labels: Cells, values: np.ndarray) -> Part:
     """From the data's own units to the network's, in the same order of operations as the training records."""
     if "x" in dataset.scales:
         scale = dataset.scales["x"]
@@ -149,18 +175,27 @@ def standardised(dataset: Dataset, labels: list[Row], values: np.ndarray) -> Par
     return Part(labels, x - x[:, -1:], x[:, -1, :1]) if dataset.level == "last" else Part(labels, x)
 
 
-def windows(dataset: Dataset, files: list[pathlib.Path]) -> Iterator[Window]:
-    """Those of every text, cut as the held-out text of a run is."""
-    context = dataset.per_record
+def windows(run: "Saved", files: list[pathlib.Path]) -> Iterator[Window]:
+    """Those of every text or sound, cut as the held-out text of a run is."""
+    context = run.experiment.dataset.per_record
     for number, file in enumerate(files):
+        tokens, bytes_per_token = stream(run, file)
+        source = Windows(tokens, context, context, last="pad")
+        for i in range(len(source)):
+            yield Window(number, len(source), len(tokens) - 1, bytes_per_token, source.gather(np.array([i])))
+
+
+def stream(run: "Saved", file: pathlib.Path) -> tuple[np.ndarray, float]:
+    """The tokens of a text, or the steps of a sound, and how many bytes one stands for (of a sound NaN)."""
+    dataset = run.experiment.dataset
+    if dataset.tokenizer is None:
+        tokens, raw = sound.steps(file, dataset.classes), b""
+    else:
         raw = text.read(file)
         try:
             tokens = dataset.tokenizer.encode(raw)
         except ValueError as error:
             raise UserError(f"{file}: {error}; replace it, or train with data.tokenizer=bytes") from None
-        if len(tokens) < 2:
-            raise UserError(f"{file} has {len(tokens)} tokens, too few to predict one from another; give it more text")
-        source = Windows(tokens, context, context, last="pad")
-        for i in range(len(source)):
-            batch = source.gather(np.array([i]))
-            yield Window(number, len(source), len(tokens) - 1, len(raw) / len(tokens), batch)
+    if len(tokens) < 2:
+        raise UserError(f"{file} has {len(tokens)} tokens, too few to predict one from another; give it more of them")
+    return tokens, len(raw) / len(tokens) if raw else math.nan

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from data.pipeline import eval_batches, train_batches
 from data.source import Source
-from train import found, live, record, saved, trace
+from train import found, live, record, saved, score, trace
 from train.checkpoint import Checkpoints, all_finite
 from train.cost import budget
 from train.devices import hosts, mesh
@@ -270,6 +270,7 @@ class Run:
         gap = self.evaluate(state, step, "train_split") if self.config.eval.train_records else {}
         self.save(step, state, values)
         self.checkpoints.wait()
+        scores = score.at_the_end(self.experiment, self.mesh, state, self.eval_share, self.workdir, self.display.say)
         row = record.finished(
             self.workdir.name,
             self.config,
@@ -279,6 +280,7 @@ class Run:
             step=step,
             held_out=values,
             gap=gap,
+            scores=scores,
             seconds=time.monotonic() - self.started,
             compile_seconds=self.step.seconds + self.eval.seconds,
         )

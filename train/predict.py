@@ -4,16 +4,16 @@
     python -m train predict --workdir runs/x new.csv --out predictions.csv
 
 What FILES may be depends on what the run learnt from: images (or folders of them), tables with the training table's
-columns, series whose last rows are continued, texts whose likelihood a language model tells; and where it was no text
-also arrays, FILE.npy: N inputs in the data's own units (uint8 is pixels).  Without --out the rows go to the terminal
-as CSV.
+columns, series whose last rows are continued, sounds (.wav), texts whose likelihood a language model tells; and where
+it was no text also arrays, FILE.npy: N inputs in the data's own units (uint8 is pixels).  Without --out the rows go to
+the terminal as CSV.
 """
 
+import collections
+import concurrent.futures
 import contextlib
-import csv
 import functools
 import itertools
-import json
 import math
 import pathlib
 import sys
@@ -23,22 +23,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.source import Batch, Dataset
-from train import inputs
+from train import inputs, lines
 from train.cli import folder, parser
 from train.errors import UserError
 from train.files import as_part
-from train.predictions import Numbers, Prediction, Row, Texts
-from train.writer import finite
+from train.predictions import Cells, Labels, Numbers, Prediction, Texts
 
 if TYPE_CHECKING:
     from train.saved import Saved
+    from train.step import Task
 
-Answer = tuple[list[Row], Prediction]  # what the row of each input begins with, and what the network says of it
+ROWS = 8192  # of a table at once, at least: one holds few numbers
+Answer = tuple[Cells, Prediction]  # what the row of each input begins with, and what the network says of it
 
 
 def main(argv: list[str]) -> None:
     flags = parser("python -m train predict", __doc__ or "")
-    flags.add_argument("files", metavar="FILES", nargs="+", help="images, tables, series or texts; or arrays, .npy")
+    flags.add_argument(
+        "files", metavar="FILES", nargs="+", help="images, tables, series, sounds or texts; or arrays, .npy"
+    )
     flags.add_argument("--workdir", metavar="DIR", required=True, help="a run's folder, finished or not")
     flags.add_argument("--out", metavar="FILE", help="where the rows go: a .csv, or a .jsonl of one object a line")
     flags.add_argument("--best", action="store_true", help="from the checkpoint of the lowest held-out loss")
@@ -61,38 +64,28 @@ def main(argv: list[str]) -> None:
     runtime.set_up()
     step = "best" if options.best else "last" if options.step is None else options.step
     run = saved.load(folder("--workdir", options.workdir), options.code, step)
-    write(rows(answers(run, options.files)), out)
+    write(answers(run, options.files), out)
 
 
-def rows(answered: Iterable[Answer]) -> Iterator[Row]:
-    for labels, prediction in answered:
-        yield from (label | row for label, row in zip(labels, prediction.rows(), strict=True))
-
-
-def write(found: Iterator[Row], out: pathlib.Path | None) -> None:
-    """Every row as it comes; a file appears when it is whole."""
+def write(answered: Iterable[Answer], out: pathlib.Path | None) -> None:
+    """A batch at a time as it comes; a file appears when it is whole."""
     with contextlib.ExitStack() as stack:
         file = sys.stdout
         if out:
             file = stack.enter_context(stack.enter_context(as_part(out)).open("w", newline="", encoding="utf-8"))
-        if out and out.suffix == ".jsonl":
-            file.writelines(json.dumps(finite(row), ensure_ascii=False) + "\n" for row in found)
-        else:
-            lines = csv.writer(file, lineterminator="\n")
-            for number, row in enumerate(found):
-                if not number:
-                    lines.writerow(row)
-                if "objects" in row:
-                    row["objects"] = json.dumps(row["objects"])
-                lines.writerow(row.values())
+        is_json = out is not None and out.suffix == ".jsonl"
+        for number, (labels, prediction) in enumerate(answered):
+            cells = {**labels, **prediction.cells()}
+            if not number and not is_json:
+                file.write(lines.csv_header(cells))
+            file.write(lines.json_lines(cells) if is_json else lines.csv_lines(cells))
 
 
 def answers(run: "Saved", given: inputs.Inputs) -> Iterator[Answer]:
     """Predictions, a batch at a time.  Errors of reading are sentences."""
     check(run, given)
-    is_text = run.experiment.dataset.tokenizer is not None
     try:
-        yield from of_texts(run, inputs.as_paths(given)) if is_text else of_parts(run, given)
+        yield from of_streams(run, inputs.as_paths(given)) if inputs.are_streams(run, given) else of_parts(run, given)
     except UserError:
         raise
     except (ValueError, OSError) as error:
@@ -115,18 +108,18 @@ def check(run: "Saved", given: inputs.Inputs) -> None:
 
 
 def batch_size(run: "Saved") -> int:
-    """config.eval.batch_size, or as many more as the devices share evenly."""
+    """config.eval.batch_size, of rows of a table more, and as many more as the devices share evenly."""
     from train.devices import mesh
 
-    count = mesh.make_mesh().devices.size
-    return -(-run.config.eval.batch_size // count) * count
+    count, size = mesh.make_mesh().devices.size, run.config.eval.batch_size
+    return -(-(max(size, ROWS) if run.is_table else size) // count) * count
 
 
 def of_parts(run: "Saved", given: inputs.Inputs) -> Iterator[Answer]:
-    """Reads a part while the device works on the one before."""
+    """Reads parts on a thread while the device works on the one before, and the one before that is written."""
     size, dtype, waiting = batch_size(run), run.experiment.batch["x"].dtype, None
-    for part in inputs.parts(run, given, size):
-        made = run.program(padded({"x": part.x.astype(dtype)}, size))
+    for part in ahead(inputs.parts(run, given, size)):
+        made = run.program(padded({"x": part.x.astype(dtype, copy=False)}, size))
         if waiting:
             yield in_own_units(run.experiment.dataset, *waiting)
         waiting = part, made
@@ -134,32 +127,48 @@ def of_parts(run: "Saved", given: inputs.Inputs) -> Iterator[Answer]:
         yield in_own_units(run.experiment.dataset, *waiting)
 
 
-def of_texts(run: "Saved", files: list[pathlib.Path]) -> Iterator[Answer]:
+def ahead(parts: Iterator[inputs.Part], most: int = 2) -> Iterator[inputs.Part]:
+    """The same parts; a thread makes `most` of them before they are asked for."""
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    try:
+        waiting = collections.deque(pool.submit(next, parts, None) for _ in range(most))
+        while (part := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(next, parts, None))
+            yield part
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def of_streams(run: "Saved", files: list[pathlib.Path]) -> Iterator[Answer]:
     """The windows of many files share a batch."""
     size, nats, read = batch_size(run), np.zeros(len(files)), np.zeros(len(files), np.int64)
-    for some in itertools.batched(inputs.windows(run.experiment.dataset, files), size):
+    for some in itertools.batched(inputs.windows(run, files), size):
         batch = {name: np.concatenate([window.batch[name] for window in some]) for name in some[0].batch}
-        for window, value in zip(some, np.asarray(run.program(padded(batch, size)), np.float64), strict=False):
+        for window, value in zip(some, np.asarray(run.likelihood(padded(batch, size)), np.float64), strict=False):
             nats[window.file] += value
             read[window.file] += 1
             if read[window.file] == window.windows:
                 bits = nats[window.file] / window.tokens / window.bytes_per_token / math.log(2)
                 said = Texts(np.array([window.tokens]), np.array([-nats[window.file]]), np.array([bits]))
-                yield [{"file": str(files[window.file])}], said
+                yield {"file": [str(files[window.file])]}, said
 
 
 def padded(batch: Batch, size: int) -> Batch:
     """`size` inputs, the last one repeated, so that every batch has the shape that is compiled."""
-    index = np.minimum(np.arange(size), len(batch["x"]) - 1)
+    count = len(batch["x"])
+    if count == size:
+        return batch
+    index = np.minimum(np.arange(size), count - 1)
     return {name: value[index] for name, value in batch.items()}
 
 
 def in_own_units(dataset: Dataset, part: inputs.Part, made: Prediction) -> Answer:
     """What was made of a padded part, on the host."""
     made = made._replace(**{k: np.asarray(getattr(made, k))[: len(part.x)] for k in made._fields if k != "names"})
+    if isinstance(made, Labels) and part.frames is not None and made.path.shape[1] == part.x.shape[1]:
+        made = made._replace(path=np.where(np.arange(part.x.shape[1]) < part.frames[:, None], made.path, 0))
     if not isinstance(made, Numbers):
-        names = (*dataset.names, *map(str, range(len(dataset.names), made.classes or dataset.classes)))
-        return part.labels, made._replace(names=names)
+        return part.labels, made._replace(names=class_names(dataset, made.classes))
     values = made.values if part.origin is None else made.values + part.origin
     if "y" in dataset.scales:
         scale = dataset.scales["y"]
@@ -167,25 +176,43 @@ def in_own_units(dataset: Dataset, part: inputs.Part, made: Prediction) -> Answe
     return part.labels, Numbers(values, tuple(column.name for column in dataset.columns.get("y", ())))
 
 
-def program(run: "Saved") -> Callable[[Batch], Any]:
-    """A batch of inputs -> what the network says of each; of windows of text the nats of each.  Compiled once."""
+def class_names(dataset: Dataset, outputs: int = 0) -> tuple[str, ...]:
+    """Those of the data; their numbers where the data have none, or the network has more outputs."""
+    return (*dataset.names, *map(str, range(len(dataset.names), outputs or dataset.classes)))
+
+
+def prediction(task: "Task", devices: Any) -> Callable[..., Prediction]:
+    """(params, model_state, batch) -> what the network says of each input, on the devices."""
+    import jax
+
+    from train.devices import mesh
+
+    def predict(params: Any, state: Any, batch: dict[str, jax.Array]) -> Prediction:
+        return task.predict(params, state, batch["x"])
+
+    return jax.jit(mesh.spread(devices, predict), compiler_options=mesh.compiler_options(devices))
+
+
+def likelihood(config: Any, devices: Any) -> Callable[..., Any]:
+    """(params, model_state, windows) -> the nats of each, [B]."""
     import jax
     import optax
 
     from train.devices import mesh
     from train.experiment import build_models
 
-    experiment, devices = run.experiment, mesh.make_mesh()
-    networks = build_models(run.config)
+    model = build_models(config)["model"]
 
-    def likelihood(params: Any, state: Any, batch: dict[str, jax.Array]) -> jax.Array:
-        logits = networks["model"].apply(params, state, batch["x"])[0]
+    def nats(params: Any, state: Any, batch: dict[str, jax.Array]) -> jax.Array:
+        logits = model.apply(params, state, batch["x"])[0]
         return (optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"]) * batch["mask"]).sum(1)
 
-    def predict(params: Any, state: Any, batch: dict[str, jax.Array]) -> Any:
-        return experiment.task.predict(params, state, batch["x"])
+    return jax.jit(mesh.spread(devices, nats), compiler_options=mesh.compiler_options(devices))
 
-    one = predict if experiment.dataset.tokenizer is None else likelihood
-    fn = jax.jit(one, compiler_options=mesh.compiler_options(devices))
-    place = functools.cache(lambda size: mesh.share(devices, size).place)
+
+def on_host(run: "Saved", fn: Callable[..., Any]) -> Callable[[Batch], Any]:
+    """`fn` of the run's parameters and a batch of the host; compiled once."""
+    from train.devices import mesh
+
+    place = functools.cache(lambda size: mesh.share(mesh.make_mesh(), size).place)
     return lambda batch: fn(run.params, run.model_state, place(len(batch["x"]))(batch))

@@ -3,7 +3,7 @@
 Read back (train/predict.py), arrays are NumPy's and `names` are the data's.  N inputs, K classes, P boxes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ MANY = 10  # classes, of more a row tells the likeliest
 TOP = 5
 LEAST = 0.2  # score of a box that a row tells of
 Row = dict[str, Any]
+Cells = dict[str, Sequence[Any] | np.ndarray]  # name of a column → its cell for each input
 
 
 class Classes(NamedTuple):
@@ -29,25 +30,27 @@ class Classes(NamedTuple):
         """The names of the likeliest classes, [N, ...]."""
         return np.array(self.names)[np.argmax(self.probabilities, -1)]
 
-    def rows(self) -> Iterator[Row]:
+    def cells(self) -> Cells:
         if self.probabilities.ndim == 2:
-            return map(self.of_input, self.probabilities)
-        return map(self.of_pixels if self.probabilities.ndim == 4 else self.of_tokens, self.best, self.probabilities)
+            return self.of_inputs(self.probabilities)
+        if self.probabilities.ndim == 4:
+            best_NHW = self.probabilities.argmax(-1)
+            return {f"share:{name}": (best_NHW == k).mean((1, 2)) for k, name in enumerate(self.names)}
+        likeliest = self.probabilities.max(-1).reshape(len(self.probabilities), -1)
+        return {"class": [" ".join(best.ravel()) for best in self.best], "probability": likeliest.prod(1)}
 
-    def of_input(self, p_K: np.ndarray) -> Row:
-        best = int(p_K.argmax())
-        row: Row = {"class": self.names[best], "probability": float(p_K[best])}
-        if len(p_K) <= MANY:
-            return row | {f"p:{name}": p for name, p in zip(self.names, p_K.tolist(), strict=True)}
-        for rank, k in enumerate(np.argsort(-p_K, kind="stable")[1:TOP], 2):
-            row |= {f"class_{rank}": self.names[k], f"probability_{rank}": float(p_K[k])}
-        return row
-
-    def of_tokens(self, best: np.ndarray, p: np.ndarray) -> Row:
-        return {"class": " ".join(best.ravel()), "probability": float(p.max(-1).prod())}
-
-    def of_pixels(self, best_HW: np.ndarray, p: np.ndarray) -> Row:
-        return {f"share:{name}": float((best_HW == name).mean()) for name in self.names}
+    def of_inputs(self, p_NK: np.ndarray) -> Cells:
+        names = np.array(self.names)
+        if self.classes <= MANY:
+            each = {f"p:{name}": p_NK[:, k] for k, name in enumerate(self.names)}
+            return {"class": self.best.tolist(), "probability": p_NK.max(1), **each}
+        order_NT = np.argsort(-p_NK, axis=1, kind="stable")[:, :TOP]
+        cells: Cells = {}
+        for rank, k_N in enumerate(order_NT.T):
+            after = f"_{rank + 1}" * (rank > 0)
+            cells[f"class{after}"] = names[k_N].tolist()
+            cells[f"probability{after}"] = np.take_along_axis(p_NK, k_N[:, None], 1)[:, 0]
+        return cells
 
 
 class Numbers(NamedTuple):
@@ -56,11 +59,11 @@ class Numbers(NamedTuple):
     values: Any  # [N, ...]
     names: tuple[str, ...] = ()
 
-    def rows(self) -> Iterator[Row]:
+    def cells(self) -> Cells:
         flat = self.values.reshape(len(self.values), -1)
         stem = self.names[0] if self.names else "y"
         names = [stem] if flat.shape[1] == 1 else [f"{stem}+{i + 1}" for i in range(flat.shape[1])]
-        return (dict(zip(names, line, strict=True)) for line in flat.tolist())
+        return dict(zip(names, flat.T, strict=True))
 
 
 class Labels(NamedTuple):
@@ -80,8 +83,8 @@ class Labels(NamedTuple):
         begins = (self.path != 0) & (self.path != before)
         return [[self.names[k] for k in line[new]] for line, new in zip(self.path, begins, strict=True)]
 
-    def rows(self) -> Iterator[Row]:
-        return ({"labels": " ".join(labels)} for labels in self.best)
+    def cells(self) -> Cells:
+        return {"labels": [" ".join(labels) for labels in self.best]}
 
 
 class Boxes(NamedTuple):
@@ -95,37 +98,39 @@ class Boxes(NamedTuple):
     def classes(self) -> int:
         return self.scores.shape[1]
 
-    def rows(self) -> Iterator[Row]:
-        for corners_P4, scores_KP in zip(self.corners, self.scores, strict=True):
-            classes, boxes = np.nonzero(scores_KP >= LEAST)
-            order = np.argsort(-scores_KP[classes, boxes], kind="stable")
-            found = [
-                {"class": self.names[k], "score": float(scores_KP[k, p]), "box": [float(v) for v in corners_P4[p]]}
-                for k, p in zip(classes[order], boxes[order], strict=True)
-            ]
-            yield {"objects": found}
+    def cells(self) -> Cells:
+        return {"objects": list(map(self.objects, self.corners, self.scores))}
+
+    def objects(self, corners_P4: np.ndarray, scores_KP: np.ndarray) -> list[Row]:
+        """Those of one image, the best first."""
+        classes, boxes = np.nonzero(scores_KP >= LEAST)
+        order = np.argsort(-scores_KP[classes, boxes], kind="stable")
+        return [
+            {"class": self.names[k], "score": float(scores_KP[k, p]), "box": [float(v) for v in corners_P4[p]]}
+            for k, p in zip(classes[order], boxes[order], strict=True)
+        ]
 
 
 class Texts(NamedTuple):
-    """How likely a language model finds texts: of each its tokens but the first, given those before."""
+    """How likely a language model finds texts or sounds: of each its tokens but the first, given those before."""
 
     tokens: Any  # [N]: how many were predicted
     log_likelihood: Any  # [N]: nats, a sum
-    bits_per_byte: Any  # [N]
+    bits_per_byte: Any  # [N]; NaN for what is no text
     names: tuple[str, ...] = ()
 
-    def rows(self) -> Iterator[Row]:
-        for tokens, likelihood, bits in zip(self.tokens, self.log_likelihood, self.bits_per_byte, strict=True):
-            per_token = float(likelihood) / int(tokens)
-            yield {
-                "tokens": int(tokens),
-                "log_likelihood": float(likelihood),
-                "nats_per_token": -per_token,
-                "bits_per_byte": float(bits),
-            }
+    def cells(self) -> Cells:
+        per_token = -self.log_likelihood / self.tokens
+        cells: Cells = {"tokens": self.tokens, "log_likelihood": self.log_likelihood, "nats_per_token": per_token}
+        return cells if np.isnan(self.bits_per_byte).all() else cells | {"bits_per_byte": self.bits_per_byte}
 
 
 Prediction = Classes | Numbers | Labels | Boxes | Texts
+
+
+def rows(cells: Cells) -> Iterator[Row]:
+    """What is told of each input, one after the other."""
+    return (dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True))
 
 
 def joined(parts: list[Prediction]) -> Prediction:

@@ -212,6 +212,7 @@ def finished(
     step: int,  # the last
     held_out: dict[str, float],  # metrics of the held-out split
     gap: dict[str, float],  # of training records, which it is set beside; {} where none were scored
+    scores: dict[str, float],  # of train/score.py, that are no mean over records
     seconds: float,
     compile_seconds: float,
 ) -> dict[str, Any]:
@@ -235,6 +236,7 @@ def finished(
         "train_loss": gap.get("loss"),
         "bits_per_byte": held_out.get("bits_per_byte"),
         "metrics": held_out,
+        "scores": scores,  # what is no mean over records (train/details.py)
         "lr": peak_rate(config.optim.to_dict()),
         "seed": config.seed,
         "schedule": config.schedule.name,

@@ -110,7 +110,7 @@ def continue_text(
     temperature: float,
     known: int,
 ) -> list[int]:
-    """`tokens` ids after `ids`, each below `known`.
+    """`tokens` ids after `ids`, each below `known`, with one pass over the network for each.
 
     What exceeds the context goes on from the second half of the window before.
     """
@@ -121,14 +121,30 @@ def continue_text(
 
     program = jax.jit(functools.partial(generate, step_of(model)), static_argnames=("tokens", "how"))
     written: list[int] = []
-    while len(written) < tokens:
-        window = (ids + written)[-max(1, context // 2 if written else context - 1) :]
-        count = max(1, context - len(window))  # the last token needs no place in the cache
+    for kept, count in windows(len(ids), tokens, context):
         key, part = jax.random.split(key)
-        prompt = jnp.asarray([window], jnp.int32)
+        prompt = jnp.asarray([(ids + written)[-kept:]], jnp.int32)
         more = program(params, cache, prompt, part, tokens=count, how=How(temperature, known=known))
         written += [int(i) for i in more[0]]
-    return written[:tokens]
+    return written
+
+
+def windows(prompt: int, tokens: int, context: int) -> list[tuple[int, int]]:
+    """How many of the last ids each window begins with, and how many it adds: `tokens` in all.
+
+    All windows but the first add as many, so that there are two programs to compile; where the prompt leaves no room
+    for that, the second is the odd one too.
+    """
+    first = min(prompt, max(1, context - 1))  # the last token needs no place in the cache
+    room, half = max(1, context - first), max(1, context // 2)
+    if tokens <= room:
+        return [(first, tokens)]
+    each = max(1, context - half)
+    rest = -(-(tokens - room) // each)  # windows after the first
+    odd = tokens - rest * each
+    if odd > 0:
+        return [(first, odd), *[(half, each)] * rest]
+    return [(first, room), (half, odd + each - room), *[(half, each)] * (rest - 1)]
 
 
 if __name__ == "__main__":

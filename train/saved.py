@@ -14,6 +14,7 @@ In Python, from any folder if PYTHONPATH names the clone (`PYTHONPATH=~/isoflop 
     run.predict("new.csv").values               # numbers in the data's own units, [rows, 1]
     run.predict([{"length": 0.4, "sex": "M"}])  # rows of a table; or an array in the data's own units
     run.predict(["a.png", "b.png"]).best        # names of classes; .probabilities [images, classes]
+    run.score("new.csv").metrics                # loss and metrics of labelled data; .details
 """
 
 import dataclasses
@@ -39,6 +40,7 @@ from train.metrics import better
 if TYPE_CHECKING:
     from train.inputs import Inputs
     from train.predictions import Prediction
+    from train.score import Scores
 
 FACTS = ("classes", "unit", "per_record", "unique", "fingerprint", "bytes_per_unit", "train_bytes_per_unit")
 NEEDS = {"classes": int, "unit": str, "per_record": int, "unique": int, "fingerprint": str, "records": dict}
@@ -72,6 +74,15 @@ class Saved:
 
         return joined([prediction for _, prediction in answers(self, inputs)])
 
+    def score(self, data: Any = None, split: Literal["valid", "train"] = "valid") -> "Scores":
+        """The numbers of its evaluation, and details (train/score.py), on new labelled data, or on a split of its own.
+
+        `data` are files or folders of `python -m train score`, or a dict of arrays by their names in a batch.
+        """
+        from train.score import score
+
+        return score(self, data, split)
+
     @functools.cached_property
     def network(self) -> Any:
         import jax
@@ -83,11 +94,26 @@ class Saved:
             raise UserError(f"this run has several networks, {', '.join(models)}; build them with build_models")
         return jax.jit(lambda params, state, x: models["model"].apply(params, state, x)[0])
 
+    @property
+    def is_table(self) -> bool:
+        """Whether an input is a row of a table."""
+        return "x" in self.experiment.dataset.columns and len(self.experiment.batch["x"].shape) == 2
+
     @functools.cached_property
     def program(self) -> Any:
-        from train.predict import program
+        """A batch of inputs -> what the network says of each."""
+        from train.devices import mesh
+        from train.predict import on_host, prediction
 
-        return program(self)
+        return on_host(self, prediction(self.experiment.task, mesh.make_mesh()))
+
+    @functools.cached_property
+    def likelihood(self) -> Any:
+        """A batch of windows of text or sound -> the nats of each."""
+        from train.devices import mesh
+        from train.predict import likelihood, on_host
+
+        return on_host(self, likelihood(self.config, mesh.make_mesh()))
 
 
 class Zeros:

@@ -1,7 +1,7 @@
 """A one-shot detector on generated scenes of ellipses, rectangles and triangles.
 
 python -m train --config configs/images/scenes_detector.py --workdir runs/scenes_detector
-python -m scripts.score.detector --workdir runs/scenes_detector
+python -m train score --workdir runs/scenes_detector
 
 `iou` is that of objects and the boxes that answer for them, missed ones and false alarms left out; the second command
 counts those: mAP@0.5 is 0.854 on 500 scenes (ellipse 0.860, rectangle 0.874, triangle 0.829; 36069ca).

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scripts.golden import numbers
+from tests.support.golden import numbers
 
 TEXT, PADDED, LONG, WIDE, SQUARE = "text", "padded", "long", "wide", "square"
 PAIR, PADDED_PAIR = "pair", "padded_pair"

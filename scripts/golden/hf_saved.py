@@ -11,7 +11,7 @@ import numpy as np
 
 from models import pretrained
 from models.weights.tensors import Saved, write
-from scripts.golden import tensor
+from tests.support.golden import tensor
 
 GOLDEN = pathlib.Path("tests/golden")
 

@@ -1,4 +1,4 @@
-"""Accuracy of a trained image classifier on the original MNIST files, such as the 10,000 test images.
+"""Scores of a trained image classifier on the original MNIST files, such as the 10,000 test images.
 
     uv run python -m scripts.score.idx --workdir runs/mnist_lenet --images t10k-images-idx3-ubyte.gz \
         --labels t10k-labels-idx1-ubyte.gz
@@ -8,15 +8,10 @@ import argparse
 import gzip
 import pathlib
 
-import jax
 import numpy as np
 
-from data.pipeline import eval_batches
-from data.source import Columns
-from train.experiment import build_experiment
-from train.metrics import merge_on_host
-from train.saved import config_of, restore
-from train.step import eval_step
+from train.saved import load
+from train.score import text
 
 
 def main() -> None:
@@ -24,15 +19,8 @@ def main() -> None:
     for name in ("workdir", "images", "labels"):
         flags.add_argument(f"--{name}", type=pathlib.Path, required=True)
     options = flags.parse_args()
-    experiment = build_experiment(config_of(options.workdir))
-    params, model_state = restore(options.workdir, experiment)
-    images, labels = read_idx(options.images)[..., None], read_idx(options.labels).astype(np.int32)
-    score = jax.jit(eval_step, static_argnames="task")
-    key = jax.random.key(0)
-    batches = eval_batches(Columns(x=images, y=labels), batch_size=500)
-    parts = [score(params, b, model_state, key, np.int32(i), task=experiment.task) for i, b in enumerate(batches)]
-    shown = "  ".join(f"{name} {value:.4f}" for name, value in merge_on_host(parts).items())
-    print(f"{options.workdir} on {len(labels):,} images: {shown}")
+    images, labels = read_idx(options.images)[..., None], read_idx(options.labels)
+    print(text(load(options.workdir).score({"x": images, "y": labels})))
 
 
 def read_idx(path: pathlib.Path) -> np.ndarray:

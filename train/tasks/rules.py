@@ -37,7 +37,7 @@ def perceptron(model: Model) -> Task:
 
     def predict(params, state, x):
         is_one = model.apply(params, state["network"], x)[0] > 0
-        return Classes(jax.nn.one_hot(is_one, 2))
+        return Classes(jax.nn.one_hot(is_one.astype(jnp.int32), 2))
 
     return Task(init, loss, predict)
 
