@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from scaling.logs.arrow import columns_of
-from scaling.logs.formats import File, Format
+from scaling.logs.formats import File, Format, raw
 from scaling.logs.shapes import logs
 from scaling.logs.table import Log, Refusal, Unreadable
 
@@ -19,8 +19,8 @@ def read(file: File) -> Iterator[Log | Refusal]:
         if file.head.startswith(b"PAR1"):
             table = pyarrow.parquet.ParquetFile(file.path).read()
         else:
-            with pyarrow.memory_map(str(file.path)) as source:
-                table = pyarrow.ipc.open_file(source).read_all()
+            table = pyarrow.ipc.open_file(pyarrow.BufferReader(raw(file.path))).read_all()
+            table.validate(full=True)
         yield from of_table(table, str(file.path))
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         raise Unreadable(str(error).partition("\n")[0][:300]) from None
