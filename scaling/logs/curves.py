@@ -37,7 +37,7 @@ def curves(columns: Columns, run: np.ndarray, step: np.ndarray, names: list[str]
     order = np.argsort(run, kind="stable")
     part = np.zeros(run.size, np.int64)
     part[order] = np.cumsum(np.r_[False, (np.diff(run[order]) != 0) | (np.diff(step[order]) < 0)])
-    columns, kept, repeats = merged(columns, [run, part, step])
+    columns, kept, repeats, replaced = merged(columns, [run, part, step], True)
     rows, run, step, part = rows[kept], run[kept], step[kept], part[kept]
     gone, two, back = taken_back(columns, run, step, part, by_place)
     if gone.any():
@@ -49,55 +49,66 @@ def curves(columns: Columns, run: np.ndarray, step: np.ndarray, names: list[str]
         stay = ~gone
         columns = {name: v[stay] for name, v in columns.items()}
         rows, run, step = rows[stay], run[stay], step[stay]
-    columns, kept, more = merged(columns, [run, step])
+    columns, kept, more, _ = merged(columns, [run, step], False)
     rows, run = rows[kept], run[kept]
     repeats += more
+    if replaced:
+        said.append(f"{replaced} rows say something else than an earlier row of the same run and step, and replace it")
     if repeats:
         said.append(f"{repeats} rows say again what a row of the same run and step said; each counts once")
     return Curves(constants(columns, run), rows, said, two)
 
 
-def merged(columns: Columns, keys: list[np.ndarray]) -> tuple[Columns, np.ndarray, int]:
+def merged(columns: Columns, keys: list[np.ndarray], in_order: bool) -> tuple[Columns, np.ndarray, int, int]:
     """Rows of equal keys [R] as one, where they do not contradict each other; a clock may differ.
 
-    Returns the columns, which rows are left, and how many of the others said nothing new.
+    Where rows are `in_order` of time, what a step says again replaces what it said, if nothing else differs.
+    Returns the columns, which rows are left, how many of the others said nothing new, and how many something else.
     """
     size = keys[0].size
     order = np.lexsort((np.arange(size), *reversed(keys)))
     same = np.logical_and.reduce([k[order][1:] == k[order][:-1] for k in keys]) if size > 1 else np.zeros(0, bool)
     if not same.any():
-        return columns, np.arange(size), 0
+        return columns, np.arange(size), 0, 0
     first = np.r_[True, ~same]
     group = np.cumsum(first) - 1
     place = np.arange(size) - np.flatnonzero(first)[group]
     if place.max() > MOST:
-        return columns, np.arange(size), 0
+        return columns, np.arange(size), 0, 0
     heads = order[first]
     columns = {name: v.copy() for name, v in columns.items()}
-    left, repeats = np.ones(size, bool), 0
+    left, repeats, replaced = np.ones(size, bool), 0, 0
     for k in range(1, int(place.max()) + 1):
         at = np.flatnonzero(place == k)
         row, head = order[at], heads[group[at]]
         good = agree(columns, head, row)
-        row, head = row[good], head[good]
+        again = ~good & agree(columns, head, row, "not measured") if in_order else np.zeros(row.size, bool)
         new = np.zeros(row.size, bool)
         for v in columns.values():
-            fill = missing(v[head]) & ~absent(v[row])
+            fill = (missing(v[head]) | again) & ~absent(v[row]) & (good | again)
             v[head[fill]] = v[row[fill]]
             new |= fill
-        left[row] = False
-        repeats += int((~new).sum())
+        left[row[good | again]] = False
+        repeats += int((good & ~new).sum())
+        replaced += int(again.sum())
     kept = np.flatnonzero(left)
-    return {name: v[kept] for name, v in columns.items()}, kept, repeats
+    return {name: v[kept] for name, v in columns.items()}, kept, repeats, replaced
 
 
 def agree(columns: Columns, a: np.ndarray, b: np.ndarray, only: str = "") -> np.ndarray:
-    """bool [pairs]: whether rows `a` and `b` say nothing different; of "settings" only, where asked."""
+    """bool [pairs]: whether rows `a` and `b` say nothing different; of some columns only, where asked.
+
+    "settings": texts, rates, batches, seeds and tokens; "not measured": all that is named like no measurement.
+    """
     out = np.ones(a.size, bool)
     for name, v in columns.items():
         if TIME.search(plain(name.lower())) or name == "origin":
             continue
-        if only and not (v.dtype == object or any(rank(name, role) for role in ("lr", "batch", "seed"))):
+        if only == "not measured" and VARIES.search(plain(name.lower())):
+            continue
+        if only == "settings" and not (
+            v.dtype == object or any(rank(name, role) for role in ("lr", "batch", "seed", "d"))
+        ):
             continue
         out &= missing(v[a]) | missing(v[b]) | (v[a] == v[b])
     return out
@@ -124,7 +135,7 @@ def taken_back(
     for each in sorted(other):
         rows = np.flatnonzero(run == each)
         begins = rows[np.r_[True, np.diff(part[rows]) != 0]]
-        if begins.size > rows.size / 2:  # in no order of time
+        if begins.size > rows.size / 2 or other_settings(columns, rows, part[rows]):  # in no order of time, or several
             continue
         starts = step[begins]
         if by_place and (starts[1:] <= starts[0]).any():
@@ -136,6 +147,16 @@ def taken_back(
         gone[rows] = step[rows] >= later[np.searchsorted(begins, rows, side="right") - 1]
         back.append(each)
     return gone, two, back
+
+
+def other_settings(columns: Columns, rows: np.ndarray, part: np.ndarray) -> bool:
+    """Whether a column is one number in each part of a run, and not the same in all: these are different runs."""
+    for name, v in columns.items():
+        if v.dtype == np.float64 and not VARIES.search(plain(name.lower())) and not TIME.search(plain(name.lower())):
+            pairs = np.unique(np.stack([part, v[rows]])[:, ~np.isnan(v[rows])], axis=1)
+            if pairs.shape[1] == np.unique(pairs[0]).size > 1 and np.unique(pairs[1]).size > 1:
+                return True
+    return False
 
 
 def constants(columns: Columns, run: np.ndarray) -> Columns:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from scaling.logs import roles
-from scaling.logs.curves import TIME, curves
+from scaling.logs.curves import TIME, VARIES, curves
 from scaling.logs.roles import Choice, rank, ranked
 from scaling.logs.runs import OWN, STATES, Labels, codes, copies, labels, steps, unfinished
 from scaling.logs.table import Columns, Table, absent, missing
@@ -43,7 +43,7 @@ def gathered(
         naming = columns.get(told.by)
         first = np.unique(run, return_index=True)[1]
         names = [str(v) for v in (where if naming is None else naming)[first].tolist()]
-        by_place = told.by == "origin" or (told.by == "run" and "run" not in given)
+        by_place = all(str(place).startswith(name) for name, place in zip(names, where[first].tolist(), strict=True))
         found = curves(columns, np.unique(run, return_inverse=True)[1].astype(np.int64), step, names, by_place)
         said += found.said
         dropped += [{"row": names[each], "reason": why} for each, why in found.two.items()]
@@ -112,8 +112,8 @@ def totals(
     if step is None or "d" not in inputs or "d" not in values or not np.isfinite(step).all():
         return rows
     order = np.lexsort((step, run))
-    fixed = [n for n, v in columns.items() if v.dtype == object or rank(n, "seed") or rank(n, "batch")]
-    fixed = [n for n in fixed if not TIME.search(roles.plain(n.lower()))]
+    idle = lambda name: any(rank(name, role) for role in ("step", "d", "lr", "c", "budget")) or name == mapping["d"]
+    fixed = [n for n in columns if not (idle(n) or any(p.search(roles.plain(n.lower())) for p in (TIME, VARIES)))]
     drop = np.zeros(run.size, bool)
     a, b = order[:-1], order[1:]
     same = (run[a] == run[b]) & (step[a] < step[b]) & (values["d"][a] == values["d"][b])

@@ -156,12 +156,12 @@ def doubts(runs: Runs) -> list[str]:
 
 
 def with_factors(table: Table, given: Mapping[str, str]) -> Table:
-    """With a column for each "COL*1e6" that is given, and is none: COL times that."""
+    """With a column for each "COL*1e6" that is given and is none: COL, whose unit its new name says."""
     made: Columns = {}
-    for name in given.values():
-        found = re.fullmatch(r"(.+?)\s*\*\s*(\d[\d.]*(?:e\+?\d+)?)", name, re.IGNORECASE)
-        if name not in table.columns and found and found[1] in table.columns:
-            made[name] = measured(table.columns[found[1]]) * float(number(found[2]) or math.nan)
+    for role, name in given.items():
+        found = re.fullmatch(r"(.+?)\s*\*\s*\d(?:\.\d*)?e\+?\d+", name, re.IGNORECASE)
+        if role in roles.COUNTED and name not in table.columns and found and found[1] in table.columns:
+            made[name] = table.columns[found[1]]
     return table._replace(columns=table.columns | made) if made else table
 
 
