@@ -24,7 +24,7 @@ from scaling.approaches.isoflop import DEFAULT as PROFILE
 from scaling.approaches.isoflop import SHAPES, WEIGHTS
 from scaling.fit.question import METHODS, SPACES
 from scaling.laws import LAWS, Law
-from scaling.logs.roles import CONVENTIONS, MEANINGS
+from scaling.logs.roles import CONVENTIONS, KEPT, MEANINGS
 from train.cli import Parser, folder, parser, report_errors
 from train.errors import UserError
 
@@ -86,7 +86,7 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
         "runs",
         metavar="RUNS",
         nargs="+",
-        help="work folders of runs or sweeps; CSV, JSON lines, Parquet, W&B exports, TensorBoard event files",
+        help="work folders of runs or sweeps; CSV, JSON, Parquet, W&B, TensorBoard and other logs: docs/logs.md",
     )
     flags.add_argument("--out", metavar="DIR", required=True, help="where report.html, fit.json and plots go")
     flags.add_argument(
@@ -116,6 +116,14 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
     rows.add_argument("--last", action="store_true", help="keep the last row of each run")
     rows.add_argument(
         "--drop-outliers", metavar="N", default="none", help="leave out the N rows of largest loss; default: none"
+    )
+    rows.add_argument(
+        "--keep",
+        metavar="ROWS",
+        choices=tuple(KEPT),
+        action="append",
+        default=[],
+        help=f"rows that are left out otherwise: {'; '.join(f'{name}, {text}' for name, text in KEPT.items())}",
     )
     how = flags.add_argument_group("fit")
     how.add_argument(
@@ -320,6 +328,7 @@ def _analysis(options: argparse.Namespace) -> Any:
     runs = records.assign(  # before anything that loads JAX: a wrong column is said at once
         readers.read(options.runs), inputs=law.inputs, output=law.output, count=options.count, given=given,
         filters=options.filter, last=options.last, best=options.best, drop_outliers=0 if most == "none" else int(most),
+        keep=options.keep,
     )  # fmt: skip
 
     judge = [records.judge(law.inputs, law.output)] if options.best else []
@@ -394,7 +403,11 @@ def predict(options: argparse.Namespace) -> None:
     fitted = fitfile.load(options.fit, options.law_file)
     law = fitted.law
     runs = records.assign(  # the runs have measured nothing yet: an input stands for the output
-        readers.read(options.runs), inputs=law.inputs, output=law.inputs[0], given=_given(options)
+        readers.read(options.runs),
+        inputs=law.inputs,
+        output=law.inputs[0],
+        given=_given(options),
+        keep=tuple(KEPT),
     )
     runs = records.numbered(runs, law.groups) if law.groups else runs
     second = fitfile.load(options.then) if options.then else None

@@ -99,6 +99,7 @@ def analyse(
         + undefined(sample)
         + design_flags(law, columns)
         + mixed(runs)
+        + records.doubts(runs)
     )
     try:
         windows = backtest(question, columns, seed=seed, level=level, run=run)

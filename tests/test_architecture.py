@@ -23,6 +23,7 @@ SCALING_TOOLS = TOOLS | {
     "matplotlib",
     "scipy",
     "pyarrow",
+    "yaml",
     "tensorboardX",
     "rich",
     "ray",

@@ -18,6 +18,7 @@ from tensorboardX.proto.tensor_pb2 import TensorProto
 
 from scaling import budgets
 from scaling.logs import readers
+from scaling.logs.formats import jsons
 from scaling.logs.readers import read
 from scaling.logs.records import assign
 from scaling.logs.roles import CONVENTIONS, NAMES, computes, counts
@@ -139,9 +140,12 @@ def test_wandb_tables_unfold_their_cells(write, tmp_path):
         "config.clip",
     }
     assert found.columns["State"].tolist().count("crashed") == 1
-    chosen = assign(found)
+    chosen = assign(found, keep=["unfinished"])
     np.testing.assert_array_equal(chosen.columns["loss"], [row["val_loss"] for row in ROWS])
     assert len(assign(found, filters=["State=finished"]).where) == 24
+    finished = assign(found)
+    assert len(finished.where) == 24
+    assert [d["reason"].startswith("State is 'crashed'") for d in finished.dropped] == [True]
 
 
 def test_parquet_unfolds_its_structs(tmp_path):
@@ -434,7 +438,7 @@ def test_what_is_a_number(text, value):
 
 
 def test_memory_is_what_the_columns_take(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "BATCH", 500)
+    monkeypatch.setattr(jsons, "BATCH", 500)
     row = '{"run": "a", "n": 1000000, "d": 9223372036854775808, "loss": 2.5, "flops": 1e30}\n'
     (tmp_path / "a.jsonl").write_text(row * 10_000)
     tracemalloc.start()
@@ -595,8 +599,12 @@ def test_nothing_left_says_why(tmp_path):
         assign(table(tmp_path, [{**row, "val_loss": -1} for row in ROWS]))
 
 
-def test_rows_alike_are_data(tmp_path):
-    assert len(assign(table(tmp_path, [*ROWS, *ROWS])).where) == 50
+def test_rows_alike_count_once_and_that_is_said(tmp_path):
+    twice = table(tmp_path, [*ROWS, *ROWS])
+    found = assign(twice)
+    assert len(found.where) == 25
+    assert any("25 of 50 rows are copies" in sentence for sentence in found.said)
+    assert len(assign(twice, keep=["copies"]).where) == 50
 
 
 @pytest.mark.parametrize(
@@ -643,11 +651,16 @@ def test_checkpoints_of_a_run_share_its_number(tmp_path):
     assert ends.columns["d"].tolist() == [4e9] * 5
 
 
-def test_a_run_that_ends_in_nan_is_known_by_its_last_finite_row(tmp_path):
+def test_a_run_that_ends_in_nan_has_diverged_or_is_kept_by_its_last_finite_row(tmp_path):
     rows = checkpointed()
     rows[3]["loss"] = math.nan
+    kept = assign(table(tmp_path, rows), last=True, keep=["unfinished"])
+    assert kept.columns["d"].tolist() == [3e9, 4e9, 4e9, 4e9, 4e9]
     found = assign(table(tmp_path, rows), last=True)
-    assert found.columns["d"].tolist() == [3e9, 4e9, 4e9, 4e9, 4e9]
+    assert found.columns["d"].tolist() == [4e9] * 4
+    assert [(d["row"], d["reason"][:24]) for d in found.dropped] == [
+        ("table.jsonl:1 (run0)", "loss is nan at its end: ")
+    ]
 
 
 def test_what_looks_like_checkpoints_is_said(tmp_path):

@@ -4,18 +4,19 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from scaling import budgets
 from scaling.counting import c_6nd
 from scaling.logs import roles
+from scaling.logs.gather import between, checkpoints, gathered, label, like_runs, sizes, take, totals, usable_values
 from scaling.logs.roles import Choice, check, choose, distinct, measured, rank, shown
+from scaling.logs.runs import OWN, diverged, steps
 from scaling.logs.table import MOST, Columns, Table, missing, number
 from train.errors import UserError, suggest
 
-ANY_SIGN = {"t", "step", "accuracy"}  # the others go through a logarithm
 # Normalised names of columns that a run is not set up by: results, times and identities.
 MEASURED = re.compile(
     r"loss|error|acc|perplexity|ppl|bpb|time|seconds|hours|persec|speed|throughput|memory|date|hash|path|folder|url|"
@@ -47,6 +48,7 @@ def assign(
     drop_outliers: int = 0,
     last: bool = False,
     best: bool = False,
+    keep: Sequence[str] = (),
 ) -> Runs:
     """Gives each of `inputs`, `output` and the roles in `given` its column, and keeps the rows that have them all.
 
@@ -54,37 +56,73 @@ def assign(
     `filters` are `COL=VALUE`, `!=`, `<`, `<=`, `>`, `>=`.  `last` keeps the last row of each run,
     `best` the row of least loss among rows of the same inputs (of several learning rates, say): `judge` says by what,
     `drop_outliers` leaves out that many rows of largest output.  c is 6 n d unless `given` names its column; where no
-    column is the tokens, d is c / (6 n).
+    column is the tokens, d is c / (6 n), and where none is the parameters, n is c / (6 d).
+
+    Rows of a run are brought together first (`curves`).  Copies of rows, and runs that did not end well, are left out
+    unless `keep` names them: "copies", "unfinished".
 
     Raises UserError where a role has no column or two that fit equally well, and where no row is left.
     """
     by = judge(inputs, output) if best else output
     asked = list(dict.fromkeys([*inputs, output, by, *given]))
+    table = with_factors(table, given)
     check(table.columns, given, count, asked)
-    said: list[str] = []
-    rows = selected(table.columns, filters, said)
-    columns = take(table.columns, rows)
-    where, dropped = table.where[rows], list(table.dropped)
-    choices, mapping = choose(columns, asked, given, count, said)
+    said: list[str] = list(table.said)
+    dropped = list(table.dropped)
+    before = len(dropped)
+    columns, where, run, told = gathered(table, given, filters, keep, said, dropped)
+    rows = selected(columns, filters, said)
+    columns, where, run = take(columns, rows), where[rows], run[rows]
+    try:
+        choices, mapping = choose(columns, asked, given, count, said)
+    except UserError as error:  # what the readers did not find says more
+        raise UserError("; ".join([str(error), *(text for text in table.said if "does not say" in text)])) from None
     values = {role: choice.values for role, choice in choices.items() if role != "run"}
     required = [role for role in asked if role not in ("run", "step")]
     if roles.in_bytes(mapping.get("d", "")):
         tokens(columns, values, mapping, said)
-    if mapping.get("d") == "c / (6 n)":
+    if mapping.get("n") == "c / (6 d)":
+        values["n"] = sizes(values, run)
+        del values["c"], mapping["c"]  # 6 n d
+        required += ["d", "n"]
+    elif mapping.get("d") == "c / (6 n)":
         with np.errstate(all="ignore"):
             values["d"] = values["c"] / (6.0 * values["n"])
         required += ["c", "n"]
     elif "c" in required and "c" not in values:
         required += ["n", "d"]
+    step = steps(columns, given)
     good = np.logical_and.reduce([usable_values(role, values[role]) for role in required if role in values])
-    listed(dropped, where, np.flatnonzero(~good), lambda i: reason(i, required, choices, columns))
+    if step is not None and "unfinished" not in keep:
+        for each in diverged(choices[output].values if output in choices else values[output], run, step).tolist():
+            first = int(np.flatnonzero(run == each)[0])
+            ended = f"{output} is nan at its end: the run diverged; --keep unfinished keeps it"
+            dropped.append({"row": label(columns, where, first), "reason": ended})
+            stay = run != each
+            columns, values, where, run = take(columns, stay), take(values, stay), where[stay], run[stay]
+            choices = {role: c if role == "run" else c._replace(values=c.values[stay]) for role, c in choices.items()}
+            good, step = good[stay], step[stay]
+    fewer = between(choices, required, good, run, said) if step is not None else np.zeros(good.size, bool)
+    bad = np.flatnonzero(~good & ~fewer)
+    listed(dropped, where, bad, lambda i: reason(i, required, choices, columns))
     if not good.any():
-        reasons = "; ".join(f"{d['row']}: {d['reason']}" for d in dropped[len(table.dropped) :][:3])
-        raise UserError(f"none of {len(good)} rows can be fitted ({reasons}); name other columns, see --help")
-    columns, values, where = take(columns, good), take(values, good), where[good]
+        said_of = "".join(f"; {text}" for text in table.said if "console log" in text)
+        reasons = "; ".join(f"{d['row']}: {d['reason']}" for d in dropped[before:][:3])
+        raise UserError(f"none of {len(good)} rows can be fitted ({reasons}); name other columns, see --help{said_of}")
+    columns, values, where, run = take(columns, good), take(values, good), where[good], run[good]
+    step = None if step is None else step[good]
     if "c" in inputs and "c" not in values:
         values["c"], mapping["c"] = c_6nd(values["n"], values["d"]), "6 n d"
-    run, mapping["run"] = runs(columns, values, given, said)
+    mapping["run"] = told.by
+    if not told.told and last:
+        raise UserError(
+            "--last keeps the last row of each run, and no column tells runs apart; name the one that does with "
+            f"--run COL{like_runs(columns)}"
+        )
+    if told.by == OWN and checkpoints(columns, values):
+        said.append("rows look like checkpoints of fewer runs, but each counts as a run; --run COL tells runs apart")
+    ends = totals(columns, values, run, step, inputs, mapping, said)
+    columns, values, where, run = take(columns, ends), take(values, ends), where[ends], run[ends]
     kept, largest = reduced(
         run, values, inputs if best else (), output, by, settings(columns), drop_outliers, last, said
     )
@@ -97,6 +135,34 @@ def assign(
         taken, np.unique(run[kept], return_inverse=True)[1].astype(np.int64), take(columns, kept), where[kept],
         dropped, {role: name for role, name in mapping.items() if role in taken or role == "run"}, said,
     )  # fmt: skip
+
+
+def doubts(runs: Runs) -> list[str]:
+    """A sentence where N, D or C cannot be what they are taken for: they are in a unit that no header names."""
+    low = {"n": 1e3, "d": 1.0, "c": 1e6}
+    seen = {role: runs.columns[role] for role in low if role in runs.columns and runs.columns[role].size}
+    small = [role for role, v in seen.items() if role in runs.mapping and np.median(v) < low[role]]
+    if {"n", "d"} <= seen.keys() and np.median(seen["d"] / seen["n"]) < 1e-3:
+        small += ["d"]
+    if "n" in small and "d" in seen and np.median(seen["d"]) < 1e3:
+        small += ["d"]
+    small = [role for role in dict.fromkeys(small) if runs.mapping[role] in runs.table]
+    if not small:
+        return []
+    shown = " and ".join(f"{role} {seen[role].min():.4g} to {seen[role].max():.4g}" for role in small)
+    what = " and ".join(roles.MEANINGS[role] for role in small)
+    units = " ".join(f'{roles.flag(role)} "{runs.mapping[role]}*1e{6 if role == "n" else 9}"' for role in small)
+    return [f"{shown} cannot be {what}; where a column is in millions or billions, say so: {units}"]
+
+
+def with_factors(table: Table, given: Mapping[str, str]) -> Table:
+    """With a column for each "COL*1e6" that is given and is none: COL, whose unit its new name says."""
+    made: Columns = {}
+    for role, name in given.items():
+        found = re.fullmatch(r"(.+?)\s*\*\s*\d(?:\.\d*)?e\+?\d+", name, re.IGNORECASE)
+        if role in roles.COUNTED and name not in table.columns and found and found[1] in table.columns:
+            made[name] = table.columns[found[1]]
+    return table._replace(columns=table.columns | made) if made else table
 
 
 def judge(inputs: Sequence[str], output: str) -> str:
@@ -143,24 +209,15 @@ def tokens(columns: Columns, values: Columns, mapping: dict[str, str], said: lis
 
 def numbered(runs: Runs, groups: Sequence[str]) -> Runs:
     """The rows with their groups numbered from 1 as `groups` are: a file alone numbers labels as they appear in it."""
-    labels = [str(v) for v in runs.table[runs.mapping["group"]].tolist()]
-    for label in labels:
-        if label not in groups:
-            raise UserError(f"group {label!r} is none of those that the law was fitted to{suggest(label, groups)}")
-    numbers = np.array([groups.index(label) + 1 for label in labels], np.float64)
+    texts = [str(v) for v in runs.table[runs.mapping["group"]].tolist()]
+    for text in texts:
+        if text not in groups:
+            raise UserError(f"group {text!r} is none of those that the law was fitted to{suggest(text, groups)}")
+    numbers = np.array([groups.index(text) + 1 for text in texts], np.float64)
     return runs._replace(columns={**runs.columns, "group": numbers})
 
 
-def take(columns: Columns, rows: np.ndarray) -> Columns:
-    return {name: values[rows] for name, values in columns.items()}
-
-
 # Which rows are fitted.
-
-
-def usable_values(role: str, values: np.ndarray) -> np.ndarray:
-    """bool [rows]: what a law can take."""
-    return np.isfinite(values) & ((values > 0) | (role in ANY_SIGN))
 
 
 def reason(i: int, roles: Iterable[str], choices: Mapping[str, Choice], columns: Columns) -> str:
@@ -211,41 +268,6 @@ def passes(values: np.ndarray, sign: str, value: str, text: str) -> np.ndarray:
         raise UserError(f"filter {text!r}: {value!r} is no number; {sign} compares numbers, = and != also texts")
     compare = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}[sign]
     return compare(measured(values), wanted)
-
-
-def codes(values: np.ndarray) -> np.ndarray:
-    """int64 [rows]: equal where the values are; what is missing is equal to nothing."""
-    seen: dict[Any, int] = {}
-    missing = lambda i, v: ("", i) if v is None or v != v else v
-    return np.array([seen.setdefault(missing(i, v), len(seen)) for i, v in enumerate(values.tolist())], np.int64)
-
-
-def runs(columns: Columns, values: Columns, given: Mapping[str, str], said: list[str]) -> tuple[np.ndarray, str]:
-    """int64 [rows]: which run each row is of, and what says so."""
-    if "run" in given:
-        return codes(columns[given["run"]]), given["run"]
-    own = np.arange(len(next(iter(columns.values()))))
-    # A record of ours is a run, whatever its name.
-    foreign = missing(columns["config_hash"]) if "config_hash" in columns else np.ones(own.size, bool)
-    for _, name in sorted((r, n) for n in columns if foreign.any() and (r := rank(n, "run"))):
-        found = codes(columns[name])
-        sizes = codes(values["n"]) if "n" in values else np.zeros_like(found)
-        # A run has one size; and a column in which every row differs names rows.
-        if len(set(zip(found, sizes, strict=True))) == (groups := found.max() + 1) < own.size:
-            said.append(f"run: column {name!r}, {groups} runs of {own.size} rows (guessed; --run COL names another)")
-            return np.where(foreign, found, groups + own), name
-    if checkpoints(columns, values):
-        said.append("rows look like checkpoints of fewer runs, but each counts as a run; --run COL tells runs apart")
-    return own, "all rows are runs of their own"
-
-
-def checkpoints(columns: Columns, values: Columns) -> bool:
-    """Whether most rows go on where the one before them, alike in n and every text, stopped: later step, larger d."""
-    if not {"n", "d", "step"} <= values.keys() or values["n"].size < 3:
-        return False
-    alike = np.stack([codes(values["n"]), *(codes(v) for v in columns.values() if v.dtype == object)])
-    goes_on = (np.diff(alike) == 0).all(0) & (np.diff(values["step"]) > 0) & (np.diff(values["d"]) > 0)
-    return bool(goes_on.mean() > 0.5)
 
 
 def reduced(

@@ -3,14 +3,14 @@
 import datetime
 import math
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from scaling.counting import PETAFLOP_DAY
-from scaling.logs.table import Columns, missing, number
+from scaling.logs.numbers import common, spelled, unit
+from scaling.logs.table import Columns, absent, missing
 from train.errors import UserError, suggest
 
 # The names of N under each convention, best first; names in one string tie.
@@ -19,7 +19,7 @@ CONVENTIONS = {
         "paramstotal totalparams totalparameters nparamstotal numparamstotal nwemb nwithemb ntotal paramswithemb",
         "n",
         "params nparams numparams parameters nparameters numparameters parametercount paramcount modelparams "
-        "modelparameters modelsize numberofparameters",
+        "modelparameters modelsize numberofparameters modelnumparameters nummodelparameters",
     ),
     "non_embedding": (
         "paramsnonembedding nonembeddingparams nonembeddingparameters nonembparams nonembedparams nparamsnonembedding "
@@ -37,7 +37,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "d": (
         "d",
         "tokensseen seentokens numtokensseen numinputtokensseen trainnuminputtokensseen consumedtokens tokensconsumed "
-        "tokenstrained trainedtokens tokensprocessed",
+        "tokenstrained trainedtokens tokensprocessed traintokensseen totaltokensseen consumedtraintokens",
         "tokens ntokens numtokens totaltokens tokenstotal tokencount throughputtotaltokens",
         "traintokens trainingtokens ntraintokens numtraintokens datasettokens datasetsize traintokenstotal",
     ),
@@ -48,14 +48,21 @@ NAMES: dict[str, tuple[str, ...]] = {
         "flops6nd c6nd approxc",
     ),
     "loss": (
-        "loss finalloss valloss validloss validationloss evalloss heldoutloss devloss finalvalloss finalvalidloss "
-        "finalvalidationloss finalevalloss evaluationloss losseval lossval lossvalid lossvalidation",
+        "loss l finalloss valloss validloss validationloss evalloss heldoutloss devloss finalvalloss finalvalidloss "
+        "finalvalidationloss finalevalloss evaluationloss losseval lossval lossvalid lossvalidation evaluationavgloss "
+        "evalavgloss lmlossvalidation lmlossvalidationlmlossvalidation",
         "testloss finaltestloss losstest",
-        "crossentropy crossentropyloss celoss nll lmloss valcrossentropy evalcrossentropyloss",
-        "trainloss trainingloss finaltrainloss losstrain traincrossentropyloss smoothedloss",
+        "crossentropy crossentropyloss celoss nll lmloss valcrossentropy evalcrossentropyloss ce xent xentropy "
+        "xentloss nllloss negativeloglikelihood valce evalce validce valceloss evalceloss valnll evalnll validnll "
+        "testnll valxent evalxent testce evalcrossentropy valcrossentropyloss testcrossentropy",
+        "trainloss trainingloss finaltrainloss losstrain traincrossentropyloss smoothedloss smoothloss learningloss "
+        "trainceloss trainnll trainxent traince traincrossentropy lmlosstraining lmlosstraininglmloss trainlossmean",
     ),
     "budget": ("budget computebudget flopbudget flopsbudget cbudget",),
-    "step": ("step globalstep trainglobalstep trainstep trainingstep currentsteps currentstep", "iteration iter steps"),
+    "step": (
+        "step globalstep trainglobalstep trainstep trainingstep currentsteps currentstep",
+        "iteration iter steps trainingiteration", "epoch",
+    ),
     "s": ("s steps totalsteps trainsteps trainingsteps nsteps numsteps", "step globalstep currentsteps iterations"),
     "s_min": ("smin minsteps minimumsteps minimalsteps",),
     "c_min": ("cmin mincompute minimumcompute minimalcompute",),
@@ -68,10 +75,15 @@ NAMES: dict[str, tuple[str, ...]] = {
     "error": ("error errorrate", "valerror validationerror evalerror testerror top1error"),
     "accuracy": ("accuracy acc", "valaccuracy valacc validationaccuracy evalaccuracy evalacc testaccuracy top1"),
     "bpb": ("bpb bitsperbyte", "valbpb evalbpb validbpb validationbpb"),
+    "perplexity": ("perplexity ppl", "valppl evalppl validppl validationppl testppl valperplexity evalperplexity "
+                   "validperplexity validationperplexity testperplexity"),
     "t": ("t date day days releasedate publicationdate",),
     "seed": ("seed randomseed rngseed trainseed initseed modelseed dataseed shuffleseed",),
     "group": (),  # a label of whatever kind: only `given` says which
-    "run": ("runid", "run", "runname", "experimentname expname experiment", "name displayname"),
+    "run": (
+        "runid runhash experimentkey", "run", "runname", "experimentname expname experiment", "name displayname",
+        "origin",  # the file that a row is in
+    ),
 }  # fmt: skip
 # D in bytes instead of tokens: a column that is so named is taken only where `given` names it.
 BYTES = (
@@ -87,12 +99,29 @@ MEANINGS = {
     "t": "date, or days", "run": "run that a row belongs to", "group": "group that a run is compared as",
     "seed": "random seed",
 }  # fmt: skip
+KEPT = {  # rows that are left out unless they are asked for
+    "unfinished": "runs that crashed, were killed, are still running or diverged",
+    "copies": "rows that say again what others say in every column",
+}
 LABELS = ("run", "group")  # roles whose columns may be text
-COUNTED = {"n", "d", "c", "c_min", "u", "budget", "s", "s_min"}  # whose columns are in millions and billions
-FACTORS = {
-    **dict.fromkeys(("k", "thousand", "thousands"), 1e3), **dict.fromkeys(("m", "million", "millions"), 1e6),
-    **dict.fromkeys(("b", "bn", "billion", "billions"), 1e9), **dict.fromkeys(("t", "trillion", "trillions"), 1e12),
-}  # fmt: skip
+COUNTED = {
+    "n",
+    "d",
+    "c",
+    "c_min",
+    "u",
+    "budget",
+    "s",
+    "s_min",
+    "batch",
+    "x",
+}  # whose columns are in millions and billions
+PREFIX = r"^(summary|config|hparam|hparams|params|results|metrics)[./]"  # of a column's name, where tools group them
+# A loss on one of several texts: "eval/c4_en-validation/CrossEntropyLoss".
+ON_A_TEXT = re.compile(
+    r"(?:eval|evaluation|val|valid|validation|test|heldout|dev)[\w-]*[/.].*[/.]"
+    r"(?:loss|(?:cross[ _-]?entropy|ce|lm)[ _-]?loss|cross[ _-]?entropy|nll|ce|xent)"
+)
 PREFIXES = {"k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18, "z": 1e21, "y": 1e24}
 
 
@@ -102,6 +131,7 @@ class Choice(NamedTuple):
     name: str
     factor: float  # its unit: 1e9 of "tokens (B)"
     values: np.ndarray  # float64 [rows], times the factor; NaN where missing or text
+    ways: tuple[str, ...] = ()  # how numbers were written, where not plainly: "'53.3M' as 5.33e+07"
 
 
 def check(columns: Columns, given: Mapping[str, str], count: str | None, roles: Sequence[str]) -> None:
@@ -151,6 +181,14 @@ def choose(
         said.append(f"d: c / (6 n), c from column {found['c'].name!r} (no column is named like tokens; --d COL)")
     if "c" in missing and {"n", "d"} <= found.keys():
         missing.remove("c")
+    if "n" in missing and count is None and {"c", "d"} <= found.keys() and "flos" in found["c"].name:
+        missing.remove("n")
+        mapping["n"] = "c / (6 d)"
+        column = found["c"].name  # which Hugging Face's Trainer counts as 6 N D
+        said.append(f"n: c / (6 d), c from column {column!r} (no column is named like parameters; --n COL)")
+    if "loss" in missing and (other := other_loss(columns, said)):
+        missing.remove("loss")
+        found["loss"] = other
     if missing:
         raise UserError(nothing(columns, missing))
     for role, choice in found.items():
@@ -158,9 +196,22 @@ def choose(
         factor = f" times {choice.factor:g}" if choice.factor != 1 else ""
         known = role in given or "config_hash" in columns  # isoflop's own records name their columns themselves
         guessed = "" if known else f" (guessed; {flag(role)} COL names another)"
-        if factor or (guessed and role in roles):
-            said.append(f"{role}: column {choice.name!r}{factor}{guessed}")
+        ways = "".join(f", {way}" for way in choice.ways) if role in roles else ""
+        if factor or ways or (guessed and role in roles):
+            said.append(f"{role}: column {choice.name!r}{factor}{ways}{guessed}")
     return found, mapping
+
+
+def other_loss(columns: Columns, said: list[str]) -> Choice | None:
+    """What a loss can be had from: bits per byte, which are one in their own unit, or the log of a perplexity."""
+    for role, words in (("bpb", "bits per byte, not nats a token"), ("perplexity", "a perplexity: its log is taken")):
+        choice = guess(columns, role, None, [], wanted=False)
+        if choice is not None:
+            with np.errstate(all="ignore"):
+                values = choice.values if role == "bpb" else np.log(choice.values)
+            said.append(f"loss: column {choice.name!r} is {words}")
+            return choice._replace(values=values)
+    return None
 
 
 def guess(columns: Columns, role: str, count: str | None, said: list[str], wanted: bool) -> Choice | None:
@@ -191,7 +242,9 @@ def fitting(columns: Columns, role: str, convention: str | None = None) -> list[
 
 def chosen(columns: Columns, role: str, name: str) -> Choice:
     conventions = CONVENTIONS if role == "n" else [None]
-    factor = next((r[2] for c in conventions if (r := rank(name, role, c))), 1.0)
+    known = next((r[2] for c in conventions if (r := rank(name, role, c))), None)
+    found = unit(name.lower()) if known is None and role in COUNTED else None
+    factor = known or (found[1] if found else 1.0)
     if role == "d":
         factor = in_bytes(name) or factor
     if role == "run":
@@ -200,7 +253,9 @@ def chosen(columns: Columns, role: str, name: str) -> Choice:
         order = {label: float(i) for i, label in enumerate(labels(columns[name]), 1)}
         numbers = [order.get(str(v), math.nan) for v in columns[name].tolist()]
         return Choice(name, 1.0, np.array(numbers, np.float64))
-    return Choice(name, factor, measured(columns[name], role) * factor)
+    values = columns[name]
+    ways = tuple(spelled(values.tolist()).ways) if values.dtype == object and role != "t" else ()
+    return Choice(name, factor, measured(values, role) * factor, ways)
 
 
 def in_bytes(column: str) -> float | None:
@@ -222,7 +277,15 @@ def rank(column: str, role: str, convention: str | None = None) -> tuple[int, in
         for tier, names in enumerate(tiers)
         if text in names.split()
     ]
+    if not found and role == "loss" and ON_A_TEXT.fullmatch(re.sub(PREFIX, "", column.lower())):
+        return 2, 1, 1.0
     return min(found, default=None)
+
+
+def ranked(columns: Columns, role: str) -> list[str]:
+    """The columns that are named like a role, best first."""
+    found = {name: rank(name, role) for name in columns}
+    return sorted((name for name, r in found.items() if r), key=lambda name: (found[name], name))
 
 
 def plain(text: str) -> str:
@@ -231,17 +294,16 @@ def plain(text: str) -> str:
 
 def spellings(column: str, role: str) -> Iterator[tuple[int, str, float]]:
     """(how much was left out, a normalised name, its unit): "config.Params (M)" is also params, a million each."""
-    name = unicodedata.normalize("NFKC", re.sub(r" \(\d+\)$", "", column)).lower()
-    inner = re.sub(r"^(summary|config|hparam|hparams|params|results)[./]", "", name)
+    name = common(re.sub(r" \(\d+\)$", "", column)).lower()
+    inner = re.sub(PREFIX, "", name)
     for left_out, text in enumerate((name, inner, name.rpartition(".")[2])):
         if left_out == 2 and role in ("loss", "error", "accuracy", "bpb"):
             continue  # train.loss is not loss
         yield left_out, plain(text), 1.0
         if role not in COUNTED:
             continue
-        unit = re.search(r"(?:[(\[]\s*(?:in )?|(?<=\w\w)[ _-](?:in[ _-])?)([a-z]+)\s*[)\]]?$", text)
-        if unit and unit[1] in FACTORS:
-            yield left_out, plain(text[: unit.start()]), FACTORS[unit[1]]
+        if found := unit(text):
+            yield left_out, plain(found[0]), found[1]
         if role in ("c", "c_min", "budget"):
             if days := re.match(r"(.*?)(?:in)?(?:pf|pflops?|petaflops?)s?days?$", plain(text)):
                 yield left_out, days[1] or "flops", PETAFLOP_DAY
@@ -271,11 +333,14 @@ def nothing(columns: Columns, roles: Sequence[str]) -> str:
             hint = f"; {wrong[0]!r} is a perplexity, whose logarithm would be a loss" if wrong else ""
         if role == "d":
             hint = "; with a column of FLOPs (--flops COL) it would be C / (6 N)"
+        for name in [n for n in columns if rank(n, role) and not has_numbers(columns[n], role)][:2]:
+            hint += f"; column {name!r} holds no numbers but {distinct(columns[name]) or 'nothing'}"
         heads.append(f"{role}, the {MEANINGS[role]}{hint}")
         flags.append(f"{flag(role)} COL")
         close += near(columns, role)
     like = f", perhaps {' or '.join(map(repr, dict.fromkeys(close)))}" if close else ""
-    listed = ", ".join(usable) or "there are none"
+    written = {n: spelled(columns[n].tolist()).ways[:1] for n in usable if columns[n].dtype == object}
+    listed = ", ".join(f"{n} ({w[0]})" if (w := written.get(n)) else n for n in usable) or "there are none"
     which = "one" if len(roles) == 1 else "them"
     return (
         f"no column is named like {', nor like '.join(heads)}; name {which} with {' and '.join(flags)}{like}. Columns "
@@ -297,10 +362,11 @@ def measured(values: np.ndarray, role: str = "") -> np.ndarray:
     """float64 [rows], NaN where there is no number.  Dates, where `t` is asked for, are days since 1970."""
     if values.dtype == np.float64:
         return values
-    found = [number(v) for v in values]
+    found = spelled(values.tolist()).values
     if role == "t":
-        found = [day(v) if x is None else x for v, x in zip(values, found, strict=True)]
-    return np.array([math.nan if x is None else x for x in found], np.float64)
+        days = [day(v) if isinstance(v, str) else None for v in values.tolist()]
+        return np.array([x if d is None else d for x, d in zip(found, days, strict=True)], np.float64)
+    return found
 
 
 def day(text: str) -> float | None:
@@ -320,4 +386,9 @@ def distinct(values: np.ndarray) -> str:
 
 
 def shown(value: Any) -> str:
-    return "missing" if value is None else f"{value:g}" if isinstance(value, float) else repr(value)
+    """A cell as messages show it."""
+    if value is None or (isinstance(value, float) and absent(np.array([value]))[0]):
+        return "missing"
+    if isinstance(value, str) and len(value) > 80:
+        value = f"{value[:77]}..."
+    return f"{value:g}" if isinstance(value, float) else repr(value)

@@ -1,110 +1,67 @@
-"""Rows gathered from many files, as columns of numbers or objects."""
+"""What a log is: rows of (step, values), constants said once, an origin.  Columns of numbers or objects.
 
-import codecs
+R rows.
+"""
+
 import itertools
 import json
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 Columns = dict[str, np.ndarray]
 
-DECODER = json.JSONDecoder()
 MOST = 1000  # rows listed one by one
+# Marks a cell that says nothing, apart from one that says NaN: a run whose loss is NaN at the end has diverged.
+ABSENT = np.array([0x7FF8_0000_0000_0A85], np.uint64).view(np.float64)[0]
+MISSING = frozenset(("", "n/a", "na", "#n/a", "null", "none", "nil", "-", "--", "—", "–", "missing", "?", "<na>"))
+
+
+class Log(NamedTuple):
+    """The log of one run, or a table of many."""
+
+    columns: Columns  # name -> [R]
+    where: Sequence[str]  # [R]: the path of each row's file or folder, and its line or row there
+    origin: str  # the file or folder; where `run` is given, what all rows below it share
+    run: str = ""  # the one run that all rows are of: a name, or its file or folder; "": rows say so, or are runs
+    constants: Mapping[str, Any] = {}  # said once, for every row
+    said: Sequence[str] = ()  # sentences about how it was read
+    ours: bool = False  # a record of this project's own run
+
+
+class Refusal(NamedTuple):
+    """A file, folder or row that is not read."""
+
+    where: str
+    reason: str
+    final: bool = True  # False: a file that need not be a log, not worth a word beside others that are
 
 
 class Table(NamedTuple):
     """Rows of any origin, column by column."""
 
-    columns: Columns  # name -> [rows]: float64 where all that is present are numbers (NaN: missing), else object (None)
-    where: (
-        np.ndarray
-    )  # [rows] object: "file:line" of CSV and JSON, "file:row" of Parquet, or the run's folder; no paths of the machine
+    columns: Columns  # name -> [R]: float64 where all that is present are numbers (ABSENT: no cell), else object (None)
+    where: np.ndarray  # [R] object: "file:line" of CSV and JSON, "file:row" of Parquet, or the run's folder; no machine
     dropped: list[dict[str, str]]  # {"row": where it was, "reason": why it is not in `columns`}
+    said: list[str] = []  # noqa: RUF012  one sentence for each thing that was understood and could be otherwise
 
 
 class Unreadable(Exception):
     """The file is in none of the formats, and this is why."""
 
 
-class Found:
-    """What has been read so far."""
-
-    def __init__(self) -> None:
-        self.parts: list[tuple[Columns, Sequence[str]]] = []
-        self.ours: dict[str, tuple[dict[str, Any], str, int]] = {}  # what identifies a run -> record, where, argument
-        self.dropped: list[dict[str, str]] = []
-        self.unlisted = 0
-        self.rows = 0
-        self.argument = 0  # which of the paths is being read
-        self.path, self.name = "", ""  # that path as it was given, and what reports call it
-
-    def shown(self, where: str) -> str:
-        """A place below the path being read, as reports name it: without the way to that path on this machine."""
-        if not self.path or not where.startswith(self.path):
-            return where
-        return f"{self.name}{where.removeprefix(self.path)}".lstrip("/") or Path(self.path).name
-
-    def drop(self, where: str, reason: str) -> None:
-        if len(self.dropped) < MOST:
-            if self.path.startswith("/"):  # the system's own errors name the file
-                reason = reason.replace(f"{self.path}/", f"{self.name}/".lstrip("/"))
-            self.dropped.append({"row": self.shown(where), "reason": reason})
-        else:
-            self.unlisted += 1
-
-    def add(self, columns: Columns, where: Sequence[str]) -> None:
-        if len(where):
-            self.parts.append((columns, [self.shown(place) for place in where]))
-            self.rows += len(where)
-
-    def add_ours(self, row: dict[str, Any], where: str) -> None:
-        """Counting a run twice would narrow every interval.  A sweep's table knows the budgets, the records do not."""
-        where = self.shown(where)
-        key = repr([row.get(name) for name in ("name", "config_hash", "seed", "wall_seconds")])
-        self.rows += 1
-        if key not in self.ours:
-            self.ours[key] = row, where, self.argument
-            return
-        first, before, argument = self.ours[key]
-        in_table, was_in_table = ".jsonl:" in where, ".jsonl:" in before
-        if argument != self.argument or in_table == was_in_table:
-            self.drop(where, f"the same run again: {before} is counted")
-        wins = in_table > was_in_table
-        self.ours[key] = ({**first, **row}, where, argument) if wins else ({**row, **first}, before, argument)
-
-    def table(self) -> Table:
-        if self.ours:
-            rows, where, _ = zip(*self.ours.values(), strict=True)
-            self.parts.append((pack_rows(rows), where))
-        places = np.array([place for _, where in self.parts for place in where], object)
-        names = dict.fromkeys(name for columns, _ in self.parts for name in columns)
-        columns = {name: numeric(join([(c.get(name), len(w)) for c, w in self.parts])) for name in names}
-        more = [{"row": "…", "reason": f"and {self.unlisted} more"}] if self.unlisted else []
-        return Table(columns, places, self.dropped + more)
-
-
-def contents(path: Path) -> bytes:
-    """UTF-8 without its byte order mark; spreadsheets write UTF-16 too."""
-    data = path.read_bytes()
-    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return data.decode("utf-16", "replace").encode()
-    return data.removeprefix(codecs.BOM_UTF8)
-
-
-def flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"config": {"lr": 1}} as {"config.lr": 1}; lists stay as their text."""
     if not prefix and {dict, list}.isdisjoint(map(type, row.values())):
-        return row
+        return dict(row)
     out: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, dict) and prefix.count(".") < 20:  # deeper is a cell, not columns
             out |= flat(value, f"{prefix}{name}.")
         else:
-            out[prefix + name] = json.dumps(value) if isinstance(value, list | dict) else value
+            out[prefix + str(name)] = json.dumps(value, default=str) if isinstance(value, list | dict) else value
     return out
 
 
@@ -114,47 +71,63 @@ def pack_rows(rows: Sequence[dict[str, Any]]) -> Columns:
 
 
 def pack(values: list[Any]) -> np.ndarray:
-    """[rows] of numbers, truth values and None as float64; of anything else as objects."""
-    if set(map(type, values)) <= {float, int, bool, type(None)}:
+    """[R] of numbers, truth values and None as float64; of anything else as objects."""
+    kinds = set(map(type, values))
+    if kinds <= {float, int, bool, type(None)}:
         try:
-            return np.array(values, np.float64)  # also of integers that int64 cannot hold
+            out = np.array(values, np.float64)  # also of integers that int64 cannot hold
         except OverflowError:  # nor float64
-            return np.array([number(value) for value in values])
+            out = np.array([number(value) for value in values])
+        if type(None) in kinds:
+            out[[value is None for value in values]] = ABSENT
+        return out
     out = np.empty(len(values), object)
     out[:] = values
     return out
 
 
+def full(value: Any, rows: int) -> np.ndarray:
+    """[rows] of one value."""
+    return np.repeat(pack([value]), rows)
+
+
 def join(parts: Sequence[tuple[np.ndarray | None, int]]) -> np.ndarray:
     """Concatenates one column's parts (values, length); None is a part without that column."""
     numbers = all(values is None or values.dtype == np.float64 for values, _ in parts)
-    kind, absent = (np.float64, math.nan) if numbers else (object, None)
+    kind, nothing = (np.float64, ABSENT) if numbers else (object, None)
 
     def alike(values: np.ndarray | None, rows: int) -> np.ndarray:
         if values is None:
-            return np.full(rows, absent, kind)
-        return values if values.dtype == kind else np.where(np.isnan(values), None, values)
+            return np.full(rows, nothing, kind)
+        return values if values.dtype == kind else np.where(absent(values), None, values)
 
     return np.concatenate([alike(*part) for part in parts])
 
 
 def numeric(values: np.ndarray) -> np.ndarray:
-    """A column of texts that are all numbers, as numbers."""
+    """A column of texts that are all numbers or words for a missing one, as numbers."""
     if values.dtype == np.float64:
         return values
-    out = np.empty(values.size)
+    out, numbers = np.empty(values.size), False
     for i, value in enumerate(values):
-        if (found := number(value)) is None:
+        if isinstance(value, str) and value.strip().lower() in MISSING:
+            out[i] = ABSENT
+        elif (found := number(value)) is None:
             values[values == ""] = None
             return values
-        out[i] = found
+        else:
+            out[i] = found
+            numbers |= value is not None
+    if not numbers:  # "-" in every row of a column of notes
+        values[values == ""] = None
+        return values
     return out
 
 
 def number(value: Any) -> float | None:
     """The float that `value` says, NaN where it is missing, None where it says something else: "12M", "1,000"."""
     if value is None or value == "":
-        return math.nan
+        return ABSENT
     if isinstance(value, str):
         if (word := value.strip().lower()) in ("true", "false"):
             return float(word == "true")
@@ -169,7 +142,14 @@ def number(value: Any) -> float | None:
 
 
 def missing(values: np.ndarray) -> np.ndarray:
-    """bool [rows]."""
+    """bool [R]: nothing is said, or NaN."""
     if values.dtype == np.float64:
         return np.isnan(values)
     return np.array([v is None or v != v for v in values.tolist()], bool)
+
+
+def absent(values: np.ndarray) -> np.ndarray:
+    """bool [R]: nothing is said; a NaN that was written down is said."""
+    if values.dtype == np.float64:
+        return values.view(np.uint64) == np.float64(ABSENT).view(np.uint64)
+    return np.array([v is None for v in values.tolist()], bool)
