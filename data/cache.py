@@ -47,19 +47,19 @@ def columns(request: dict[str, Any], build: Callable[[Path], dict[str, Any]]) ->
     key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
     folder = root() / "columns" / key
     with contextlib.suppress(Damaged):
-        return _opened(folder)
+        return opened(folder)
     with writable(root()), lock(root() / "columns" / f"{key}.lock"):
         try:
-            return _opened(folder)  # another process was faster
+            return opened(folder)  # another process was faster
         except Damaged as damage:
             if folder.exists():
                 _say(f"the data cache {folder} is damaged ({damage}); it is made anew")
             _fill(folder, request, build)
-    return _opened(folder)
+    return opened(folder)
 
 
-def _opened(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Meta data and columns, found to be what was written; else `Damaged`."""
+def opened(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Meta data and memory-mapped columns, found to be what was written; else `Damaged`."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
         if not isinstance(meta, dict) or meta.pop("sha256", None) != _digest(meta):
@@ -76,6 +76,17 @@ def _opened(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     except Exception as error:  # on a damaged header numpy raises whatever it trips over
         raise Damaged(str(error) or type(error).__name__) from error
     return meta, arrays
+
+
+def seal(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
+    """Adds sizes and fingerprint of the columns in `folder` to their meta data, and writes those whole."""
+    meta = json.loads(json.dumps(meta))
+    meta["bytes"] = {name: size for name, size, *_ in _state(folder)}
+    meta["fingerprint"] = fingerprint(_mapped(folder))
+    part = folder / "meta.json.part"
+    part.write_text(json.dumps({**meta, "sha256": _digest(meta)}, indent=1))
+    part.replace(folder / "meta.json")
+    return meta
 
 
 def _digest(meta: dict[str, Any]) -> str:
@@ -135,10 +146,7 @@ def _fill(folder: Path, request: dict[str, Any], build: Callable[[Path], dict[st
     """Builds beside what is there and then takes its place: whoever has the old files open keeps them."""
     unfinished, old = (Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent)) for _ in range(2))
     try:
-        meta = json.loads(json.dumps({"request": request, **build(unfinished)}))
-        meta["bytes"] = {name: size for name, size, *_ in _state(unfinished)}
-        meta["fingerprint"] = fingerprint(_mapped(unfinished))
-        (unfinished / "meta.json").write_text(json.dumps({**meta, "sha256": _digest(meta)}, indent=1))
+        seal(unfinished, {"request": request, **build(unfinished)})
         unfinished.chmod(0o755)
         if folder.exists():
             folder.rename(old / folder.name)

@@ -5,6 +5,7 @@ A checkpoint therefore holds no iterator: to resume is to start at `first_step`.
 
 import atexit
 import dataclasses
+import functools
 import itertools
 import weakref
 from collections.abc import Callable, Generator, Iterator
@@ -30,7 +31,9 @@ def batch_at(
     start, n, first = step * batch_size, len(source), int(rows.min())
     if not shuffle:
         return source.gather((start + rows) % n)
-    return source.gather(shuffled(start + first, start + int(rows.max()) + 1, n, seed)[rows - first])
+    order = getattr(source, "order", None)  # of a source that orders itself, as a mixture does
+    ids = (order or functools.partial(shuffled, n=n))(start + first, start + int(rows.max()) + 1, seed=seed)
+    return source.gather(ids[rows - first])
 
 
 def train_batches(

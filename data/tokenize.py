@@ -1,7 +1,11 @@
-"""Text as integers.  A tokenizer is chosen by a word: "bytes", "chars", or "bpe:4096" for a trained vocabulary."""
+"""Text as integers.  A tokenizer is chosen by a word: "bytes", "chars", or "bpe:4096" for a trained vocabulary.
+
+Corpora (data/corpus.py) also take a tokenizer that was trained elsewhere: "json", whose state is its tokenizer.json.
+Any of them with "+end" has one more token, which ends a document.
+"""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,26 +27,46 @@ def fit(spec: str, train: bytes, valid: bytes) -> str:
     if kind == "bytes":
         return ""
     if kind == "chars":
-        return "".join(sorted(set(_text(train)) | set(_text(valid))))
-    return _train_bpe(_text(train), size)
+        return "".join(sorted(set(as_text(train)) | set(as_text(valid))))
+    return _train_bpe(as_text(train), size)
 
 
 def load(spec: str, state: str) -> Tokenizer:
-    kind, _ = _parse(spec)
-    made = {"bytes": _bytes, "chars": _chars, "bpe": _bpe}[kind](state)
+    plain = spec.removesuffix("+end")
+    kind, _ = _parse(plain)
+    made = {"bytes": _bytes, "chars": _chars, "bpe": _bpe, "json": _json}[kind](state)
+    if plain != spec:
+        made = _ended(made)
     return made._replace(spec=spec, state=state)
+
+
+def _ended(tokenizer: Tokenizer) -> Tokenizer:
+    """The same with a last token that ends a document, and is shown as a blank line."""
+    end, decode = tokenizer.vocab, tokenizer.decode
+
+    def decoded(ids: Iterable[Any]) -> str:
+        texts, held = [], []
+        for i in ids:
+            if int(i) == end:
+                texts.append(decode(held))
+                held = []
+            else:
+                held.append(i)
+        return "\n\n".join([*texts, decode(held)])
+
+    return tokenizer._replace(vocab=end + 1, decode=decoded)
 
 
 def _parse(spec: str) -> tuple[str, int]:
     kind, _, size = spec.partition(":")
-    if spec in ("bytes", "chars"):
+    if spec in ("bytes", "chars", "json"):
         return kind, 0
     if kind == "bpe" and size.isdecimal() and int(size) >= 256:
         return kind, int(size)
     raise ValueError(f"tokenizer {spec!r} is none of 'bytes', 'chars', 'bpe:N' with N at least 256, such as 'bpe:4096'")
 
 
-def _text(raw: bytes) -> str:
+def as_text(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
@@ -61,7 +85,7 @@ def _chars(symbols: str) -> Tokenizer:
     points = _points(symbols)
 
     def encode(raw: bytes) -> np.ndarray:
-        found = _points(_text(raw))
+        found = _points(as_text(raw))
         ids = np.minimum(np.searchsorted(points, found), len(points) - 1)
         if (unknown := points[ids] != found).any():
             raise ValueError(f"no such character in the training text: {chr(found[unknown][0])!r}; it has {symbols!r}")
@@ -94,7 +118,68 @@ def _bpe(state: str) -> Tokenizer:
     bpe = tokenizers.Tokenizer.from_str(state)
 
     def encode(raw: bytes) -> np.ndarray:
-        lines = bpe.encode_batch_fast(_text(raw).splitlines(keepends=True))  # by lines, on every core
+        lines = bpe.encode_batch_fast(as_text(raw).splitlines(keepends=True))  # by lines, on every core
         return np.concatenate([np.array(line.ids, np.int64) for line in lines] or [np.zeros(0, np.int64)])
 
     return Tokenizer(bpe.get_vocab_size(), encode, lambda ids: bpe.decode([int(i) for i in ids]))
+
+
+def _json(state: str) -> Tokenizer:
+    """A tokenizer of the library `tokenizers`; texts are encoded whole, and no special tokens are added."""
+    import tokenizers
+
+    found = tokenizers.Tokenizer.from_str(state)
+    found.no_truncation()
+    found.no_padding()
+    return Tokenizer(
+        vocab=found.get_vocab_size(with_added_tokens=True),
+        encode=lambda raw: np.array(found.encode_batch_fast([as_text(raw)], add_special_tokens=False)[0].ids, np.int64),
+        decode=lambda ids: found.decode([int(i) for i in ids], skip_special_tokens=False),
+    )
+
+
+def from_tiktoken(ranks: bytes, pattern: str) -> str:
+    """tokenizer.json of a tiktoken file: lines of a token in base64 and its rank; `pattern` splits text into words.
+
+    Such a file holds no merges: those of a token are found by merging its bytes with the tokens of lower rank.
+    """
+    import base64
+
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers
+
+    rank = {base64.b64decode(token): int(n) for token, n in (line.split() for line in ranks.splitlines() if line)}
+    table = _shown()
+    show = lambda token: "".join(table[b] for b in token)
+    merges = []
+    for token in sorted(rank, key=rank.__getitem__):
+        if len(token) > 1:
+            parts = _merged(token, rank)
+            if len(parts) != 2:
+                raise ValueError(f"the token {token!r} cannot be made of two earlier ones, so this is no BPE")
+            merges.append((show(parts[0]), show(parts[1])))
+    made = tokenizers.Tokenizer(
+        models.BPE(vocab={show(t): n for t, n in rank.items()}, merges=merges, ignore_merges=True)
+    )
+    split = pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated")
+    made.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(False, use_regex=False)])
+    made.decoder = decoders.ByteLevel()
+    return made.to_str()
+
+
+def _merged(token: bytes, rank: dict[bytes, int]) -> list[bytes]:
+    """The last two parts that merging by lowest rank makes of `token` before the token itself."""
+    parts = [bytes([b]) for b in token]
+    while len(parts) > 2:
+        best = min(range(len(parts) - 1), key=lambda i: rank.get(parts[i] + parts[i + 1], 1 << 60))
+        if parts[best] + parts[best + 1] not in rank or rank[parts[best] + parts[best + 1]] >= rank[token]:
+            break
+        parts[best : best + 2] = [parts[best] + parts[best + 1]]
+    return parts
+
+
+def _shown() -> list[str]:
+    """The character that stands for each byte in byte-level vocabularies (Radford et al. 2019)."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = iter(range(256, 512))
+    return [chr(b) if b in plain else chr(next(others)) for b in range(256)]
