@@ -4,7 +4,7 @@
     python -m scripts.golden.hf_saved FOLDER                       # with ours: every golden's network, saved by us
     PYTHONPATH=. /path/to/python/with/torch scripts/golden/hf.py check FOLDER tests/golden
 
-`make` builds small networks of odd configurations, fills them with `tests.support.golden.tensor` and keeps what they say:
+`make` builds small networks of odd configurations, fills them with `tensor` (tests/support/golden.py), keeps what they say:
 configs, outputs, and of some the gradient of a loss (a number for each tensor: its product with `numbers`).
 `check` loads the folders that we saved into the same classes, and compares.
 """
@@ -28,7 +28,7 @@ transformers.logging.set_verbosity_error()
 
 
 def network(architecture, config, folder):
-    """With `tests.support.golden.tensor` of the names that the class writes, which may be others than its modules have."""
+    """With a `tensor` for each name that the class writes, which may be others than its modules have."""
     made = getattr(transformers, architecture)
     saved = written(made(made.config_class(**config)), folder)
     save_file({name: tensor(name, *x.shape) for name, x in saved.items()}, folder / WHOLE, {"format": "pt"})
