@@ -185,12 +185,14 @@ def prediction(task: "Task", devices: Any) -> Callable[..., Prediction]:
     """(params, model_state, batch) -> what the network says of each input, on the devices."""
     import jax
 
+    from train import wrap
     from train.devices import mesh
 
     def predict(params: Any, state: Any, batch: dict[str, jax.Array]) -> Prediction:
-        return task.predict(params, state, batch["x"])
+        with wrap.spreading(devices):
+            return task.predict(params, state, batch["x"])
 
-    return jax.jit(mesh.spread(devices, predict), compiler_options=mesh.compiler_options(devices))
+    return jax.jit(predict, compiler_options=mesh.compiler_options(devices))
 
 
 def likelihood(config: Any, devices: Any) -> Callable[..., Any]:
@@ -198,16 +200,18 @@ def likelihood(config: Any, devices: Any) -> Callable[..., Any]:
     import jax
     import optax
 
+    from train import wrap
     from train.devices import mesh
     from train.experiment import build_models
 
     model = build_models(config)["model"]
 
     def nats(params: Any, state: Any, batch: dict[str, jax.Array]) -> jax.Array:
-        logits = model.apply(params, state, batch["x"])[0]
+        with wrap.spreading(devices):
+            logits = model.apply(params, state, batch["x"])[0]
         return (optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"]) * batch["mask"]).sum(1)
 
-    return jax.jit(mesh.spread(devices, nats), compiler_options=mesh.compiler_options(devices))
+    return jax.jit(nats, compiler_options=mesh.compiler_options(devices))
 
 
 def on_host(run: "Saved", fn: Callable[..., Any]) -> Callable[[Batch], Any]:

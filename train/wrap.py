@@ -8,6 +8,7 @@ split       each device runs the network on its own part of the batch (`jax.pmap
 `Experiment.task` is augmented.  `placed` adds what the devices need, once they are known; one device needs nothing.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,7 +76,12 @@ def gathered(task: Task, devices: Mesh, names: Any) -> Task:
 
 def spread(task: Task, devices: Mesh) -> Task:
     """`task`, in which `models.parts.axes.constrain` spreads arrays over the devices."""
-    return task if devices.size == 1 else task._replace(within=lambda: axes.spread(mesh.placing(devices)))
+    return task._replace(within=lambda: spreading(devices))
+
+
+def spreading(devices: Mesh) -> contextlib.AbstractContextManager:
+    """Within it networks spread their activations over the devices; with one device nothing changes."""
+    return contextlib.nullcontext() if devices.size == 1 else axes.spread(mesh.placing(devices))
 
 
 def split(task: Task) -> Task:
