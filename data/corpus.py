@@ -62,7 +62,7 @@ class Packed:
     """Whole documents side by side in rows of `context` tokens; one longer than a row is cut into several pieces.
 
     Besides x, y and mask a batch has `segments` [B, L], 1, 2, … for the pieces of a row and 0 for padding, which
-    attention must not cross, and `positions` [B, L] in the piece.  The first token of a piece is never predicted.
+    attention must not cross.  The first token of a piece is not predicted from the piece before.
     """
 
     def __init__(self, streams: Sequence[np.ndarray], ends: Sequence[np.ndarray], context: int):
@@ -84,18 +84,18 @@ class Packed:
 
     def gather(self, ids: Int64[np.ndarray, " B"]) -> Batch:
         shape = ids.size, self.context + 1
-        tokens, segments, positions = (np.zeros(shape, np.int32) for _ in range(3))
+        tokens, segments = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
         for row, i in enumerate(ids):
             at = 0
             for number, (stream, start, size) in enumerate(self.pieces[self.first[i] : self.first[i + 1]], 1):
                 here = slice(at, at + size)
                 tokens[row, here] = _plain(self.streams[stream])[start : start + size]
-                segments[row, here], positions[row, here] = number, np.arange(size)
+                segments[row, here] = number
                 at += size
         same = (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] > 0)
         return {
             "x": tokens[:, :-1], "y": tokens[:, 1:], "mask": same.astype(np.float32),
-            "segments": segments[:, :-1], "positions": positions[:, :-1],
+            "segments": segments[:, :-1],
         }  # fmt: skip
 
     def __getstate__(self):
