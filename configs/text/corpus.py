@@ -3,9 +3,9 @@
 python -m data tokenize TEXTS --tokenizer bpe:4096 --out corpora/mine
 python -m train --config configs/text/corpus.py --config.data.path=corpora/mine --workdir runs/mine
 
-The vocabulary is that of the corpus. `--config.data.name=corpus:packed` trains on whole documents, several in a row, which
-do not see each other. A larger network: `--config.model.width=512 --config.model.layers=8 --config.data.context=512`.
-Corpora by weight: docs/corpora.md.
+The vocabulary is that of the corpus. `--config.data.name=corpus:packed` trains on whole documents, several in a row,
+which do not see each other. A larger network: `--config.model.width=512 --config.model.layers=8
+--config.data.context=512`. Corpora by weight: docs/corpora.md.
 """
 
 from configs.base import base

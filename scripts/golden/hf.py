@@ -5,7 +5,7 @@
     PYTHONPATH=. /path/to/python/with/torch scripts/golden/hf.py check FOLDER tests/golden
 
 `make` builds small networks of odd configurations, fills them with `tensor` (tests/support/golden.py) and keeps
-what they say: configs, outputs, and of some the gradient of a loss (a number for each tensor: its product with `numbers`).
+what they say: configs, outputs, and of some the gradient of a loss (of each tensor its product with `numbers`).
 `check` loads the folders that we saved into the same classes, and compares.
 """
 
