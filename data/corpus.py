@@ -18,6 +18,7 @@ from data.permute import permute, shuffled
 from data.source import Batch, Dataset, Source, pack, unpack
 from data.text import Offsets
 
+SMALLEST = {"context": 16}  # at which pages are tested
 SLOTS = 1 << 14  # records in which the shares of a mixture are exact to one record each
 
 

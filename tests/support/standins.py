@@ -5,6 +5,9 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
+from data import shards
+from data.documents import Reading
+
 TEXT = "".join(chr(32 + i * i % 60) for i in range(3000))
 HELD_OUT = {"arrays:columns": "valid[:64]", "text:windows": "valid[:1]"}
 TABLES = {  # 300 rows in the shape of the table that a page is for
@@ -21,6 +24,11 @@ def stand_in(config: ConfigDict, folder: pathlib.Path) -> None:
     if config.data.name == "images:folder":
         image_folder(folder / "images")
         config.data.path = str(folder / "images")
+    elif config.data.name.startswith("corpus:"):
+        (folder / "input.txt").write_text(TEXT.replace("A", "\n\n"))
+        how = Reading(separator="\n\n")
+        shards.write([str(folder / "input.txt")], str(folder / "corpus"), "bytes", how=how, valid=0.2, processes=1)
+        config.data.path = str(folder / "corpus")
     elif "path" in config.data:
         table = TABLES.get(config.data.name)
         file = folder / ("input.csv" if table else "input.txt")
