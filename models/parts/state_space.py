@@ -33,7 +33,7 @@ def selective_scan(
     "parallel" combines steps in pairs, then pairs of pairs (Blelloch 1990): log L rounds, L E N numbers at once.
     "recurrent" goes step by step and keeps E N.
     """
-    keep = lambda rate: jnp.exp(rate[..., None] * a_EN)
+    keep = lambda rate: jnp.exp(rate[..., None] * a_EN.reshape((1,) * (rate.ndim - 1) + a_EN.shape))
     add = lambda rate, b, x: (rate * x)[..., None] * b[..., None, :]
     if scan == "recurrent" or x_BLE.shape[1] == 1:
 
@@ -91,9 +91,10 @@ class StateSpace(nn.Module):
         before = jnp.zeros((B, K - 1, E), x_BLE.dtype) if cache is None else cache["inputs"].astype(x_BLE.dtype)
         padded = jnp.concatenate([before, x_BLE], axis=1)
         w_KE = self.param("kernel", named(nn.initializers.lecun_normal(), None, "mlp"), (K, E)).astype(x_BLE.dtype)
-        x_BLE = sum(padded[:, i : i + L] * w_KE[i] for i in range(K))
+        x_BLE = sum(padded[:, i : i + L] * w_KE[i][None, None] for i in range(K))
         if self.conv_bias:
-            x_BLE = x_BLE + self.param("kernel_bias", named(nn.initializers.zeros, "mlp"), (E,)).astype(x_BLE.dtype)
+            bias_E = self.param("kernel_bias", named(nn.initializers.zeros, "mlp"), (E,)).astype(x_BLE.dtype)
+            x_BLE = x_BLE + bias_E[None, None]
         x_BLE = masked(ACTIVATIONS[self.activation](x_BLE))
         chosen = dense(self.rank + 2 * N, ("mlp", None), use_bias=False, name="choose")(x_BLE)
         rate_BLR, b_BLN, c_BLN = jnp.split(chosen, (self.rank, self.rank + N), axis=-1)
@@ -101,15 +102,14 @@ class StateSpace(nn.Module):
         uniform = lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -size, size)
         w_RE = self.param("rate", named(uniform, None, "mlp"), (self.rank, E)).astype(x_BLE.dtype)
         bias_E = self.param("rate_bias", named(rate_bias(), "mlp"), (E,))
-        rate_BLE = jax.nn.softplus((rate_BLR @ w_RE).astype(jnp.float32) + bias_E)
-        every = lambda key, shape, dtype=jnp.float32: jnp.log(jnp.broadcast_to(jnp.arange(1.0, N + 1), shape))
+        rate_BLE = jax.nn.softplus((rate_BLR @ w_RE).astype(jnp.float32) + bias_E[None, None])
+        every = lambda key, shape, dtype=jnp.float32: jnp.log(jnp.broadcast_to(jnp.arange(1.0, N + 1)[None], shape))
         a_EN = -jnp.exp(self.param("log_decay", named(every, "mlp", None), (E, N)).astype(jnp.float32))
         start = jnp.zeros((B, E, N)) if cache is None else cache["state"]
-        numbers = (x.astype(jnp.float32) for x in (x_BLE, rate_BLE))
-        x, rate = numbers
-        y_BLE, last = selective_scan(x, rate, a_EN, b_BLN.astype(x.dtype), c_BLN.astype(x.dtype), start, self.scan)
+        x, rate, b, c = (v.astype(jnp.float32) for v in (x_BLE, rate_BLE, b_BLN, c_BLN))
+        y_BLE, last = selective_scan(x, rate, a_EN, b, c, start, self.scan)
         skip_E = self.param("skip", named(nn.initializers.ones, "mlp"), (E,)).astype(jnp.float32)
-        y_BLE = (y_BLE + skip_E * x).astype(x_BLD.dtype) * jax.nn.silu(gate_BLE)
+        y_BLE = (y_BLE + skip_E[None, None] * x).astype(x_BLD.dtype) * jax.nn.silu(gate_BLE)
         out = dense(D, ("mlp", "embed"), use_bias=self.bias, kernel_init=self.out_init, name="out")
         after = None if cache is None else {"inputs": padded[:, L:].astype(cache["inputs"].dtype), "state": last}
         return out(y_BLE), after
