@@ -58,7 +58,7 @@ class Bert(nn.Module):
     def block(self) -> dict[str, Any]:
         sees: Sees | None = causal if self.reads == "before" else None
         return {
-            "mixer": functools.partial(Attention, self.heads, sees=sees, bias=True),
+            "mixer": functools.partial(Attention, self.heads, sees=sees, bias=True, name="attention"),
             "mlp": dense_mlp(self.inner, self.activation, bias=True),
             "norm": layer_norm(self.epsilon),
             "order": "post",

@@ -132,7 +132,8 @@ def generate(
     lengths_B = jnp.full((B,), L) if lengths_B is None else lengths_B
     # As numbers: the check for reused keys takes every key of a loop for used once the first is.
     keys = jax.random.key_data(jax.random.split(key, L - shared + tokens))
-    text_BT = jnp.concatenate([prompt_BL, jnp.zeros((B, tokens), prompt_BL.dtype)], axis=1)
+    empty = jnp.full((B, tokens), (end or (0,))[0], prompt_BL.dtype)
+    text_BT = jnp.concatenate([prompt_BL, empty], axis=1)
     enders = jnp.asarray(end or (-1,), prompt_BL.dtype)
 
     def put(t: Any, logits_BV: jax.Array, text_BT: jax.Array, done_B: jax.Array) -> tuple[jax.Array, jax.Array]:

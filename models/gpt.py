@@ -71,6 +71,7 @@ class GPT(nn.Module):
             turn=rotary(self.width // self.heads) if self.positions == "rotary" else None,
             bias=self.bias,
             out_init=out_init,
+            name="attention",
         )
         units = self.ratio * self.width if self.inner is None else self.inner
         block = {

@@ -1,4 +1,5 @@
-"""Llama (Touvron et al. 2023), and what differs from it by a part: Mistral (a window), Qwen3 (normalised heads).
+"""Llama (Touvron et al. 2023), and what differs from it by a part: Mistral (a window), Qwen3 (normalised heads),
+Mixtral (experts).
 
 Shapes: B batch, L length, D width, V vocabulary.
 """
@@ -15,14 +16,25 @@ from models.parts.attention import Attention, Context, causal, window
 from models.parts.axes import constrain
 from models.parts.dense import Dropout, Embed, dense
 from models.parts.positions import rotary
-from models.parts.transformer import Remat, Stack, Stacking, empty_cache, gated_mlp, residual_init, rms_norm
+from models.parts.transformer import (
+    Remat,
+    Stack,
+    Stacking,
+    empty_cache,
+    experts_mlp,
+    gated_mlp,
+    residual_init,
+    rms_norm,
+)
 
 
 class Llama(nn.Module):
     """Rotary positions, RMS norm before each part, a gated MLP of `inner` units, and few heads of keys.
 
     `context` is the longest text it is trained on; `scaling` says how positions beyond are told apart, as config.json
-    of a public checkpoint does.  Layers see the last `window` tokens, but those of `unwindowed` see all.
+    of a public checkpoint does.  Layers see the last `window` tokens, but those of `unwindowed` see all.  Where there
+    are `experts`, a layer has so many MLPs, and a token goes to `experts_per_token` of them; an expert takes `capacity`
+    times its equal share of the tokens, or all that come.
     """
 
     vocab: int
@@ -41,6 +53,9 @@ class Llama(nn.Module):
     head: Literal["tied", "untied"] = "untied"
     bias: bool = False  # of attention
     mlp_bias: bool = False
+    experts: int = 0
+    experts_per_token: int = 2
+    capacity: float | None = None
     activation: ActivationName = "silu"
     epsilon: float = 1e-6
     dropout: float = 0.0
@@ -74,8 +89,12 @@ class Llama(nn.Module):
             head_norm=norm if self.head_norm == "rms" else None,
             bias=self.bias,
             out_init=out_init,
+            name="attention",
         )
         mlp = gated_mlp(self.inner, self.activation, self.mlp_bias, out_init)
+        if self.experts:
+            out_init, top = residual_init(self.layers, (0,)), self.experts_per_token
+            mlp = experts_mlp(self.experts, top, self.inner, self.activation, self.capacity, out_init)
         block = lambda sees: {
             "mixer": functools.partial(attention, sees=sees), "mlp": mlp, "norm": norm, "dropout": self.dropout
         }  # fmt: skip

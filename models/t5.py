@@ -56,11 +56,11 @@ class T5(nn.Module):
         attention = functools.partial(Attention, self.heads, head_width=self.head_width, scale=1.0)
         mlp = gated_mlp if self.mlp == "gated" else dense_mlp
         block = {
-            "mixer": functools.partial(attention, sees=sees),
+            "mixer": functools.partial(attention, sees=sees, name="attention"),
             "mlp": mlp(self.inner, self.activation),
             "norm": rms_norm(self.epsilon),
             "dropout": self.dropout,
-            "cross": functools.partial(attention, cross=True) if cross else None,
+            "cross": functools.partial(attention, cross=True, name="cross") if cross else None,
         }
         return (block,) * count
 

@@ -80,7 +80,7 @@ class ViT(nn.Module):
         out_init, units = residual_init(self.layers), 4 * self.width if self.inner is None else self.inner
         return {
             "mixer": functools.partial(
-                Attention, self.heads, sees=None, bias=self.bias, out_bias=True, out_init=out_init
+                Attention, self.heads, sees=None, bias=self.bias, out_bias=True, out_init=out_init, name="attention"
             ),
             "mlp": dense_mlp(units, self.activation, bias=True, out_init=out_init),
             "norm": layer_norm(self.epsilon),

@@ -15,6 +15,7 @@ from models.api import from_linen
 from models.decode import How, batch_axes, beam, bucket, choose, continue_texts, generate, rows_of, step_of
 from models.gpt import GPT
 from models.llama import Llama
+from models.mamba import Mamba
 from models.rnn import SequenceModel
 from models.t5 import T5
 
@@ -29,6 +30,8 @@ NETWORKS = {
     "mistral": lambda: Llama(**SIZES, **LLAMA, window=3),
     "qwen": lambda: Llama(**SIZES, **LLAMA, head_norm="rms", head_width=6, window=4, unwindowed=(1,)),
     "gru": lambda: SequenceModel("gru", 8, VOCAB, vocab=VOCAB),
+    "mamba": lambda: Mamba(VOCAB, 2, 8, state=3),
+    "mixtral": lambda: Llama(**SIZES, **LLAMA, experts=3),
     "lstm": lambda: SequenceModel("lstm", 8, VOCAB, vocab=VOCAB, layers=2),
 }
 
@@ -151,9 +154,12 @@ def test_axes_of_a_carry_are_found_and_its_rows_taken():
     np.testing.assert_array_equal(rows_of(carry, axes, jnp.asarray([2, 2, 0]))["a"], [[2, 2, 0], [5, 5, 3]])
 
 
+LOGITS = jnp.asarray([0.3, -0.2, 1.1, 0.9, -0.8, 0.5, 0.0])
+
+
 def frequencies(how, written, draws=4000):
-    """How often each token is drawn from TABLE[0, 1] after what was written."""
-    logits = jnp.tile(TABLE[0, 1][None], (draws, 1))
+    """How often each token is drawn from LOGITS after what was written."""
+    logits = jnp.tile(LOGITS[None], (draws, 1))
     texts = jnp.tile(jnp.asarray(written + [0] * 2)[None], (draws, 1))
     drawn = jax.jit(functools.partial(choose, how))(logits, jax.random.key(0), texts, len(written))
     return np.bincount(drawn, minlength=VOCAB) / draws
@@ -161,7 +167,7 @@ def frequencies(how, written, draws=4000):
 
 def test_each_way_to_choose_gives_its_distribution():
     """Against probabilities made by hand from the same logits."""
-    logits = np.asarray(TABLE[0, 1], np.float64)
+    logits = np.asarray(LOGITS, np.float64)
     p = lambda x: np.exp(x - x.max()) / np.exp(x - x.max()).sum()
     only = lambda kept: p(np.where(kept, logits, -np.inf))
     order = np.argsort(-logits)

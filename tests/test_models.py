@@ -311,7 +311,7 @@ def test_attention_is_the_formula():
 def test_block_is_pre_norm():
     """With both branches' outputs at zero a block is the identity; that is what pre-norm means."""
     x = jnp.asarray(np.random.default_rng(0).standard_normal((B, L, 8)), jnp.float32)
-    block = Block(functools.partial(Attention, 2), dense_mlp(32), layer_norm())
+    block = Block(functools.partial(Attention, 2, name="attention"), dense_mlp(32), layer_norm())
     params = nn.meta.unbox(jax.jit(lambda key: block.init(key, x, None, ALONE, False))(jax.random.key(0))["params"])
     params["attention"]["out"]["kernel"] *= 0
     params["down"]["kernel"] *= 0

@@ -17,6 +17,7 @@ from models.parts.activations import ACTIVATIONS, ActivationName, units_before
 from models.parts.attention import ALONE, Context
 from models.parts.axes import constrain
 from models.parts.dense import Dropout, dense
+from models.parts.experts import Experts
 
 Stacking = Literal["unrolled", "scan"]
 Remat = Literal["none", "full", "dots"]
@@ -27,14 +28,14 @@ REMAT_POLICIES = {
 }
 
 # Parts of a block.  They make their layers, by name, within the block that calls them.
-Mixer = Callable[..., nn.Module]  # (name) -> a module of (x_BLD, cache, context) -> x_BLD, cache
+Mixer = Callable[[], nn.Module]  # () -> a module of (x_BLD, cache, context) -> x_BLD, cache
 Mlp = Callable[[jax.Array], jax.Array]  # x_BLD -> x_BLD
 Norm = Callable[[str], Callable[[jax.Array], jax.Array]]  # (name) -> the layer
 
 
-def residual_init(layers: int):
+def residual_init(layers: int, batch_axis: tuple[int, ...] = ()):
     """Weights that write into the residual stream start smaller by √(2 layers), so its variance does not grow."""
-    return nn.initializers.variance_scaling(0.5 / layers, "fan_in", "truncated_normal")
+    return nn.initializers.variance_scaling(0.5 / layers, "fan_in", "truncated_normal", batch_axis=batch_axis)
 
 
 def layer_norm(epsilon: float = 1e-5, bias: bool = True) -> Norm:
@@ -73,6 +74,19 @@ def gated_mlp(
     return apply
 
 
+def experts_mlp(
+    count: int,
+    top: int,
+    units: int,
+    activation: ActivationName = "silu",
+    capacity: float | None = None,
+    out_init: Callable | None = None,
+) -> Mlp:
+    """`count` gated MLPs, `top` of them for each token (models/parts/experts.py)."""
+    init = nn.initializers.lecun_normal(batch_axis=(0,)) if out_init is None else out_init
+    return lambda x_BLD: Experts(count, top, units, activation, capacity, init, name="experts")(x_BLD)
+
+
 def down(width: int, bias: bool, out_init: Callable | None) -> nn.Module:
     init = nn.initializers.lecun_normal() if out_init is None else out_init
     return dense(width, ("mlp", "embed"), use_bias=bias, kernel_init=init, name="down")
@@ -101,13 +115,13 @@ class Block(nn.Module):
         after = []
 
         def mix(x: jax.Array) -> jax.Array:
-            mixed, new = self.mixer(name="attention")(x, cache, context)
+            mixed, new = self.mixer()(x, cache, context)
             after.append(new)
             return mixed
 
         x_BLD = residual(x_BLD, mix, "norm1")
         if self.cross is not None:
-            cross = self.cross(name="cross")
+            cross = self.cross()
             x_BLD = residual(x_BLD, lambda x: cross(x, None, context)[0], "norm_cross")
         if self.mlp is not None:
             x_BLD = residual(x_BLD, self.mlp, "norm2")
@@ -135,7 +149,7 @@ class Stack(nn.Module):
                 raise ValueError("stack='scan' needs layers that are all alike, and these are not; use 'unrolled'")
             scanned = nn.scan(
                 block,
-                variable_axes={"params": 0},
+                variable_axes={"params": 0, "penalty": 0},
                 split_rngs={"params": True, "dropout": True},
                 metadata_params={nn.PARTITION_NAME: "layers"},
                 in_axes=(0, nn.broadcast, nn.broadcast),

@@ -128,4 +128,15 @@ CASES = {
                    "relative_attention_num_buckets": 6, "relative_attention_max_distance": 5}, PADDED_PAIR),
         "silu": ({**T5, "feed_forward_proj": "gated-silu", "layer_norm_epsilon": 1e-2, "num_heads": 1}, PADDED_PAIR),
     },
+    "MixtralForCausalLM": {
+        "plain": ({**GROUPED, "num_local_experts": 4, "intermediate_size": 20}, TEXT),
+        "window": ({**GROUPED, "num_local_experts": 3, "num_experts_per_tok": 1, "sliding_window": 3, "head_dim": 6,
+                    "intermediate_size": 20, "tie_word_embeddings": True, "hidden_act": "gelu"}, PADDED),
+    },
+    "MambaForCausalLM": {
+        "plain": ({"vocab_size": 23, "hidden_size": 12, "num_hidden_layers": 2, "state_size": 4}, TEXT),
+        "odd": ({"vocab_size": 23, "hidden_size": 10, "num_hidden_layers": 2, "state_size": 3, "expand": 3,
+                 "conv_kernel": 3, "use_bias": True, "use_conv_bias": False, "time_step_rank": 5,
+                 "tie_word_embeddings": False, "layer_norm_epsilon": 1e-2}, PADDED),
+    },
 }  # fmt: skip

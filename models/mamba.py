@@ -1,0 +1,88 @@
+"""Mamba (Gu & Dao 2023): a language model of selective state spaces.
+
+Shapes: B batch, L length, D width, V vocabulary.
+"""
+
+import functools
+from typing import Any, Literal
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float, Int
+
+from models.parts.activations import ActivationName
+from models.parts.attention import Context
+from models.parts.axes import constrain
+from models.parts.dense import Dropout, Embed, dense
+from models.parts.state_space import Scan, StateSpace
+from models.parts.transformer import Remat, Stack, Stacking, residual_init, rms_norm
+
+
+class Mamba(nn.Module):
+    """`layers` of norm and state space; a channel is `expand` times as wide inside and remembers `state` numbers.
+
+    Rates are of rank `rank`, or a sixteenth of the width.
+    """
+
+    vocab: int
+    layers: int
+    width: int
+    state: int = 16
+    expand: float = 2.0
+    kernel: int = 4
+    rank: int | None = None
+    bias: bool = False
+    conv_bias: bool = True
+    head: Literal["tied", "untied"] = "tied"
+    activation: ActivationName = "silu"
+    scan: Scan = "parallel"
+    epsilon: float = 1e-5
+    dropout: float = 0.0
+    stack: Stacking = "unrolled"
+    remat: Remat = "none"
+
+    def check(self) -> None:
+        for name in ("vocab", "layers", "width", "state", "kernel"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}; use 1 or more")
+
+    @property
+    def inner(self) -> int:
+        return int(self.expand * self.width)
+
+    def block(self) -> dict[str, Any]:
+        rank = -(-self.width // 16) if self.rank is None else self.rank
+        options = {name: getattr(self, name) for name in ("state", "kernel", "bias", "conv_bias", "activation", "scan")}
+        init = residual_init(self.layers)
+        mixer = functools.partial(StateSpace, self.inner, rank=rank, out_init=init, name="space", **options)
+        return {"mixer": mixer, "mlp": None, "norm": rms_norm(self.epsilon), "dropout": self.dropout}
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens_BL: Int[Array, "b l"],
+        mask_BL: Bool[Array, "b l"] | Int[Array, "b l"] | None = None,
+        cache: Any = None,
+        *,
+        train: bool = False,
+    ) -> Float[Array, "b l v"] | tuple[Float[Array, "b l v"], Any]:
+        """Logits of the next token at every position; with a cache, also the cache after these tokens."""
+        self.check()
+        embed = Embed(self.vocab, self.width, nn.initializers.normal(0.1), ("vocab", "embed"), name="token_embed")
+        x_BLD = Dropout(self.dropout)(constrain(embed(tokens_BL), "batch", None, None), train)
+        context = Context(mask_BT=None if mask_BL is None else mask_BL != 0)
+        stack = Stack((self.block(),) * self.layers, self.stack, self.remat, name="stack")
+        x_BLD, layers = stack(x_BLD, cache, context, train=train)
+        x_BLD = rms_norm(self.epsilon)("norm")(x_BLD)
+        unembed = dense(self.vocab, ("embed", "vocab"), use_bias=False, name="unembed")
+        logits_BLV = constrain(embed.attend(x_BLD) if self.head == "tied" else unembed(x_BLD), "batch", None, "vocab")
+        return logits_BLV if cache is None else (logits_BLV, layers)
+
+    def step(self, cache: Any, tokens_BL: Int[Array, "b l"], *, train: bool = False) -> tuple[Any, Any]:
+        """The logits of these tokens, and the cache after them: what models/decode.py decodes with."""
+        return self(tokens_BL, None, cache, train=train)
+
+    def empty_cache(self, batch: int) -> dict[str, Any]:
+        """What is known before the first token: nothing, of any length."""
+        inputs = jnp.zeros((self.layers, batch, self.kernel - 1, self.inner))
+        return {"inputs": inputs, "state": jnp.zeros((self.layers, batch, self.inner, self.state))}
