@@ -267,10 +267,11 @@ class Run:
         values = self.evaluate(state, step)
         gap = self.evaluate(state, step, "train_split") if self.config.eval.train_records else {}
         self.save(step, state, values)
-        self.checkpoints.wait()
         scores = score.at_the_end(self.experiment, self.mesh, state, self.eval_share, self.workdir, self.display.say)
-        row = record.finished(self, step, values, gap, scores, time.monotonic() - self.started)
+        self.checkpoints.wait()
+        row = record.finished(self, step, values, gap, time.monotonic() - self.started)
         self.owner.check()
+        row["scores"] = scores
         self.close()
         if hosts.first():
             record.write(self.workdir, row)

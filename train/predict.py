@@ -190,7 +190,7 @@ def prediction(task: "Task", devices: Any) -> Callable[..., Prediction]:
     def predict(params: Any, state: Any, batch: dict[str, jax.Array]) -> Prediction:
         return task.predict(params, state, batch["x"])
 
-    return jax.jit(mesh.spread(devices, predict), compiler_options=mesh.compiler_options(devices))
+    return jax.jit(predict, compiler_options=mesh.compiler_options(devices))
 
 
 def likelihood(config: Any, devices: Any) -> Callable[..., Any]:
@@ -207,7 +207,7 @@ def likelihood(config: Any, devices: Any) -> Callable[..., Any]:
         logits = model.apply(params, state, batch["x"])[0]
         return (optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"]) * batch["mask"]).sum(1)
 
-    return jax.jit(mesh.spread(devices, nats), compiler_options=mesh.compiler_options(devices))
+    return jax.jit(nats, compiler_options=mesh.compiler_options(devices))
 
 
 def on_host(run: "Saved", fn: Callable[..., Any]) -> Callable[[Batch], Any]:

@@ -198,9 +198,7 @@ def digest_of_sums(sums: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
 
 
-def finished(
-    run: Any, step: int, held_out: dict[str, float], gap: dict[str, float], scores: dict[str, float], seconds: float
-) -> dict[str, Any]:
+def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, float], seconds: float) -> dict[str, Any]:
     """The row that scaling laws are fitted to.  Losses are nats per unit (token or example); N and D have many
     definitions, so each count has its own name."""
     config, dataset, work = run.config, run.experiment.dataset, run.budget
@@ -223,7 +221,6 @@ def finished(
         "train_loss": gap.get("loss"),
         "bits_per_byte": held_out.get("bits_per_byte"),
         "metrics": held_out,
-        "scores": scores,  # what is no mean over records (train/details.py)
         "lr": peak_rate(config.optim.to_dict()),
         "seed": config.seed,
         "schedule": config.schedule.name,
