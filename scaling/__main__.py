@@ -227,14 +227,19 @@ def demo(options: argparse.Namespace) -> None:
         print(f"\n{written_by_the_best(folder('--workdir', options.workdir))}")
 
 
-def written_by_the_best(workdir: pathlib.Path, tokens: int = 200) -> str:
-    """Some lines of text by the run of least loss."""
+def written_by_the_best(
+    workdir: pathlib.Path, begins: str = "Fellow-citizens of the Congress:", tokens: int = 192
+) -> str:
+    """Some lines of text by the run of least loss.
+
+    They begin with half a context of the demo's, so that every window has one shape and one program.
+    """
     from train import history
     from train.sample import sample
 
     records = {path.parent: history.finished(path.parent) or {} for path in sorted(workdir.glob("runs/*/record.json"))}
     best = min(records, key=lambda run: records[run]["loss"] or float("inf"))
-    prompt, text = sample(best, None, tokens=tokens, temperature=0.8, seed=0)
+    prompt, text = sample(best, begins, tokens=tokens, temperature=0.8, seed=0)
     return f"{best.name}, the best of them, writes (python -m train sample --workdir {best}):\n{prompt}{text}"
 
 

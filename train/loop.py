@@ -269,8 +269,8 @@ class Run:
         values = self.evaluate(state, step)
         gap = self.evaluate(state, step, "train_split") if self.config.eval.train_records else {}
         self.save(step, state, values)
-        self.checkpoints.wait()
         scores = score.at_the_end(self.experiment, self.mesh, state, self.eval_share, self.workdir, self.display.say)
+        self.checkpoints.wait()
         row = record.finished(
             self.workdir.name,
             self.config,

@@ -211,7 +211,7 @@ def at_the_end(
         return {}
     shown = "  ".join(f"{name} {value:.4g}" for name, value in found["numbers"].items())
     say(f"in detail: {shown}  ({time.monotonic() - start:.1f} s)")
-    return found["numbers"]
+    return finite(found["numbers"])
 
 
 def write(out: pathlib.Path, report: "Report", pictures: bytes) -> None:
