@@ -236,6 +236,7 @@ def finished(
         "train_loss": gap.get("loss"),
         "bits_per_byte": held_out.get("bits_per_byte"),
         "metrics": held_out,
+        "scores": scores,  # what is no mean over records (train/details.py)
         "lr": peak_rate(config.optim.to_dict()),
         "seed": config.seed,
         "schedule": config.schedule.name,
