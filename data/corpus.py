@@ -332,6 +332,7 @@ def mixture(
         train=Mixture(half("train"), phases, repeat),
         valid=Mixture(half("valid"), [(0, dict.fromkeys(made, 1.0))], True),
         unique=total,
+        sources=tuple(made),
         fingerprint=cache.fingerprint({"sources": marks}),
         bytes_per_unit=mean("bytes_per_unit"),
         train_bytes_per_unit=mean("train_bytes_per_unit"),

@@ -59,6 +59,7 @@ class Dataset(NamedTuple):
     entropy: float = float("nan")  # lowest possible loss, nats per unit, where the source knows it
     tokenizer: Tokenizer | None = None  # of text
     names: tuple[str, ...] = ()  # of the classes, where they have any
+    sources: tuple[str, ...] = ()  # of a mixture, in the order of the numbers in a batch's `source` [B]
     scales: Mapping[str, Scale] = types.MappingProxyType({})  # of the columns that were standardised
     columns: Mapping[str, tuple[Column, ...]] = types.MappingProxyType({})  # of a table: what "x" and "y" are made of
     level: str = "mean"  # "last" where the numbers of a window are counted from those of its last step

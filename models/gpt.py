@@ -14,7 +14,7 @@ from models.parts.activations import ActivationName
 from models.parts.attention import Attention, Context
 from models.parts.axes import constrain
 from models.parts.dense import Dropout, Embed, dense
-from models.parts.positions import learned, rotary
+from models.parts.positions import learned, rotary, within
 from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, empty_cache, layer_norm, residual_init
 
 SMALLEST = {"vocab": 256, "layers": 1, "heads": 2, "width": 16, "context": 16}  # at which pages are tested
@@ -90,12 +90,14 @@ class GPT(nn.Module):
         tokens_BL: Int[Array, "b l"],
         mask_BL: Bool[Array, "b l"] | Int[Array, "b l"] | None = None,
         cache: Any = None,
+        segments_BL: Int[Array, "b l"] | None = None,
         *,
         train: bool = False,
     ) -> Float[Array, "b l v"] | tuple[Float[Array, "b l v"], Any]:
         """Logits of the next token at every position; with a cache, also the cache after these tokens.
 
-        Tokens whose mask is 0 are seen by no other (padding); without a cache only.
+        Tokens whose mask is 0 are seen by no other (padding), and tokens see those of their own segment only, in which
+        positions are counted anew; both without a cache only.
         """
         L = tokens_BL.shape[1]
         self.check(L)
@@ -104,9 +106,10 @@ class GPT(nn.Module):
         embed = Embed(self.vocab, self.width, init, ("vocab", "embed"), name="token_embed")
         x_BLD = embed(tokens_BL)
         if self.positions == "learned":
-            x_BLD = x_BLD + learned(self.context, self.width, init)(length + jnp.arange(L))[None]
+            place = length + jnp.arange(L)[None] if segments_BL is None else within(segments_BL)
+            x_BLD = x_BLD + learned(self.context, self.width, init)(place)
         x_BLD = Dropout(self.dropout)(constrain(x_BLD, "batch", None, None), train)
-        context = Context(length, None if mask_BL is None else mask_BL != 0)
+        context = Context(length, None if mask_BL is None else mask_BL != 0, segments_BT=segments_BL)
         stack = Stack(self.blocks(), self.stack, self.remat, name="stack")
         x_BLD, layers = stack(x_BLD, None if cache is None else cache["layers"], context, train=train)
         x_BLD = layer_norm(self.epsilon, self.bias)("norm")(x_BLD)

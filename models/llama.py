@@ -107,19 +107,21 @@ class Llama(nn.Module):
         tokens_BL: Int[Array, "b l"],
         mask_BL: Bool[Array, "b l"] | Int[Array, "b l"] | None = None,
         cache: Any = None,
+        segments_BL: Int[Array, "b l"] | None = None,
         *,
         train: bool = False,
     ) -> Float[Array, "b l v"] | tuple[Float[Array, "b l v"], Any]:
         """Logits of the next token at every position; with a cache, also the cache after these tokens.
 
-        Tokens whose mask is 0 are seen by no other (padding); without a cache only.
+        Tokens whose mask is 0 are seen by no other (padding), and tokens see those of their own segment only; both
+        without a cache only.
         """
         self.check()
         length = 0 if cache is None else cache["length"]
         init = nn.initializers.normal(self.width**-0.5)
         embed = Embed(self.vocab, self.width, init, ("vocab", "embed"), name="token_embed")
         x_BLD = Dropout(self.dropout)(constrain(embed(tokens_BL), "batch", None, None), train)
-        context = Context(length, None if mask_BL is None else mask_BL != 0)
+        context = Context(length, None if mask_BL is None else mask_BL != 0, segments_BT=segments_BL)
         stack = Stack(self.blocks(), self.stack, self.remat, name="stack")
         x_BLD, layers = stack(x_BLD, None if cache is None else cache["layers"], context, train=train)
         x_BLD = rms_norm(self.epsilon)("norm")(x_BLD)

@@ -5,6 +5,8 @@ import gzip
 import json
 import os
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -13,6 +15,10 @@ import pytest
 from data import corpus, documents, shards, tokenize
 from data.documents import Reading
 from data.pipeline import batch_at
+from models.api import from_linen
+from models.gpt import GPT
+from models.llama import Llama
+from train.tasks.supervised import classify
 
 RNG = np.random.default_rng(0)
 WORDS = ["alpha", "beta", "gamma", "delta", "größe", "日本", "x=1;", "\n\n\n", " ", "  \t"]
@@ -162,6 +168,48 @@ def test_packing_predicts_every_token_but_the_first_of_its_document_once(whole, 
     np.testing.assert_array_equal(predicted, np.bincount(np.delete(stream, firsts), minlength=257))
     least = -(-packed.pieces[:, 2].sum() // (context + 1))
     assert len(packed) <= 11 / 9 * least + 1
+
+
+@pytest.mark.parametrize("network", ["gpt", "llama"])
+def test_a_packed_row_trains_as_its_documents_do_alone(network, whole):
+    """Loss and gradients, in float64: no document sees another, and each begins at position 0."""
+    sizes = {"vocab": 257, "layers": 2, "heads": 2, "width": 16, "context": 64}
+    with jax.enable_x64(True):
+        made = GPT(**sizes) if network == "gpt" else Llama(**sizes, kv_heads=1, inner=24)
+        task = classify(from_linen(made, "float64"), 257)
+        packed = corpus.packed(str(whole), context=64).train
+        rows = {k: jnp.asarray(v) for k, v in packed.gather(np.arange(len(packed))[-4:]).items()}
+        params, state = task.init(jax.random.key(0), rows)
+        params = jax.tree.map(lambda p: p.astype(jnp.float64), params)
+        loss = jax.value_and_grad(lambda p, batch: task.loss(p, state, batch, jax.random.key(0), False)[0])
+        together, slope = loss(params, rows)
+        alone = {"x": np.zeros((40, 64), np.int32), "y": np.zeros((40, 64), np.int32), "mask": np.zeros((40, 64))}
+        count = 0
+        for row in range(4):
+            for number in range(1, int(rows["segments"][row].max()) + 1):
+                here = np.flatnonzero(np.asarray(rows["segments"][row]) == number)
+                for name in alone:
+                    alone[name][count, : here.size] = np.asarray(rows[name])[row, here]
+                count += 1
+        assert 4 < count <= 40
+        apart, slope_apart = loss(params, {k: jnp.asarray(v) for k, v in alone.items()})
+    np.testing.assert_allclose(together, apart, rtol=1e-6)
+    for one, other in zip(jax.tree.leaves(slope), jax.tree.leaves(slope_apart), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6 * np.abs(other).max())
+
+
+def test_a_mixture_says_the_loss_of_each_source(whole, lines, tmp_path):
+    other = written(tmp_path / "other", [lines], how=Reading(where=("n>=100",)))
+    found = corpus.mixture({"a": str(whole), "b": str(other)}, {"a": 3, "b": 1}, context=16)
+    batch = {k: jnp.asarray(v) for k, v in batch_at(found.train, 0, batch_size=64, seed=0).items()}
+    assert abs(int((batch["source"] == 1).sum()) - 16) <= 1
+    model = from_linen(GPT(vocab=257, layers=1, heads=2, width=16, context=16))
+    task = classify(model, 257, sources=found.sources)
+    params, state = task.init(jax.random.key(0), batch)
+    loss, (_, metrics) = task.loss(params, state, batch, jax.random.key(0), False)
+    total = sum(float(metrics[f"loss_{name}"][0]) for name in "ab")
+    assert total / (64 * 16) == pytest.approx(float(loss), rel=1e-5)
+    assert float(metrics["loss_b"][1]) == 16 * float((batch["source"] == 1).sum())
 
 
 def test_best_fit_decreasing_by_hand():

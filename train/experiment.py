@@ -56,16 +56,16 @@ def build_experiment(config: ConfigDict, dataset: Dataset | None = None) -> Expe
     dataset = dataset or build("data", config.data.to_dict(), "data")
     check_records(config, dataset)
     config = sizes.filled(config, dataset)
-    task = build_task(config, dataset.classes)
+    task = build_task(config, dataset.classes, sources=dataset.sources)
     batch = example(config, dataset)
     state = try_shapes(config, task, tx, batch, sizes.remedy(config, dataset))
     labelled = jax.eval_shape(build_task(config, dataset.classes, labelled=True).init, key_shape(), batch)[0]
     return Experiment(config, dataset, task, tx, schedule, batch, state, axes.names(labelled))
 
 
-def build_task(config: ConfigDict, classes: int, labelled: bool = False) -> Task:
-    """The task with its networks; it hears of the data's `classes` where it asks for them."""
-    networks, offer = build_models(config, labelled), {"classes": classes}
+def build_task(config: ConfigDict, classes: int, labelled: bool = False, sources: tuple[str, ...] = ()) -> Task:
+    """The task with its networks; it hears of the data's `classes` and `sources` where it asks for them."""
+    networks, offer = build_models(config, labelled), {"classes": classes, "sources": sources}
     task = build("train.tasks", config.task.to_dict(), "task", offer=offer, **networks)
     return augmented(task, config.augment.to_dict(), offer, config.task.name)
 

@@ -41,6 +41,7 @@ class Context(NamedTuple):
     bias: Float[Array, "1 n l t"] | None = None  # added to the scores (positions.RelativeBias)
     memory_BTD: Float[Array, "b t d"] | None = None  # what cross-attention reads: an encoder's outputs
     memory_mask_BT: Bool[Array, "b t"] | None = None
+    segments_BT: Int[Array, "b t"] | None = None  # a query sees keys of its own number only: packed documents
 
 
 ALONE = Context()
@@ -105,9 +106,14 @@ class Attention(nn.Module):
     def mask(self, position_L: jax.Array, keys: int, cache: Cache | None, context: Context) -> Any:
         """Bool [B or 1, 1, L, T]; or "causal", which needs no array; or None: all is seen."""
         given = context.memory_mask_BT if self.cross else context.mask_BT
-        if given is None and cache is None and not self.cross and self.sees is causal and context.bias is None:
+        segments = None if self.cross else context.segments_BT
+        plain = given is None and segments is None and cache is None and context.bias is None
+        if plain and not self.cross and self.sees is causal:
             return "causal"
         mask = None if given is None else given[:, None, None]
+        if segments is not None:
+            same = (segments[:, :, None] == segments[:, None])[:, None]
+            mask = same if mask is None else same & mask
         if self.sees is None or self.cross:
             return mask
         seen = self.sees(position_L[:, None], jnp.arange(keys)[None])[None, None]

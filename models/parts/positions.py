@@ -24,6 +24,13 @@ def learned(context: int, width: int, initializer: Callable, name: str = "positi
     return Embed(context, width, initializer, (None, "embed"), name=name)
 
 
+def within(segments_BL: Int[Array, "b l"]) -> Int[Array, "b l"]:
+    """The place of each token in its segment: tokens in a row that have one number."""
+    place = jnp.broadcast_to(jnp.arange(segments_BL.shape[1]), segments_BL.shape)
+    begins = jnp.diff(segments_BL, axis=1, prepend=segments_BL[:, :1] - 1) != 0
+    return place - jax.lax.cummax(jnp.where(begins, place, 0), axis=1)
+
+
 def sinusoidal(position_L: Int[Array, " l"], width: int) -> Float[Array, "l d"]:
     """sin(p f_i), then cos(p f_i), with f_i = 10000^(-i / (D/2)) (Vaswani et al. 2017, who interleave the two)."""
     half = -(-width // 2)

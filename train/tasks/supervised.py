@@ -8,13 +8,22 @@ from jaxtyping import Array, Key
 from models.api import Model, ModelState, Params
 from train.errors import UserError
 from train.losses import BOUNDARIES, CLASS_LOSSES, LOSSES, ClassLossName, LossName
-from train.metrics import mean, quotient
+from train.metrics import Metrics, mean, quotient
 from train.predictions import Classes, Numbers
 from train.step import Batch, Scored, Task
 
 
-def classify(model: Model, classes: int, label_smoothing: float = 0.0, loss: ClassLossName = "cross_entropy") -> Task:
+def classify(
+    model: Model,
+    classes: int,
+    label_smoothing: float = 0.0,
+    loss: ClassLossName = "cross_entropy",
+    sources: tuple[str, ...] = (),
+) -> Task:
     """Cross-entropy of `y` [B], or of every token `y` [B, L], given `x`.  `mask` (as `y`, or [B]) says what counts.
+
+    Of a mixture the loss of each of its `sources` is a metric too.  `segments` [B, L], where the data have them, number
+    the documents of a row; the network is given them.
 
     `loss` is another of CLASS_LOSSES (train/losses.py), for `y` of classes alone.
     `y` holds classes, or of a mixed batch (train/augment.py) float32 probabilities with one axis more.
@@ -29,7 +38,7 @@ def classify(model: Model, classes: int, label_smoothing: float = 0.0, loss: Cla
         return model.init(key, batch["x"])
 
     def scalar(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
-        logits, state = model.apply(params, state, batch["x"], key=key, train=train)
+        logits, state = model.apply(params, state, *inputs(batch), key=key, train=train)
         if logits.shape[-1] < classes:
             raise ValueError(f"the network has {logits.shape[-1]} outputs and the data {classes} classes")
         if not jnp.issubdtype(batch["y"].dtype, jnp.floating):
@@ -43,7 +52,8 @@ def classify(model: Model, classes: int, label_smoothing: float = 0.0, loss: Cla
         if train and label_smoothing:
             uniform = optax.losses.softmax_cross_entropy(logits, jnp.full_like(logits, 1 / logits.shape[-1]))
             values = (1 - label_smoothing) * values + label_smoothing * uniform
-        return masked_mean(values, {"accuracy": accurate(logits.argmax(-1), target)}, batch, state)
+        found, (state, metrics) = masked_mean(values, {"accuracy": accurate(logits.argmax(-1), target)}, batch, state)
+        return found, (state, metrics | by_source(values, batch, sources))
 
     def predict(params, state, x):
         """The softmax of the scores, which for the loss `hinge` ranks classes and is no probability."""
@@ -82,10 +92,29 @@ def accurate(said: jax.Array, true: jax.Array) -> jax.Array:
     return (said == true).astype(jnp.float32)
 
 
+def inputs(batch: Batch) -> tuple[jax.Array | None, ...]:
+    """What a network is given: `x`, and the numbers of packed documents where the data have them."""
+    return (batch["x"], None, None, batch["segments"]) if "segments" in batch else (batch["x"],)
+
+
+def counted(values: jax.Array, batch: Batch) -> jax.Array:
+    """The mask, in the shape of `values`."""
+    mask = batch.get("mask", jnp.ones(len(values)))
+    return jnp.broadcast_to(jnp.expand_dims(mask, tuple(range(mask.ndim, values.ndim))), values.shape)
+
+
+def by_source(values: jax.Array, batch: Batch, sources: tuple[str, ...]) -> Metrics:
+    """The mean of `values` over the records of each source of a mixture."""
+    if "source" not in batch:
+        return {}
+    mask = counted(values, batch)
+    of = lambda i: jnp.expand_dims(batch["source"] == i, tuple(range(1, values.ndim)))
+    return {f"loss_{name}": mean(values, mask * of(i)) for i, name in enumerate(sources)}
+
+
 def masked_mean(values: jax.Array, metrics: dict[str, jax.Array], batch: Batch, state: ModelState) -> Scored:
     """The scalar of a supervised task: the mean of `values` over what the mask counts, with its metrics."""
-    mask = batch.get("mask", jnp.ones(len(values)))
-    mask = jnp.broadcast_to(jnp.expand_dims(mask, tuple(range(mask.ndim, values.ndim))), values.shape)
+    mask = counted(values, batch)
     total, weight = mean(values, mask)
     metrics = {name: mean(value, mask) for name, value in metrics.items()}
     return quotient(total, weight), (state, {"loss": (total, weight), **metrics})
