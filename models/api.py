@@ -4,7 +4,7 @@ Only this file knows which library builds the networks.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from flax.core import meta
 
 Params = dict[str, Any]
 ModelState = dict[str, Any]  # running statistics and the like; {} for most networks
+Precision = Literal["float32", "bfloat16", "float64"]
 
 
 class Model(NamedTuple):
@@ -41,7 +42,7 @@ def sown(module: nn.Module, params: Params, state: ModelState, streams: dict, in
     return [name for name, value in state.items() if shapes(value) != shapes(after[name])]
 
 
-def from_linen(module: nn.Module, precision: str = "float32", labelled: bool = False) -> Model:
+def from_linen(module: nn.Module, precision: Precision = "float32", labelled: bool = False) -> Model:
     """Splits a Linen module into trained parameters and untrained state.
 
     `precision` is what the network computes in; parameters, state and outputs stay float32 (Micikevicius et al. 2018).

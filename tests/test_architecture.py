@@ -105,6 +105,32 @@ def test_there_is_one_train_step():
     assert steps == [ROOT / "train" / "step.py"]
 
 
+def test_every_loss_is_typed_as_the_protocol_says_and_wrapped_in_one_file():
+    """Of `Task(init, loss, …)` and `task._replace(loss=loss)`."""
+    nodes = lambda file, kind: [node for node in ast.walk(tree(file)) if isinstance(node, kind)]
+    written = lambda annotation: "untyped" if annotation is None else ast.unparse(annotation)
+
+    def types(function):
+        arguments = [*function.args.posonlyargs, *function.args.args]
+        return [written(a.annotation) for a in arguments if a.arg != "self"], written(function.returns)
+
+    def losses(file):
+        calls = [(ast.unparse(call.func), call) for call in nodes(file, ast.Call)]
+        made = [ast.unparse(call.args[1]) for name, call in calls if name == "Task"]
+        made += [
+            ast.unparse(k.value) for name, c in calls if name == "task._replace" for k in c.keywords if k.arg == "loss"
+        ]
+        found = [function for function in nodes(file, ast.FunctionDef) if function.name in made]
+        assert len(found) == len(made), file
+        return found
+
+    (protocol,) = [f for f in nodes(ROOT / "train/step.py", ast.FunctionDef) if f.name == "__call__"]
+    found = [loss for file in files("train") for loss in losses(file)]
+    assert len(found) >= 13
+    assert all(types(loss) == types(protocol) for loss in found)
+    assert [file.name for file in files("train") if "task._replace(" in file.read_text()] == ["wrap.py"]
+
+
 def test_config_pages_are_data():
     """A page defines get_config (and sweep), says what it is and how it is run, and is imported by no code."""
     for page in files("configs"):

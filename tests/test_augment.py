@@ -14,6 +14,7 @@ from train import augment
 from train.errors import UserError
 from train.step import Task
 from train.tasks.supervised import classify
+from train.wrap import augmented
 
 B, H, W, C, K = 64, 6, 5, 2, 4
 
@@ -93,7 +94,7 @@ def test_cutmix_covers_as_much_as_its_label_says(batch):
 
 def test_evaluation_sees_the_data_as_they_are(batch):
     task = classify(from_linen(MLP(K, width=8, layers=1)), K)
-    both = augment.augmented(task, {"mixup": {}, "crop": {"padding": 1}, "flip": {}}, {"classes": K})
+    both = augmented(task, {"mixup": {}, "crop": {"padding": 1}, "flip": {}}, {"classes": K})
     params, state = jax.jit(task.init)(jax.random.key(0), batch)
     loss = lambda which, train: jax.jit(functools.partial(which.loss, train=train))(
         params, state, batch, key=jax.random.key(1)
@@ -170,15 +171,17 @@ def test_a_crop_keeps_the_mask_that_was_there():
 )
 def test_what_cannot_move_is_refused(name, changes, said):
     batch = {"x": jnp.ones((2, 4, 4, 1)), "y": jnp.zeros(2, jnp.int32), **changes}
-    task = augment.augmented(Task(lambda *_: ({}, {}), lambda *_: 0), {name: {}}, {"classes": 2}, "detect:detect")
+    task = augmented(
+        Task(lambda *_: ({}, {}), lambda *_: (jnp.zeros(()), ({}, {}))), {name: {}}, {"classes": 2}, "detect:detect"
+    )
     with pytest.raises(UserError, match=rf"config.augment.{name} does not fit the task detect:detect: .*{said}"):
         task.loss({}, {}, batch, jax.random.key(0), True)
     task.loss({}, {}, batch, jax.random.key(0), False)
 
 
 def test_unknown_names_are_sentences():
-    task = Task(lambda key, batch: ({}, {}), lambda *_: 0)
+    task = Task(lambda key, batch: ({}, {}), lambda *_: (jnp.zeros(()), ({}, {})))
     with pytest.raises(UserError, match=r"config.augment.flop is no augmentation; did you mean 'flip'"):
-        augment.augmented(task, {"flop": {}}, {})
+        augmented(task, {"flop": {}}, {})
     with pytest.raises(UserError, match=r"config.augment.crop.pading: crop has no 'pading'; did you mean 'padding'"):
-        augment.augmented(task, {"crop": {"pading": 2}}, {})
+        augmented(task, {"crop": {"pading": 2}}, {})

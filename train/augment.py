@@ -7,48 +7,18 @@ right, bottom as shares of the image.  Values [B] and [B, K] say something of th
 nobody knows how it moves, so it is refused.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from models.axes import draw, part, whole
-from train.build import build
-from train.errors import UserError, suggest
-from train.step import Batch, Task
+from train.step import Batch
 
 Augmentation = Callable[[Batch, jax.Array], Batch]
 
 ORDER = ("crop", "flip", "mixup", "cutmix")
 MOVES = ("crop", "flip")  # what is where on the image
-
-
-def augmented(
-    task: Task, specs: Mapping[str, Mapping[str, Any]], offer: Mapping[str, Any], called: str = "of this run"
-) -> Task:
-    """`task`, `called` so in the config, on batches changed by what `specs` names, one after the other in `ORDER`."""
-    for name in specs:
-        if name not in ORDER:
-            raise UserError(f"config.augment.{name} is no augmentation{suggest(name, ORDER)}")
-    changes = [
-        (name, build("train.augment", {"name": name, **specs[name]}, f"augment.{name}", offer))
-        for name in ORDER
-        if name in specs
-    ]
-    if not changes:
-        return task
-
-    def loss(params, state, batch, key, train):
-        if train:
-            key, *keys = jax.random.split(key, len(changes) + 1)
-            for (name, change), change_key in zip(changes, keys, strict=True):
-                if reason := refusal(name, batch):
-                    raise UserError(f"config.augment.{name} does not fit the task {called}: {reason}")
-                batch = change(batch, change_key)
-        return task.loss(params, state, batch, key, train)
-
-    return task._replace(loss=loss)
 
 
 def refusal(name: str, batch: Batch) -> str:

@@ -1,6 +1,7 @@
 """A config becomes an experiment: data, networks, task, optimizer and schedule, checked before anything is compiled."""
 
 import functools
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -11,17 +12,22 @@ from ml_collections import ConfigDict
 from data.pipeline import batch_at
 from data.source import Dataset, check_labels
 from models import axes
-from models.api import Model, from_linen
-from train.augment import augmented
+from models.api import Model, Precision, from_linen
 from train.build import build
-from train.errors import UserError, suggest
+from train.devices import mesh
+from train.errors import UserError
 from train.optim.chain import optimizer
 from train.optim.schedules import Schedule
-from train.step import Task, TrainState, init_state
+from train.schema import check_choice
+from train.step import Task, TrainState, init_state, train_step
+from train.wrap import augmented
 
 Shapes = dict[str, jax.ShapeDtypeStruct]  # of a batch
-PARALLEL = ("jit", "pmap")
-PRECISIONS = ("float32", "bfloat16", "float64")
+CHOICES = {
+    "precision": from_linen,
+    "parallel": mesh.check_parallel,
+    "nonfinite": train_step,
+}  # whose signature has them
 LEAST = {"steps": 1, "batch_size": 1, "accumulate": 1, "log_every": 1, "cpu_devices": 1}
 LEAST |= {"eval.batch_size": 1, "eval.every": -1, "eval.patience": 0, "eval.train_records": 0}
 LEAST |= {"checkpoint.every": 1, "checkpoint.keep": 1, "loader.prefetch": 0, "loader.workers": 0}
@@ -43,6 +49,7 @@ class Experiment(NamedTuple):
 def build_experiment(config: ConfigDict, dataset: Dataset | None = None) -> Experiment:
     """Builds from plain values; every mistake is a `UserError` that names the key."""
     check_numbers(config)
+    check_choices(config)
     schedule = build("train.optim.schedules", config.schedule.to_dict(), "schedule", steps=config.steps)
     tx = optimizer(config.optim.to_dict(), config.ema)
     dataset = dataset or build("data", config.data.to_dict(), "data")
@@ -63,11 +70,8 @@ def build_task(config: ConfigDict, classes: int, labelled: bool = False) -> Task
 
 def build_models(config: ConfigDict, labelled: bool = False) -> dict[str, Model]:
     """{"model": one network}, or one for each player where `config.model` holds several."""
+    check_choices(config)
     spec, precision = config.model.to_dict(), config.precision
-    if precision not in PRECISIONS:
-        raise UserError(f"config.precision={precision!r}{suggest(precision, PRECISIONS)}")
-    if precision == "float64" and not jax.config.jax_enable_x64:
-        raise UserError("config.precision='float64' needs JAX_ENABLE_X64=1 in the environment; JAX would use 32 bits")
     if "name" in spec:
         return {"model": network(spec, "model", precision, labelled)}
     if not spec or not all(isinstance(part, Mapping) for part in spec.values()):
@@ -75,7 +79,7 @@ def build_models(config: ConfigDict, labelled: bool = False) -> dict[str, Model]
     return {player: network(part, f"model.{player}", precision, labelled) for player, part in spec.items()}
 
 
-def network(spec: Mapping[str, Any], key: str, precision: str, labelled: bool) -> Model:
+def network(spec: Mapping[str, Any], key: str, precision: Precision, labelled: bool) -> Model:
     built = build("models", spec, key)
     for name, value in spec.items():
         if type(value) is int and value < 0:  # a negative number of layers would silently build none
@@ -97,10 +101,13 @@ def check_numbers(config: ConfigDict) -> None:
             f"config.batch_size={config.batch_size} is not divisible by config.accumulate={config.accumulate}; "
             f"batch_size={config.batch_size // config.accumulate * config.accumulate or config.accumulate} is"
         )
-    if config.parallel not in PARALLEL:
-        raise UserError(f"config.parallel={config.parallel!r}{suggest(config.parallel, PARALLEL)}")
-    if config.nonfinite not in ("stop", "skip"):
-        raise UserError(f"config.nonfinite={config.nonfinite!r}{suggest(config.nonfinite, ('stop', 'skip'))}")
+
+
+def check_choices(config: ConfigDict) -> None:
+    for key, callee in CHOICES.items():
+        check_choice(f"config.{key}", config[key], inspect.signature(callee).parameters[key].annotation)
+    if config.precision == "float64" and not jax.config.jax_enable_x64:
+        raise UserError("config.precision='float64' needs JAX_ENABLE_X64=1 in the environment; JAX would use 32 bits")
 
 
 def check_records(config: ConfigDict, dataset: Dataset) -> None:

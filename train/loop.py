@@ -268,7 +268,18 @@ class Run:
         gap = self.evaluate(state, step, "train_split") if self.config.eval.train_records else {}
         self.save(step, state, values)
         self.checkpoints.wait()
-        row = record.finished(self, step, values, gap, time.monotonic() - self.started)
+        row = record.finished(
+            self.workdir.name,
+            self.config,
+            self.experiment.dataset,
+            self.budget,
+            self.surroundings,
+            step=step,
+            held_out=values,
+            gap=gap,
+            seconds=time.monotonic() - self.started,
+            compile_seconds=self.step.seconds + self.eval.seconds,
+        )
         self.owner.check()
         self.close()
         if hosts.first():

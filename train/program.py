@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from train import wrap
 from train.devices import mesh
 from train.experiment import Experiment
 from train.step import Batch, TrainState, eval_step, init_state, train_step
@@ -23,12 +24,12 @@ def initial_state(experiment: Experiment, devices: Mesh, key: jax.Array, batch: 
 def step_program(experiment: Experiment, devices: Mesh, say: Callable[[str], None]) -> "Program":
     """(state, batch, key, rate) -> state, metrics.  The state that goes in is given up."""
     config = experiment.config
-    task = mesh.gathered(devices, experiment.axes, experiment.task)
+    task = wrap.placed(experiment.task, devices, experiment.axes, config.parallel)
     step = functools.partial(
         train_step, task=task, tx=experiment.tx, accumulate=config.accumulate, nonfinite=config.nonfinite
     )
+    step = mesh.mapped(devices, step) if config.parallel == "pmap" else step
     where = mesh.shardings(devices, experiment.state, experiment.axes)
-    step = mesh.mapped(devices, step) if config.parallel == "pmap" else mesh.spread(devices, step)
     return Program(
         "train step",
         step,
@@ -41,8 +42,7 @@ def step_program(experiment: Experiment, devices: Mesh, say: Callable[[str], Non
 
 def eval_program(experiment: Experiment, devices: Mesh, say: Callable[[str], None]) -> "Program":
     """(params, batch, model_state, key, index) -> metrics."""
-    task = mesh.gathered(devices, experiment.axes, experiment.task)
-    score = mesh.spread(devices, functools.partial(eval_step, task=task))
+    score = functools.partial(eval_step, task=wrap.placed(experiment.task, devices, experiment.axes))
     return Program(
         "evaluation", score, say=say, out_shardings=mesh.whole(devices), options=mesh.compiler_options(devices)
     )

@@ -9,15 +9,19 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
+from data.source import Dataset
 from train import extend
 from train.errors import UserError
 from train.files import NUMBER, Damaged, contents, read_json, write_json, write_whole
 from train.optim.chain import peak_rate
 from train.writer import finite
+
+if TYPE_CHECKING:
+    from train.cost.budget import Budget
 
 # What a run may change on its way: its numbers stay the same, but for the order in which devices add.
 LAYOUT = ("cpu_devices", "mesh", "parallel", "loader")
@@ -198,14 +202,24 @@ def digest_of_sums(sums: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
 
 
-def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, float], seconds: float) -> dict[str, Any]:
+def finished(
+    name: str,
+    config: ConfigDict,
+    dataset: Dataset,
+    work: "Budget",
+    surroundings: dict[str, Any],  # of `environment`
+    *,
+    step: int,  # the last
+    held_out: dict[str, float],  # metrics of the held-out split
+    gap: dict[str, float],  # of training records, which it is set beside; {} where none were scored
+    seconds: float,
+    compile_seconds: float,
+) -> dict[str, Any]:
     """The row that scaling laws are fitted to.  Losses are nats per unit (token or example); N and D have many
     definitions, so each count has its own name."""
-    config, dataset, work = run.config, run.experiment.dataset, run.budget
     units = step * work.units_per_step
-    surroundings = run.surroundings
     row = {
-        "name": run.workdir.name,
+        "name": name,
         "params_total": work.params_total,
         "params_non_embedding": work.params_non_embedding,
         "params_active": work.params_total,
@@ -225,7 +239,7 @@ def finished(run: Any, step: int, held_out: dict[str, float], gap: dict[str, flo
         "seed": config.seed,
         "schedule": config.schedule.name,
         "wall_seconds": round(seconds, 3),
-        "compile_seconds": round(run.step.seconds + run.eval.seconds, 3),
+        "compile_seconds": round(compile_seconds, 3),
         "device": surroundings["hardware"]["device"],
         "data": dataset.fingerprint,
         "versions": surroundings["versions"],

@@ -1,30 +1,46 @@
 """The one train step.  What differs between kinds of learning lives in `task.loss`, never here."""
 
+import contextlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jaxtyping import Array, Float, Key
 
+from models.api import ModelState, Params
 from models.axes import batch_axis
 from train.metrics import Metrics, mean, quotient
 
-Batch = dict[str, jax.Array]
+Batch = dict[str, jax.Array]  # arrays [B, ...]: what data/source.py says of its own
+Scored = tuple[Float[Array, ""], tuple[ModelState, Metrics]]  # scalar, (model_state, metrics)
+Nonfinite = Literal["stop", "skip"]
+
+
+class Loss(Protocol):
+    """(params, model_state, batch, key, train) -> scalar, (model_state, metrics).  The gradient of the scalar trains.
+
+    `batch` holds arrays [B, ...], or this device's part of them.  `key` is the step's own; `train` is False in
+    evaluation, where the model state stays as it is.  Each metric is a (sum, weight) pair of scalars.  The weight of
+    `metrics["loss"]` says how much of the data the scalar stands for (examples or tokens), which makes accumulated
+    gradients exact.
+    """
+
+    def __call__(
+        self, params: Params, model_state: ModelState, batch: Batch, key: Key[Array, ""], train: bool, /
+    ) -> Scored: ...
 
 
 class Task(NamedTuple):
-    """What is learnt, as one scalar.
+    """What is learnt, as one scalar.  train/wrap.py makes of a task one that does a thing more."""
 
-    `loss` returns `scalar, (model_state, metrics)`; `metrics["loss"]` is a (sum, weight) pair whose weight says how
-    much of the data the scalar stands for (examples or tokens), which makes accumulated gradients exact.
-    """
-
-    init: Callable[[jax.Array, Batch], tuple[Any, Any]]  # (key, batch) -> params, model_state
-    loss: Callable[..., tuple[jax.Array, tuple[Any, Metrics]]]  # (params, model_state, batch, key, train)
+    init: Callable[[jax.Array, Batch], tuple[Params, ModelState]]  # (key, batch) -> params, model_state
+    loss: Loss
     # (params, model_state, inputs x) -> what the network says of each, one of train/predictions.py
     predict: Callable[[Any, Any, jax.Array], Any] | None = None
+    within: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext  # of loss and gradient
 
 
 @struct.dataclass
@@ -49,7 +65,7 @@ def train_step(
     task: Task,
     tx: optax.GradientTransformationExtraArgs,
     accumulate: int = 1,
-    nonfinite: str = "stop",
+    nonfinite: Nonfinite = "stop",
 ) -> tuple[TrainState, Metrics]:
     """One step of any network.
 
@@ -57,7 +73,8 @@ def train_step(
     an input like the batch, so runs that differ in length or schedule share one compiled program.
     With `nonfinite="skip"` a step whose loss or gradient is not finite changes nothing but the step number.
     """
-    grads, model_state, metrics = gradients(task, state, batch, jax.random.fold_in(key, state.step), accumulate)
+    with task.within():
+        grads, model_state, metrics = gradients(task, state, batch, jax.random.fold_in(key, state.step), accumulate)
     grad_norm = optax.tree.norm(grads)
     updates, opt_state = tx.update(grads, state.opt_state, state.params, rate=rate, step=state.step)
     new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), model_state, opt_state)
@@ -119,5 +136,6 @@ def whole_batch(grads: Any, model_state: Any, metrics: Metrics):
 
 def eval_step(params: Any, batch: Batch, model_state: Any, key: jax.Array, index: jax.Array, *, task: Task) -> Metrics:
     """The metrics of batch number `index` of a split (dropout off, running statistics fixed, samples by `index`)."""
-    _, (_, metrics) = task.loss(params, model_state, batch, jax.random.fold_in(key, index), False)
+    with task.within():
+        _, (_, metrics) = task.loss(params, model_state, batch, jax.random.fold_in(key, index), False)
     return metrics

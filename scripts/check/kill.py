@@ -26,6 +26,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 200
 PAGES = {"gpt": "markov_gpt", "resnet": "mnist_resnet", "vae": "mnist_vae", "gan": "ring_gan", "rbm": "digits_rbm"}
+PAGES |= {"gru": "adding_gru"}
 COMMON = {"steps": STEPS, "log_every": 1, "checkpoint.every": 10, "eval.every": 45, "schedule.warmup": 20}
 
 

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -16,7 +16,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from models import axes
 from train.devices import runtime
 from train.errors import UserError, suggest
-from train.step import Task
 
 DEFAULT = {"data": -1, "fsdp": 1, "tensor": 1}  # axes of the mesh, the slowest network first
 # Logical axis -> the axes of the mesh that split it.  Parameters are split by `fsdp` along the width of the residual
@@ -31,6 +30,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "vocab": ("tensor",),
     "layers": (),
 }
+Parallel = Literal["jit", "pmap"]
+MAPPED = "data"  # what `jax.pmap` calls the axis of devices
 SMALL = 4096  # numbers in a parameter below which every device keeps the whole of it, unless its axes have names
 
 
@@ -193,51 +194,21 @@ def arguments(mesh: Mesh, state: Any, names: Any, batch: Any) -> tuple[Any, ...]
     )
 
 
-def spread(mesh: Mesh, fn: Callable) -> Callable:
-    """`fn`, in which networks spread their activations over `mesh` where they name the axes."""
-    if mesh.devices.size == 1:
-        return fn
-    place = lambda x, names: jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec(mesh, x.shape, names)))
-
-    def spread_fn(*args: Any) -> Any:
-        with axes.spread(place):
-            return fn(*args)
-
-    return spread_fn
+def placing(mesh: Mesh) -> axes.Place:
+    """Spreads an array over the devices as the names of its axes say."""
+    return lambda x, names: jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec(mesh, x.shape, names)))
 
 
-def gathered(mesh: Mesh, names: Any, task: Task) -> Task:
-    """`task`, whose parameters without axis names are made whole on every device where its loss begins.
-
-    Those with names are made whole where a layer uses them (`models.axes.gathered`).
-    """
-    if mesh.shape["fsdp"] == 1:
-        return task
-    place = jax.lax.with_sharding_constraint
-
-    def open_up(called: tuple, p: jax.Array) -> jax.Array:
-        if called:
-            return p
-        kept = NamedSharding(mesh, spec_by_size(mesh, p.shape))
-        return axes.gather_with(lambda x: place(x, whole(mesh)), lambda g: place(g, kept), p)
-
-    is_names = lambda x: isinstance(x, tuple)
-
-    def loss(params: Any, *rest: Any) -> Any:
-        return task.loss(jax.tree.map(open_up, names, params, is_leaf=is_names), *rest)
-
-    return task._replace(loss=loss)
+def opened(mesh: Mesh, p: jax.Array) -> jax.Array:
+    """A parameter whose axes have no names, whole on every device; its gradient is split as it is kept."""
+    kept, place = NamedSharding(mesh, spec_by_size(mesh, p.shape)), jax.lax.with_sharding_constraint
+    return axes.gather_with(lambda x: place(x, whole(mesh)), lambda g: place(g, kept), p)
 
 
 def mapped(mesh: Mesh, step: Callable) -> Callable:
     """The train step under `jax.pmap`: whole parameters and a share of the batch on every device."""
     count = mesh.devices.size
-
-    def on_each(*args: Any) -> Any:
-        with axes.split_batch("data"):
-            return step(*args)
-
-    each = jax.pmap(on_each, "data", in_axes=(None, 0, None, None), out_axes=None, devices=list(mesh.devices.flat))
+    each = jax.pmap(step, MAPPED, in_axes=(None, 0, None, None), out_axes=None, devices=list(mesh.devices.flat))
 
     def mapped_step(state: Any, batch: dict[str, jax.Array], key: jax.Array, rate: jax.Array) -> Any:
         return each(state, {k: v.reshape(count, -1, *v.shape[1:]) for k, v in batch.items()}, key, rate)
@@ -276,7 +247,7 @@ def check_batch(mesh: Mesh, batch_size: int, key: str, accumulate: int = 1) -> N
         raise UserError(f"config.{key}={batch_size} is not divisible by {devices} devices{slices}; use {choices}")
 
 
-def check_parallel(mesh: Mesh, parallel: str) -> None:
+def check_parallel(mesh: Mesh, parallel: Parallel) -> None:
     if parallel == "pmap" and jax.process_count() > 1:
         raise UserError(f"config.parallel=pmap is for one process, and there are {jax.process_count()}; use jit")
     split = [name for name in mesh.axis_names if name != "data" and mesh.shape[name] > 1]

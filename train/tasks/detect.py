@@ -2,13 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key
 
-from models.api import Model
+from models.api import Model, ModelState, Params
 from models.detector import Cells, corners
 from train.detection import detections, iou
 from train.metrics import mean
 from train.predictions import Boxes
-from train.step import Task
+from train.step import Batch, Scored, Task
 from train.tasks.supervised import masked_mean
 
 
@@ -24,7 +25,7 @@ def detect(model: Model, classes: int, located: float = 5.0, empty: float = 0.5)
     def init(key, batch):
         return model.init(key, batch["x"])
 
-    def loss(params, state, batch, key, train):
+    def loss(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
         cells, state = model.apply(params, state, batch["x"], key=key, train=train)
         if cells.classes.shape[-1] != classes:
             raise ValueError(f"the network has {cells.classes.shape[-1]} outputs and the data {classes} classes")

@@ -1,11 +1,12 @@
 """Forecasts, judged beside the simplest one."""
 
 import jax.numpy as jnp
+from jaxtyping import Array, Key
 
-from models.api import Model
+from models.api import Model, ModelState, Params
 from train.losses import LOSSES, LossName
 from train.predictions import Numbers
-from train.step import Task
+from train.step import Batch, Scored, Task
 from train.tasks.supervised import masked_mean
 
 
@@ -20,7 +21,7 @@ def forecast(model: Model, loss: LossName = "mse") -> Task:
     def init(key, batch):
         return model.init(key, batch["x"])
 
-    def scalar(params, state, batch, key, train):
+    def scalar(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
         outputs, state = model.apply(params, state, batch["x"], key=key, train=train)
         y, naive = batch["y"], batch["naive"]
         if outputs.shape != y.shape:

@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
+from jaxtyping import Array, Key
 
-from models.api import Model
+from models.api import Model, ModelState, Params
 from models.axes import draw
 from train.metrics import mean, quotient
-from train.step import Task
+from train.step import Batch, Scored, Task
 
 
 def gan(generator: Model, critic: Model, latent: int) -> Task:
@@ -19,7 +20,7 @@ def gan(generator: Model, critic: Model, latent: int) -> Task:
         critic_params, critic_state = critic.init(critic_key, batch["x"])
         return {"generator": gen_params, "critic": critic_params}, {"generator": gen_state, "critic": critic_state}
 
-    def loss(params, state, batch, key, train):
+    def loss(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
         z_key, gen_key, real_key, fake_key, fooled_key = jax.random.split(key, 5)
         mask = batch.get("mask", jnp.ones(len(batch["x"])))
         z = draw(jax.random.normal, z_key, (len(batch["x"]), latent))

@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
+from jaxtyping import Array, Key
 
-from models.api import Model
+from models.api import Model, ModelState, Params
 from models.axes import draw
-from train.step import Task
+from train.step import Batch, Scored, Task
 from train.tasks.supervised import masked_mean
 
 
@@ -23,7 +24,7 @@ def contrastive_divergence(model: Model, sweeps: int = 1) -> Task:
     def init(key, batch):
         return model.init(key, batch["x"].reshape(len(batch["x"]), -1))
 
-    def loss(params, state, batch, key, train):
+    def loss(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
         data_key, *sweep_keys = jax.random.split(key, sweeps + 1)
         data_BV = sample_BV = binary(batch, data_key)
         for sweep_key in sweep_keys:

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Key
 
-from models.api import Model
-from train.step import Task
+from models.api import Model, ModelState, Params
+from train.step import Batch, Scored, Task
 from train.tasks.supervised import masked_mean
 
 
@@ -19,7 +20,7 @@ def elbo(model: Model, beta: float = 1.0) -> Task:
     def init(key, batch):
         return model.init(key, batch["x"])
 
-    def loss(params, state, batch, key, train):
+    def loss(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
         (logits, mu, log_variance), state = model.apply(params, state, batch["x"], key=key, train=train)
         pixels = optax.sigmoid_binary_cross_entropy(logits, batch["x"])
         distortion = pixels.sum(tuple(range(1, pixels.ndim)))

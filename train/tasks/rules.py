@@ -6,11 +6,12 @@ The LMS rule of ADALINE (Widrow & Hoff 1960) is that of `supervised:regress` wit
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
+from jaxtyping import Array, Key
 
-from models.api import Model
+from models.api import Model, ModelState, Params
 from models.axes import whole
 from train.predictions import Classes, Numbers
-from train.step import Task
+from train.step import Batch, Scored, Task
 from train.tasks.supervised import masked_mean
 
 
@@ -25,7 +26,7 @@ def perceptron(model: Model) -> Task:
         params, state = model.init(key, batch["x"])
         return params, {"network": state, "mistakes": jnp.zeros(())}
 
-    def loss(params, state, batch, key, train):
+    def loss(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
         output, network = model.apply(params, state["network"], batch["x"], key=key, train=train)
         margin = (2 * batch["y"] - 1) * output
         wrong = (margin <= 0).astype(jnp.float32)
@@ -51,7 +52,7 @@ def oja(model: Model) -> Task:
     def init(key, batch):
         return model.init(key, batch["x"])
 
-    def loss(params, state, batch, key, train):
+    def loss(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
         y, state = model.apply(params, state, batch["x"], key=key, train=train)
         square = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
         values = -0.5 * y**2 + 0.5 * stop_gradient(y**2) * square

@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Key
 
-from models.api import Model
+from models.api import Model, ModelState, Params
 from models.unet import centre
 from train.predictions import Classes
-from train.step import Task
+from train.step import Batch, Scored, Task
 from train.tasks.supervised import masked_mean
 
 
@@ -22,7 +23,7 @@ def segment(model: Model, classes: int) -> Task:
     def init(key, batch):
         return model.init(key, batch["x"])
 
-    def loss(params, state, batch, key, train):
+    def loss(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
         logits, state = model.apply(params, state, batch["x"], key=key, train=train)
         if logits.shape[-1] != classes:
             raise ValueError(f"the network has {logits.shape[-1]} outputs and the data {classes} classes")

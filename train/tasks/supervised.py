@@ -3,13 +3,14 @@
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Key
 
-from models.api import Model
+from models.api import Model, ModelState, Params
 from train.errors import UserError
 from train.losses import BOUNDARIES, CLASS_LOSSES, LOSSES, ClassLossName, LossName
 from train.metrics import mean, quotient
 from train.predictions import Classes, Numbers
-from train.step import Task
+from train.step import Batch, Scored, Task
 
 
 def classify(model: Model, classes: int, label_smoothing: float = 0.0, loss: ClassLossName = "cross_entropy") -> Task:
@@ -27,7 +28,7 @@ def classify(model: Model, classes: int, label_smoothing: float = 0.0, loss: Cla
     def init(key, batch):
         return model.init(key, batch["x"])
 
-    def scalar(params, state, batch, key, train):
+    def scalar(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
         logits, state = model.apply(params, state, batch["x"], key=key, train=train)
         if logits.shape[-1] < classes:
             raise ValueError(f"the network has {logits.shape[-1]} outputs and the data {classes} classes")
@@ -62,7 +63,7 @@ def regress(model: Model, loss: LossName = "mse") -> Task:
     def init(key, batch):
         return model.init(key, batch["x"])
 
-    def scalar(params, state, batch, key, train):
+    def scalar(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
         outputs, state = model.apply(params, state, batch["x"], key=key, train=train)
         if outputs.shape != batch["y"].shape:
             raise ValueError(f"the network's outputs are {list(outputs.shape)}, its targets {list(batch['y'].shape)}")
@@ -77,11 +78,11 @@ def regress(model: Model, loss: LossName = "mse") -> Task:
     return Task(init, scalar, predict)
 
 
-def accurate(said, true):
+def accurate(said: jax.Array, true: jax.Array) -> jax.Array:
     return (said == true).astype(jnp.float32)
 
 
-def masked_mean(values, metrics, batch, state):
+def masked_mean(values: jax.Array, metrics: dict[str, jax.Array], batch: Batch, state: ModelState) -> Scored:
     """The scalar of a supervised task: the mean of `values` over what the mask counts, with its metrics."""
     mask = batch.get("mask", jnp.ones(len(values)))
     mask = jnp.broadcast_to(jnp.expand_dims(mask, tuple(range(mask.ndim, values.ndim))), values.shape)

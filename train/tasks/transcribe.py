@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, Key
 
-from models.api import Model
+from models.api import Model, ModelState, Params
 from train.predictions import Labels
-from train.step import Task
+from train.step import Batch, Scored, Task
 from train.tasks.supervised import masked_mean
 
 BLANK = 0
@@ -26,7 +26,7 @@ def ctc(model: Model, classes: int) -> Task:
     def init(key, batch):
         return model.init(key, batch["x"])
 
-    def loss(params, state, batch, key, train):
+    def loss(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
         logits_BTK, state = model.apply(params, state, batch["x"], key=key, train=train)
         if logits_BTK.ndim != 3 or logits_BTK.shape[-1] < classes:
             raise ValueError(f"the network's outputs are {list(logits_BTK.shape)}, CTC needs [B, T, {classes} or more]")

@@ -1,0 +1,83 @@
+"""A task is wrapped here, and nowhere else: a task goes in, and one that does a thing more comes out.
+
+augmented   training batches are changed before the loss sees them (the changes are in train/augment.py)
+gathered    parameters that devices keep in parts are made whole where the loss begins
+spread      networks spread their activations over the devices where they name the axes
+split       each device runs the network on its own part of the batch (`jax.pmap`)
+
+`Experiment.task` is augmented.  `placed` adds what the devices need, once they are known; one device needs nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from jaxtyping import Array, Key
+
+from models import axes
+from models.api import ModelState, Params
+from train.augment import ORDER, refusal
+from train.build import build
+from train.devices import mesh
+from train.errors import UserError, suggest
+from train.step import Batch, Scored, Task
+
+
+def augmented(
+    task: Task, specs: Mapping[str, Mapping[str, Any]], offer: Mapping[str, Any], called: str = "of this run"
+) -> Task:
+    """`task`, `called` so in the config, on batches changed by what `specs` names, one after the other in `ORDER`."""
+    for name in specs:
+        if name not in ORDER:
+            raise UserError(f"config.augment.{name} is no augmentation{suggest(name, ORDER)}")
+    changes = [
+        (name, build("train.augment", {"name": name, **specs[name]}, f"augment.{name}", offer))
+        for name in ORDER
+        if name in specs
+    ]
+    if not changes:
+        return task
+
+    def loss(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
+        if train:
+            key, *keys = jax.random.split(key, len(changes) + 1)
+            for (name, change), change_key in zip(changes, keys, strict=True):
+                if reason := refusal(name, batch):
+                    raise UserError(f"config.augment.{name} does not fit the task {called}: {reason}")
+                batch = change(batch, change_key)
+        return task.loss(params, state, batch, key, train)
+
+    return task._replace(loss=loss)
+
+
+def placed(task: Task, devices: Mesh, names: Any, parallel: mesh.Parallel = "jit") -> Task:
+    """`task` on these devices; `names` are those of the axes of its parameters (`Experiment.axes`)."""
+    return split(task) if parallel == "pmap" else spread(gathered(task, devices, names), devices)
+
+
+def gathered(task: Task, devices: Mesh, names: Any) -> Task:
+    """`task`, whose parameters without axis names are made whole on every device where its loss begins.
+
+    Those with names are made whole where a layer uses them (`models.axes.gathered`).
+    """
+    if devices.shape["fsdp"] == 1:
+        return task
+    made_whole = lambda called, p: p if called else mesh.opened(devices, p)
+    is_names = lambda x: isinstance(x, tuple)
+
+    def loss(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
+        params = jax.tree.map(made_whole, names, params, is_leaf=is_names)
+        return task.loss(params, state, batch, key, train)
+
+    return task._replace(loss=loss)
+
+
+def spread(task: Task, devices: Mesh) -> Task:
+    """`task`, in which `models.axes.constrain` spreads arrays over the devices."""
+    return task if devices.size == 1 else task._replace(within=lambda: axes.spread(mesh.placing(devices)))
+
+
+def split(task: Task) -> Task:
+    """`task`, which a device sees its part of the batch of, and averages over all of them."""
+    return task._replace(within=lambda: axes.split_batch(mesh.MAPPED))
