@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from data.pipeline import batch_at
 from data.source import Dataset, check_labels
 from models import axes
 from models.api import Model, Precision, from_linen
@@ -55,8 +55,7 @@ def build_experiment(config: ConfigDict, dataset: Dataset | None = None) -> Expe
     dataset = dataset or build("data", config.data.to_dict(), "data")
     check_records(config, dataset)
     task = build_task(config, dataset.classes)
-    batch = example(config, dataset)
-    state = try_shapes(config, task, tx, batch)
+    batch, state = try_shapes(config, dataset, task, tx)
     labelled = jax.eval_shape(build_task(config, dataset.classes, labelled=True).init, key_shape(), batch)[0]
     return Experiment(config, dataset, task, tx, schedule, batch, state, axes.names(labelled))
 
@@ -128,7 +127,7 @@ def check_records(config: ConfigDict, dataset: Dataset) -> None:
 
 def example(config: ConfigDict, dataset: Dataset) -> Shapes:
     """Shapes and dtypes of a training batch, from one record of it."""
-    record = batch_at(dataset.train, 0, batch_size=1, seed=config.seed)
+    record = dataset.train.gather(np.zeros(1, np.int64))
     return {
         name: jax.ShapeDtypeStruct((config.batch_size, *value.shape[1:]), value.dtype) for name, value in record.items()
     }
@@ -149,14 +148,14 @@ def check_state(config: ConfigDict, before: Any, after: Any) -> None:
         )
 
 
-def try_shapes(config: ConfigDict, task: Task, tx: Any, batch: Shapes) -> TrainState:
-    """The shapes of the train state, found by tracing network and loss; what cannot work is said in a sentence."""
+def try_shapes(config: ConfigDict, dataset: Dataset, task: Task, tx: Any) -> tuple[Shapes, TrainState]:
+    """The shapes of a batch and of the train state, found by tracing network and loss; refuses what cannot work."""
+    batch, key = example(config, dataset), key_shape()
     try:
-        key = key_shape()
         state = jax.eval_shape(lambda k, b: init_state(task, tx, k, b), key, batch)
         after = jax.eval_shape(lambda s, b, k: task.loss(s.params, s.model_state, b, k, True)[1][0], state, batch, key)
         check_state(config, state.model_state, after)
-        return state
+        return batch, state
     except UserError:
         raise
     except Exception as error:  # whatever the network's code raises: it worked on other numbers and other data

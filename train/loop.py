@@ -99,8 +99,6 @@ class Run:
         self.share = mesh.share(devices, config.batch_size)
         self.eval_share = mesh.share(devices, config.eval.batch_size)
         self.init_key, self.loop_key, self.eval_key = jax.random.split(jax.random.key(config.seed), 3)
-        self.step = step_program(experiment, self.mesh, display.say)
-        self.eval = eval_program(experiment, self.mesh, display.say)
         keep = config.checkpoint
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep_last=keep.keep, best=keep.best, say=display.say)
         self.pending: list[tuple[int, Metrics]] = []
@@ -133,7 +131,7 @@ class Run:
             if step % config.log_every == 0:
                 self.flush()  # the steps before this one, while the device works on it
             self.pending.append((done, metrics))
-            traced.after(metrics)
+            traced.after(state)
             held_out, last = None, done == config.steps  # the last step is scored and saved by `finish`
             if every and done % every == 0 and not last:
                 held_out = self.evaluate(state, done)
@@ -158,6 +156,8 @@ class Run:
         counted = budget.count(experiment)
         self.display.say(budget.table(counted, experiment.dataset.unit))
         first_batch = next(self.batches(0, {}))
+        self.step = step_program(experiment, self.mesh, self.display.say)
+        self.eval = eval_program(experiment, self.mesh, self.display.say)
         fresh = initial_state(experiment, self.mesh, self.init_key, self.share.place(first_batch))
         restored = self.checkpoints.restore(fresh)
         state = fresh if restored is None else restored

@@ -6,26 +6,33 @@
 Every function counts where it is first called; lambdas and properties are read where they are used.  A return is a
 file that is entered again after it was left.
 
-A batch's way is that of `train.loop.train` over ten steps.  On it are those functions of train/ and data/ that are
-given, or give back, what the batch is at that point: the config, the data, the batch, its metrics, the values of a log,
-the record.  Then every function of the two folders counts that the run calls.  CLONE is another version of the code.
+A batch's way is that of `train.loop.train` over ten steps, through train/ and data/, to the written record.  Three are
+told: of the functions that give back what the batch is at that point (the config's data, a batch, its metrics, the
+values of a log, the record); of those that are given it too, to check, show or write it; and of every function called.
+CLONE is another version of the code.
 """
 
 import argparse
 import ast
-import collections
+import contextlib
 import functools
 import importlib
+import io
 import itertools
 import os
 import pathlib
 import sys
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[2]
-SHORT = ["steps=10", "log_every=5", "eval.every=5", "checkpoint.every=5", "writers=('csv',)"]
+SHORT = ["steps=10", "log_every=5", "eval.every=5", "checkpoint.every=5", "schedule.warmup=2", "writers=()"]
+
+
+class Visit(NamedTuple):
+    file: str
+    functions: list[str]  # that are first called there, in this order
 
 
 def main(argv: list[str]) -> None:
@@ -44,46 +51,60 @@ def main(argv: list[str]) -> None:
         page, *changes = rest
         configs, loop = (importlib.import_module(f"train.{name}") for name in ("configs", "loop"))
         config = configs.config_of(configs.load(page), [*SHORT, *changes])
-        for title, counts in (("the way of a batch", carries), ("every call", lambda values: True)):
-            run = functools.partial(loop.train, config, pathlib.Path(folder) / title)
-            show(root, title, walk(run, [root / "train", root / "data"], counts))
+        for number, (title, counts) in enumerate(WAYS.items()):
+            workdir = pathlib.Path(folder) / str(number)
+            run, ended = functools.partial(loop.train, config, workdir), (workdir / "record.json").exists
+            show(root, title, walk(run, [root / "train", root / "data"], counts, ended))
 
 
 def walk(
-    run: Callable[[], Any], folders: list[pathlib.Path], counts: Callable[[list[Any]], bool] = lambda values: True
-) -> list[str]:
-    """Files of `folders` in the order of first calls, without repetitions of one file in a row.
+    run: Callable[[], Any],
+    folders: list[pathlib.Path],
+    counts: Callable[[str, list[Any]], bool] = lambda event, values: True,
+    ended: Callable[[], bool] = lambda: False,
+) -> list[Visit]:
+    """Files of `folders` in the order of first calls, until it has `ended`.
 
-    Of calls only those whose arguments `counts`, or whose result does.
+    Of calls only those that `counts`: by event ("call", "return") and arguments, or result.
     """
-    known, began, clock = {}, {}, itertools.count()
+    known, began, clock, is_over = {}, {}, itertools.count(), False
     inside = tuple(f"{folder}/" for folder in folders)
 
     def traced(frame: Any, event: str, result: Any) -> None:
+        nonlocal is_over
         code = frame.f_code
-        if event not in ("call", "return") or not code.co_filename.startswith(inside) or code in known:
+        if event not in ("call", "return") or not code.co_filename.startswith(inside):
+            return
+        if event == "return" and code.co_filename.endswith("train/record.py"):
+            is_over = is_over or ended()  # from here on it is closed, drawn and told
+        if is_over or code in known:
             return
         if event == "call":
             began[id(frame)] = next(clock)
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-        if counts([frame.f_locals.get(name) for name in names] if event == "call" else [result]):
+        if counts(event, [frame.f_locals.get(name) for name in names] if event == "call" else [result]):
             known[code] = began[id(frame)]
 
     sys.setprofile(traced)
     try:
-        run()
+        with contextlib.redirect_stdout(io.StringIO()):
+            run()
     finally:
         sys.setprofile(None)
-    way: list[str] = []
+    way: list[Visit] = []
     for code in sorted(known, key=lambda code: known[code]):
-        if code.co_firstlineno in functions(code.co_filename) and way[-1:] != [code.co_filename]:
-            way.append(code.co_filename)
+        if code.co_firstlineno in functions(code.co_filename):
+            if not way or way[-1].file != code.co_filename:
+                way.append(Visit(code.co_filename, []))
+            way[-1].functions.append(code.co_name)
     return way
 
 
 @functools.cache
 def functions(file: str) -> set[int]:
-    """First lines of the functions of a file that are no properties."""
+    """First lines of the functions of a file that are no properties; none of a template."""
+    if not file.endswith(".py"):
+        return set()
     nodes = [node for node in ast.walk(ast.parse(pathlib.Path(file).read_text())) if isinstance(node, ast.FunctionDef)]
     plain = [n for n in nodes if not any(isinstance(d, ast.Name) and d.id == "property" for d in n.decorator_list)]
     return {line for n in plain for line in (n.lineno, *(d.lineno for d in n.decorator_list))}
@@ -95,16 +116,25 @@ def carries(values: list[Any]) -> bool:
 
 
 def is_it(value: Any) -> bool:
-    if isinstance(value, dict):  # a batch, metrics, values of a log or a record; their x and loss
-        return hasattr(value.get("x"), "dtype") or "loss" in value
+    if isinstance(value, dict):  # a batch; metrics, which are pairs; values of a log or a record
+        loss = value.get("loss")
+        is_pair = isinstance(loss, tuple) and not any(isinstance(part, type) for part in loss)
+        return hasattr(value.get("x"), "dtype") or is_pair or isinstance(loss, int | float)
     return type(value).__name__ in ("ConfigDict", "Dataset") or (hasattr(value, "gather") and hasattr(value, "__len__"))
 
 
-def show(root: pathlib.Path, title: str, way: list[str]) -> None:
-    counted = collections.Counter(way)
-    print(f"{title}: {len(counted)} files entered, {len(way) - len(counted)} returns")
-    for name, count in counted.most_common():
-        print(f"  {name.removeprefix(f'{root}/'):<40}{count}")
+WAYS: dict[str, Callable[[str, list[Any]], bool]] = {
+    "what a batch becomes": lambda event, values: event == "return" and carries(values),
+    "who sees it": lambda event, values: carries(values),
+    "every call": lambda event, values: True,
+}
+
+
+def show(root: pathlib.Path, title: str, way: list[Visit]) -> None:
+    files = len({visit.file for visit in way})
+    print(f"{title}: {files} files entered, {len(way) - files} returns")
+    for visit in way:
+        print(f"  {visit.file.removeprefix(f'{root}/'):<30}{' '.join(visit.functions)}")
 
 
 if __name__ == "__main__":
