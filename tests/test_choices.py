@@ -5,10 +5,11 @@ from typing import get_args
 import pytest
 
 from models import activations, layers, recurrent, rnn, transformer
-from train import losses
+from train import losses, writer
 from train.build import build
 from train.configs import override
 from train.errors import UserError
+from train.experiment import check_choices
 from train.optim.chain import optimizer
 
 MLP = {"name": "mlp:MLP", "classes": 3}
@@ -32,6 +33,7 @@ TEXT = {"name": "text:windows", "dataset": "isoflop_sotu", "context": 8}
         (transformer.Remat, transformer.REMAT_POLICIES),
         (losses.LossName, losses.LOSSES),
         (losses.ClassLossName, losses.CLASS_LOSSES),
+        (writer.Copy, writer.COPIES),
     ],
     ids=lambda each: "",
 )
@@ -74,6 +76,24 @@ def test_names_are_those_of_the_table(names, table):
 def test_what_is_no_choice_is_a_sentence(package, spec, change, said):
     with pytest.raises(UserError, match=rf"config\.section\.{said}"):
         build(package, {**spec, **change}, "section")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("precision", "float16", r"did you mean 'bfloat16'\? It takes: bfloat16, float32, float64"),
+        ("parallel", "pjit", r"did you mean 'jit'\? It takes: jit, pmap"),
+        ("nonfinite", "ignore", r"It takes: skip, stop"),
+    ],
+)
+def test_what_an_experiment_chooses(key, value, said):
+    from ml_collections import ConfigDict
+
+    config = ConfigDict({"precision": "float32", "parallel": "jit", "nonfinite": "stop"})
+    check_choices(config)
+    config[key] = value
+    with pytest.raises(UserError, match=rf"config\.{key}='{value}'.*{said}"):
+        check_choices(config)
 
 
 def test_decay_of_an_optimizer():

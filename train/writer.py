@@ -12,15 +12,17 @@ import os
 import pathlib
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from train.errors import UserError, suggest
+from train.errors import UserError
 from train.files import Damaged, Kinds, as_line, contents, read_json, read_rows, write_json, write_whole
+from train.schema import check_choice
 
 Values = Mapping[str, float | int]
 ROW = {"step": int, "split": str}  # what every row of metrics.jsonl has
 LAP = {"step": int}
-COPIES = {"csv": "csv", "tensorboard": "tensorboardX", "wandb": "wandb"}  # name → the package it needs
+Copy = Literal["csv", "tensorboard", "wandb"]
+COPIES: dict[Copy, str] = {"csv": "csv", "tensorboard": "tensorboardX", "wandb": "wandb"}  # name → the package it needs
 
 
 class Mark(NamedTuple):
@@ -201,8 +203,7 @@ class WandB:
 
 def check_copies(names: Sequence[str]) -> None:
     for name in names:
-        if not isinstance(name, str) or name not in COPIES:
-            raise UserError(f"config.writers has {name!r}{suggest(name, COPIES)}")
+        check_choice("config.writers", name, Copy)
         if importlib.util.find_spec(COPIES[name]) is None:
             raise UserError(f"config.writers has {name!r}, which is not installed; run `uv sync --extra {name}`")
 
