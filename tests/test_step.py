@@ -1,5 +1,6 @@
 """The one train step: a pure function whose accumulated gradient is that of the whole batch.  Evaluation is exact."""
 
+import contextlib
 import functools
 
 import jax
@@ -239,6 +240,45 @@ def test_key_of_a_step_is_folded_from_its_number():
         expected = jax.random.normal(jax.random.fold_in(jax.random.key(1), number))
         assert float(metrics["drawn"][0]) == pytest.approx(float(expected), rel=1e-6)
     assert int(state.step) == 3
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_gradient_of_ones_own_is_traced_within_too(accumulate):
+    """What networks do to spread arrays over devices, they do in the backward pass as well (models.layers.look_up)."""
+    open_now, seen = [], {"forward": [], "backward": [], "evaluation": []}
+
+    @contextlib.contextmanager
+    def within():
+        open_now.append(True)
+        yield
+        open_now.pop()
+
+    @jax.custom_vjp
+    def square(w):
+        seen["evaluation"].append(bool(open_now))
+        return w**2
+
+    def forward(w):
+        seen["forward"].append(bool(open_now))
+        return w**2, w
+
+    def backward(w, g):
+        seen["backward"].append(bool(open_now))
+        return (2 * w * g,)
+
+    square.defvjp(forward, backward)
+
+    def loss(params, state, batch, key, train):
+        values = square(params["w"]) * batch["x"]
+        return values.mean(), (state, {"loss": mean(values)})
+
+    task = Task(lambda key, batch: ({"w": jnp.ones(())}, {}), loss, within=within)
+    tx, batch = optimizer({"name": "sgd", "learning_rate": 0.1}), {"x": jnp.ones(4)}
+    state, _ = stepping(task, tx, accumulate=accumulate)(begin(task, tx, batch), batch)
+    assert float(state.params["w"]) == pytest.approx(0.8)
+    jax.eval_shape(functools.partial(eval_step, task=task), state.params, batch, {}, jax.random.key(0), np.int32(0))
+    assert not open_now
+    assert all(some and all(some) for some in seen.values()), seen
 
 
 def test_gradient_norm_is_before_clipping():
