@@ -41,7 +41,7 @@ def why_not(problem: Problem, found: Solution) -> str:
     return ""
 
 
-def polish(problem: Problem, found: Solution) -> tuple[Solution, str]:
+def polish(problem: Problem, found: Solution, tries: int = TRIES) -> tuple[Solution, str]:
     """The first of `found`, solved on until it is a minimum, and what keeps it from being one ("" where nothing does).
 
     Newton's steps start anew from it and from both sides of every direction in which the loss bends down; where that
@@ -49,7 +49,7 @@ def polish(problem: Problem, found: Solution) -> tuple[Solution, str]:
     """
     ones = np.ones((1, problem.y.size))
     reason = why_not(problem, found)
-    for attempt in range(TRIES):
+    for attempt in range(tries):
         if not reason:
             break
         theta = found.theta[0]

@@ -120,16 +120,16 @@ def _lean(problem: Problem) -> Search:
     """From the starts of least loss alone, where amplitudes are solved for; from all where that finds no minimum."""
     law, starts = problem.law, project(problem, np.asarray(problem.law.starts))
     if not law.linear or len(starts) <= SMALL:
-        return search(problem)
+        return search(problem, tries=1)
     with np.errstate(all="ignore"):
         r = law.at(starts[:, None], *problem.x) - problem.y
         loss = huber_numpy(r, problem.question.delta).sum(1)
     best = np.argsort(np.where(np.isfinite(loss), loss, np.inf), kind="stable")[:SMALL]
-    found = search(problem, starts[best])
-    return search(problem) if found.reason else found
+    found = search(problem, starts[best], tries=1)
+    return search(problem, tries=1) if found.reason else found
 
 
-def search(problem: Problem, begin: Float[np.ndarray, "S P"] | None = None) -> Search:
+def search(problem: Problem, begin: Float[np.ndarray, "S P"] | None = None, tries: int = conditions.TRIES) -> Search:
     """The optimum from all starts, or from `begin` (centred), and what else they met."""
     rows = np.arange(problem.y.size)
     if rows.size > SAMPLE:  # a sample chooses the basins, all rows then decide within them
@@ -151,10 +151,10 @@ def search(problem: Problem, begin: Float[np.ndarray, "S P"] | None = None) -> S
         met = found
     y, ones = problem.y[None], np.ones((1, problem.y.size))
     best = boundary.settle(problem, y, ones, Solution(*(v[basins[:1]] for v in met)))
-    best, reason = conditions.polish(problem, best)
+    best, reason = conditions.polish(problem, best, tries)
     for i in map(int, basins[1:POLISHED]):  # a start that stalled may end lower than the one that looked best
         if not _is_minimum(problem, met, i) and met.objective[i] < NEAR * best.objective[0]:
-            other, why = conditions.polish(problem, Solution(*(v[i : i + 1] for v in met)))
+            other, why = conditions.polish(problem, Solution(*(v[i : i + 1] for v in met)), tries)
             if (bool(why), other.objective[0]) < (bool(reason), best.objective[0] * (1 - boundary.TIE)):
                 best, reason = other, why
     least = best.objective[0]
