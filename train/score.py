@@ -76,7 +76,10 @@ def main(argv: list[str]) -> None:
     if out:
         record.make_folder(out)
         write(out, scores.details | {"metrics": scores.metrics}, scores.pictures)
-    print(json.dumps(finite(scores._asdict() | {"pictures": None}), indent=1) if options.json else text(scores))
+    told = {"metrics": scores.metrics, "details": scores.details}
+    print(json.dumps(finite(told), indent=1) if options.json else text(scores))
+    if out and not options.json:
+        print(f"\nin {out}: {SCORES}{f', {PICTURES}' if scores.pictures else ''}")
 
 
 def text(scores: Scores) -> str:
