@@ -399,3 +399,49 @@ def test_what_has_no_columns_is_refused_with_what_to_give(content, sentence, tmp
     path.write_bytes(content)
     with pytest.raises(UserError, match=sentence):
         readers.read([path])
+
+
+def test_an_older_copy_of_a_table_counts_once_whatever_its_columns(tmp_path):
+    rows = check.ends()
+    (tmp_path / "results.csv").write_text(check.table([{**row, "note": f"n{i}"} for i, row in enumerate(rows)]))
+    (tmp_path / "results_old.csv").write_text(check.table(rows[:20]))
+    found = records.assign(readers.read([tmp_path]))
+    assert len(found.where) == 25
+    assert any("20 rows say again" in said for said in found.said)
+    for name in ("results", "results_old"):  # without names
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join(line.split(",", 1)[1] for line in path.read_text().splitlines()))
+    found = records.assign(readers.read([tmp_path]))
+    assert len(found.where) == 25
+    assert any("20 rows have the same n, d, loss as rows of another file" in said for said in found.said)
+
+
+def test_tables_of_the_same_runs_are_joined(tmp_path):
+    rows = check.ends()
+    sizes = [{"name": row["name"], "n_params": row["n_params"], "tokens": row["tokens"]} for row in rows]
+    (tmp_path / "sizes.csv").write_text(check.table(sizes))
+    (tmp_path / "losses.csv").write_text(
+        check.table([{"name": r["name"], "val_loss": r["val_loss"]} for r in rows[::-1]])
+    )
+    found = records.assign(readers.read([tmp_path]))
+    assert dict(zip(found.table["name"], found.columns["loss"], strict=True)) == {
+        r["name"]: r["val_loss"] for r in rows
+    }
+
+
+def test_a_resumed_run_of_mlflow_and_of_tensorboard_has_no_abandoned_attempt(tmp_path):
+    from tensorboardX import SummaryWriter
+
+    check.mlruns(tmp_path / "a")
+    metrics = next(iter(sorted((tmp_path / "a").rglob("metrics")))) / "val/loss"
+    lines = metrics.read_text().splitlines()
+    metrics.write_text("\n".join([*lines[:3], "1 9.0 300", "1 9.0 400", "1 9.0 500", *lines[2:5]]))
+    found = records.assign(readers.read([tmp_path / "a"]))
+    assert found.columns["loss"].max() < 9.0
+    with SummaryWriter(str(tmp_path / "b")) as events:
+        for step, loss in ((1, 5.0), (2, 4.0), (3, 9.0), (4, 9.0), (3, 3.5), (5, 3.25)):
+            events.add_scalar("val_loss", loss, step)
+            events.add_scalar("tokens", 1000.0 * step, step)
+    table = readers.read([tmp_path / "b"])
+    losses = table.columns["val_loss"]
+    assert losses[np.isfinite(losses)].tolist() == [5.0, 4.0, 3.5, 3.25]

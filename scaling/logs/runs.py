@@ -168,6 +168,24 @@ def copies(columns: Columns, run: np.ndarray) -> np.ndarray:
     return again
 
 
+def same_values(values: np.ndarray, run: np.ndarray, file: np.ndarray) -> np.ndarray:
+    """bool [R]: rows of runs that say in every row what runs of another file say, in `values` [roles, R].
+
+    A table and its older copy need not have the same columns.
+    """
+    row = fingerprints({str(i): v for i, v in enumerate(values)})
+    sizes = np.bincount(run)
+    whole = np.zeros(sizes.size, np.uint64)
+    with np.errstate(over="ignore"):
+        np.add.at(whole, run, row * (row | np.uint64(1)))
+    first = np.unique(run, return_index=True)[1]
+    out = np.zeros(sizes.size, bool)
+    order = np.argsort(whole, kind="stable")
+    for a, b in zip(order[:-1].tolist(), order[1:].tolist(), strict=True):
+        out[b] = whole[a] == whole[b] and sizes[a] == sizes[b] and (out[a] or file[first[a]] != file[first[b]])
+    return out[run]
+
+
 def fingerprints(columns: Columns) -> np.ndarray:
     """uint64 [R]: equal where all columns are."""
     size = len(next(iter(columns.values()), ()))

@@ -75,6 +75,7 @@ def from_long(columns: Columns, said: list[str]) -> tuple[Columns, np.ndarray | 
     metric, value = columns[parts["metric"][0]], columns[parts["value"][0]]
     keys = [n for n in columns if not any(n in part for part in parts.values())]
     context = [columns[n] for n in parts["context"][:1]]
+    context = [pack([subset(v) for v in c.tolist()]) for c in context]
     tags = [
         f"{c}/{m}" if c else str(m) for m, c in zip(metric, context[0] if context else [""] * len(metric), strict=True)
     ]
@@ -96,6 +97,12 @@ def from_long(columns: Columns, said: list[str]) -> tuple[Columns, np.ndarray | 
         out[name if name not in out else f"{name} (metric)"] = pack(cells)
     said.append(f"a long table: {len(set(tags))} metrics of column {parts['metric'][0]!r} are columns now")
     return out, first
+
+
+def subset(context: Any) -> Any:
+    """What a context says, as {"subset": "val"} or val."""
+    found = cell(context)
+    return "/".join(map(str, found.values())) if isinstance(found, dict) else context
 
 
 def by_run(columns: Columns) -> tuple[dict[str, Columns], Columns]:

@@ -150,6 +150,7 @@ def events(path: Path, refusals: list[Refusal]) -> Events:
     steps: dict[int, dict[str, float]] = {}
     constants: dict[str, Any] = {}
     purged = None
+    latest: dict[str, int] = {}  # tag -> the step that it said last
     for payload in payloads(path, refusals):
         if (event := decoded(Event, payload)) is None:
             refusals.append(Refusal(str(path), "a record that is no event"))
@@ -164,7 +165,12 @@ def events(path: Path, refusals: list[Refusal]) -> Events:
             elif value.tag.endswith("/text_summary") or value.metadata.plugin_data.plugin_name == "text":
                 constants |= written(value)
             elif (measured := scalar(value)) is not None:
+                if event.step < latest.get(value.tag, event.step):  # goes on from there
+                    for step in [s for s in steps if s >= event.step]:
+                        steps[step].pop(value.tag, None)
+                latest[value.tag] = event.step
                 steps.setdefault(event.step, {}).update({value.tag: measured, "wall_time": event.wall_time})
+    steps = {step: row for step, row in steps.items() if row.keys() > {"wall_time"}}
     return Events(steps, constants, purged, min(steps, default=None))
 
 
