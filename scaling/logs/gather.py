@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from scaling.logs import roles
-from scaling.logs.curves import TIME, VARIES, curves
+from scaling.logs.curves import TIME, curves
 from scaling.logs.roles import Choice, rank, ranked
-from scaling.logs.runs import OWN, STATES, Labels, codes, copies, labels, steps, unfinished
+from scaling.logs.runs import OWN, STATES, VARIES, Labels, codes, copies, labels, steps, unfinished
 from scaling.logs.table import Columns, Table, absent, missing
 from train.errors import UserError
 

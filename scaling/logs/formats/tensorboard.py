@@ -37,6 +37,8 @@ def read_folder(folder: Folder) -> Iterator[Log | Refusal | Below]:
     sessions = [f for f in sessions if files and f.stat().st_size < 2**22 and is_session(f)]
     taken = {*sides, *(f.parent.name for f in sessions), *(f.name for f in files)}
     parts: list[Log | Refusal] = [*run_of(files, folder.path, "")] if files else []
+    if sides and not any(name.lower().startswith("train") for name in sides):
+        parts = [sided(part, "train") for part in parts]
     for name in sides:
         parts += [sided(part, name) for part in run_of(events_of(folder.path / name), folder.path, "")]
     constants = {}
