@@ -39,7 +39,7 @@ def gathered(
     told = labels(columns, given, step)
     run = told.run
     said += told.said
-    if told.by != OWN:
+    if told.by != OWN and (step is not None or "copies" not in keep):
         step = np.zeros(run.size) if step is None else step  # tables of the same runs
         naming = columns.get(told.by)
         first = np.unique(run, return_index=True)[1]
