@@ -399,3 +399,112 @@ def test_what_has_no_columns_is_refused_with_what_to_give(content, sentence, tmp
     path.write_bytes(content)
     with pytest.raises(UserError, match=sentence):
         readers.read([path])
+
+
+def test_an_older_copy_of_a_table_counts_once_whatever_its_columns(tmp_path):
+    rows = check.ends()
+    (tmp_path / "results.csv").write_text(check.table([{**row, "note": f"n{i}"} for i, row in enumerate(rows)]))
+    (tmp_path / "results_old.csv").write_text(check.table(rows[:20]))
+    found = records.assign(readers.read([tmp_path]))
+    assert len(found.where) == 25
+    assert any("20 rows say again" in said for said in found.said)
+    for name in ("results", "results_old"):  # without names
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join(line.split(",", 1)[1] for line in path.read_text().splitlines()))
+    found = records.assign(readers.read([tmp_path]))
+    assert len(found.where) == 25
+    assert any("20 rows have the same n, d, loss as rows of another file" in said for said in found.said)
+
+
+def test_tables_of_the_same_runs_are_joined(tmp_path):
+    rows = check.ends()
+    sizes = [{"name": row["name"], "n_params": row["n_params"], "tokens": row["tokens"]} for row in rows]
+    (tmp_path / "sizes.csv").write_text(check.table(sizes))
+    (tmp_path / "losses.csv").write_text(
+        check.table([{"name": r["name"], "val_loss": r["val_loss"]} for r in rows[::-1]])
+    )
+    found = records.assign(readers.read([tmp_path]))
+    assert dict(zip(found.table["name"], found.columns["loss"], strict=True)) == {
+        r["name"]: r["val_loss"] for r in rows
+    }
+
+
+def test_a_resumed_run_of_mlflow_and_of_tensorboard_has_no_abandoned_attempt(tmp_path):
+    from tensorboardX import SummaryWriter
+
+    check.mlruns(tmp_path / "a")
+    metrics = next(iter(sorted((tmp_path / "a").rglob("metrics")))) / "val/loss"
+    lines = metrics.read_text().splitlines()
+    metrics.write_text("\n".join([*lines[:3], "1 9.0 300", "1 9.0 400", "1 9.0 500", *lines[2:5]]))
+    found = records.assign(readers.read([tmp_path / "a"]))
+    assert found.columns["loss"].max() < 9.0
+    with SummaryWriter(str(tmp_path / "b")) as events:
+        for step, loss in ((1, 5.0), (2, 4.0), (3, 9.0), (4, 9.0), (3, 3.5), (5, 3.25)):
+            events.add_scalar("val_loss", loss, step)
+            events.add_scalar("tokens", 1000.0 * step, step)
+    table = readers.read([tmp_path / "b"])
+    losses = table.columns["val_loss"]
+    assert losses[np.isfinite(losses)].tolist() == [5.0, 4.0, 3.5, 3.25]
+
+
+def curves_of(r):
+    names = {"step": "step", "tokens": "tokens", "val_loss": "loss", "train_loss": "train"}
+    return [{"n": r.n, **{name: row[key] for name, key in names.items()}} for row in r.rows]
+
+
+def some(rows, *names):
+    return check.table([{name: row[name] for name in names} for row in rows])
+
+
+LAYOUTS = {  # file -> its text, of every run, and of all
+    "a file a measurement": lambda: {
+        f"{r.name}/{kind}.csv": some(curves_of(r), "step", *names)
+        for r in check.RUNS
+        for kind, names in (("train", ("n", "tokens", "train_loss")), ("eval", ("val_loss",)))
+    },
+    "settings beside": lambda: {
+        **{f"{r.name}/config.json": json.dumps({"model": {"n_params": r.n}}) for r in check.RUNS},
+        **{f"{r.name}/log.csv": some(curves_of(r), "step", "tokens", "val_loss") for r in check.RUNS},
+    },
+    "curves by name": lambda: {"a.json": json.dumps({r.name: curves_of(r) for r in check.RUNS})},
+    "lists by name": lambda: {
+        "a.json": json.dumps(
+            {r.name: {k: [row[k] for row in curves_of(r)] for k in curves_of(r)[0]} for r in check.RUNS}
+        )
+    },
+    "CSV and JSON of the same": lambda: {
+        "a.csv": check.table(check.history()),
+        "a.jsonl": check.lines([{**row, "i": i} for i, row in enumerate(check.history())]),
+    },
+    "papers beside": lambda: {
+        "README.md": "|n|d|loss|\n|-|-|-|\n|1|2|3|\n", "a.py": "n,d,loss = 1,2,3\n",
+        "notes.txt": "Some prose\nof two lines\n",
+        "a.csv": check.table(check.history()),
+    },
+    "a chart of two metrics": lambda: {
+        "chart.csv": check.table([
+            {"Step": 100 * (k + 1), **{f"{r.name} - {name}": r.rows[k][key] for r in check.RUNS
+                                       for name, key in (("val/loss", "loss"), ("tokens", "tokens"))}}
+            for k in range(check.STEPS)
+        ]),
+        "table.csv": check.table([{"Name": r.name, "params": r.n} for r in check.RUNS]),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_run_is_a_run_however_its_files_lie(name, tmp_path):
+    def write(path):
+        for file, text in LAYOUTS[name]().items():
+            check.put(path / file, text)
+
+    assert check.wrong(check.Writer(write), tmp_path) == ""
+
+
+def test_units_in_a_second_row_and_titles_above(tmp_path):
+    rows = [f"{r['n_params'] / 1e6!r},{r['tokens'] / 1e9!r},{r['val_loss']!r}" for r in check.ends()]
+    text = '"Runs"\n"of May, 2025"\n\nparams,tokens,loss\n(M),(B),(nats)\n' + "\n".join(rows)
+    found = read(tmp_path / "a.csv", text)
+    np.testing.assert_allclose(found.columns["n"], [r["n_params"] for r in check.ends()], rtol=1e-14)
+    np.testing.assert_allclose(found.columns["d"], [r["tokens"] for r in check.ends()], rtol=1e-14)
+    assert found.where[0] == "a.csv:6"

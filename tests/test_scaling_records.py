@@ -603,7 +603,7 @@ def test_rows_alike_count_once_and_that_is_said(tmp_path):
     twice = table(tmp_path, [*ROWS, *ROWS])
     found = assign(twice)
     assert len(found.where) == 25
-    assert any("25 of 50 rows are copies" in sentence for sentence in found.said)
+    assert any("25 rows say again" in sentence for sentence in found.said)
     assert len(assign(twice, keep=["copies"]).where) == 50
 
 

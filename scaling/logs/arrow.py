@@ -46,6 +46,8 @@ def from_arrow(column: Any) -> np.ndarray:
             return found
         return np.concatenate([np.empty(0), *map(floats, numbers.chunks)])
     if types.is_timestamp(kind) or types.is_date(kind) or types.is_time(kind) or types.is_duration(kind):
+        if types.is_timestamp(kind):
+            column = column.cast(pyarrow.timestamp(kind.unit))  # whose zone may be unknown here
         column = column.cast(pyarrow.string())  # Python's own dates end with the year 9999
     as_text = lambda v: json.dumps(v, default=str) if isinstance(v, list | dict) else str(v)
     return pack([None if value is None else as_text(value) for value in column.to_pylist()])

@@ -9,12 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from scaling.logs.roles import plain, rank
+from scaling.logs.runs import VARIES
 from scaling.logs.table import Columns, absent, missing
 
 TIME = re.compile(r"time|date|duration|elapsed|seconds|created|updated|hours|wall|persec|host|pid", re.I)
-VARIES = re.compile(
-    r"loss|error|acc|perplexity|ppl|bpb|nll|xent|crossentropy|grad|norm$|^ce$|time|seconds|persec|memory"
-)
 MOST = 64  # rows of one step: beyond it the column is no step
 
 

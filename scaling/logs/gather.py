@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from scaling.logs import roles
-from scaling.logs.curves import TIME, VARIES, curves
+from scaling.logs.curves import TIME, curves
 from scaling.logs.roles import Choice, rank, ranked
-from scaling.logs.runs import OWN, STATES, Labels, codes, copies, labels, steps, unfinished
+from scaling.logs.runs import OWN, STATES, VARIES, Labels, codes, copies, labels, steps, unfinished
 from scaling.logs.table import Columns, Table, absent, missing
 from train.errors import UserError
 
@@ -39,7 +39,8 @@ def gathered(
     told = labels(columns, given, step)
     run = told.run
     said += told.said
-    if told.by != OWN and step is not None:
+    if told.by != OWN and (step is not None or "copies" not in keep):
+        step = np.zeros(run.size) if step is None else step  # tables of the same runs
         naming = columns.get(told.by)
         first = np.unique(run, return_index=True)[1]
         names = [str(v) for v in (where if naming is None else naming)[first].tolist()]

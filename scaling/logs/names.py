@@ -31,7 +31,7 @@ def names(table: Columns, where: np.ndarray) -> list[str]:
 
 def naming(table: Columns) -> str | None:
     """The column that names runs: one named like a run first, then one of texts named like a model."""
-    ranked = sorted((r, name) for name in table if (r := rank(name, "run")))
+    ranked = sorted((r, name) for name in table if name != "origin" and (r := rank(name, "run")))
     models = [name for name in table if plain(name.lower()) in MODELS and table[name].dtype == object]
     candidates = [name for _, name in ranked] + models
     distinct = {name: np.unique(table[name].astype(str)).size for name in candidates}

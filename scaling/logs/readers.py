@@ -114,10 +114,13 @@ def below(parts: Iterable[Log | Refusal | Below]) -> Iterator[Log | Refusal]:
         if not isinstance(part, Below):
             yield part
             continue
-        for inner in walk(part.path) if part.path.is_dir() else inside(part.path):
-            if isinstance(inner, Log):
-                inner = inner._replace(constants={**part.constants, **inner.constants}, run=part.run or inner.run)
-            yield inner
+        try:
+            for inner in walk(part.path) if part.path.is_dir() else inside(part.path):
+                if isinstance(inner, Log):
+                    inner = inner._replace(constants={**part.constants, **inner.constants}, run=part.run or inner.run)
+                yield inner
+        except (Unreadable, OSError) as error:  # of a folder that is read as a whole
+            yield Refusal(str(part.path), f"not read: {error}")
 
 
 def inside(path: Path) -> Iterator[Log | Refusal]:

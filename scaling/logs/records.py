@@ -13,7 +13,7 @@ from scaling.counting import c_6nd
 from scaling.logs import roles
 from scaling.logs.gather import between, checkpoints, gathered, label, like_runs, sizes, take, totals, usable_values
 from scaling.logs.roles import Choice, check, choose, distinct, measured, rank, shown
-from scaling.logs.runs import OWN, diverged, steps
+from scaling.logs.runs import OWN, diverged, same_values, steps
 from scaling.logs.table import MOST, Columns, Table, missing, number
 from train.errors import UserError, suggest
 
@@ -111,6 +111,10 @@ def assign(
         raise UserError(f"none of {len(good)} rows can be fitted ({reasons}); name other columns, see --help{said_of}")
     columns, values, where, run = take(columns, good), take(values, good), where[good], run[good]
     step = None if step is None else step[good]
+    if "copies" not in keep:
+        stay = ~copied(values, required, run, where, said)
+        columns, values, where, run = take(columns, stay), take(values, stay), where[stay], run[stay]
+        step = None if step is None else step[stay]
     if "c" in inputs and "c" not in values:
         values["c"], mapping["c"] = c_6nd(values["n"], values["d"]), "6 n d"
     mapping["run"] = told.by
@@ -163,6 +167,22 @@ def with_factors(table: Table, given: Mapping[str, str]) -> Table:
         if role in roles.COUNTED and name not in table.columns and found and found[1] in table.columns:
             made[name] = table.columns[found[1]]
     return table._replace(columns=table.columns | made) if made else table
+
+
+def copied(values: Columns, required: Sequence[str], run: np.ndarray, where: np.ndarray, said: list[str]) -> np.ndarray:
+    """bool [rows]: runs of another file with the same numbers, of more than three digits."""
+    files = np.array([str(place).rpartition(":")[0] for place in where.tolist()], object)
+    read = [values[role] for role in dict.fromkeys(required) if role in values]
+    if not read or len(dict.fromkeys(files.tolist())) < 2:
+        return np.zeros(run.size, bool)
+    again = same_values(np.stack(read), np.unique(run, return_inverse=True)[1].astype(np.int64), files)
+    again &= np.any([np.abs(v * 1e3 - np.round(v * 1e3)) > 1e-6 for v in read], axis=0)
+    if again.any():
+        said.append(
+            f"{again.sum()} rows have the same {', '.join(dict.fromkeys(required))} as rows of another file and count "
+            f"once ({where[np.flatnonzero(again)[0]]} on); --keep copies keeps them"
+        )
+    return again
 
 
 def judge(inputs: Sequence[str], output: str) -> str:

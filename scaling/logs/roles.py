@@ -48,7 +48,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "flops6nd c6nd approxc",
     ),
     "loss": (
-        "loss l finalloss valloss validloss validationloss evalloss heldoutloss devloss finalvalloss finalvalidloss "
+        "loss finalloss valloss validloss validationloss evalloss heldoutloss devloss finalvalloss finalvalidloss "
         "finalvalidationloss finalevalloss evaluationloss losseval lossval lossvalid lossvalidation evaluationavgloss "
         "evalavgloss lmlossvalidation lmlossvalidationlmlossvalidation",
         "testloss finaltestloss losstest",
@@ -57,6 +57,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "testnll valxent evalxent testce evalcrossentropy valcrossentropyloss testcrossentropy",
         "trainloss trainingloss finaltrainloss losstrain traincrossentropyloss smoothedloss smoothloss learningloss "
         "trainceloss trainnll trainxent traince traincrossentropy lmlosstraining lmlosstraininglmloss trainlossmean",
+        "l",  # or layers
     ),
     "budget": ("budget computebudget flopbudget flopsbudget cbudget",),
     "step": (
@@ -300,8 +301,12 @@ def spellings(column: str, role: str) -> Iterator[tuple[int, str, float]]:
         if left_out == 2 and role in ("loss", "error", "accuracy", "bpb"):
             continue  # train.loss is not loss
         yield left_out, plain(text), 1.0
+        if role == "loss" and (nats := re.search(r"\W*\b(nats?|bits?)(\s*(/|per)\s*tok(en)?)?\W*$", text)):
+            yield left_out, plain(text[: nats.start()]), math.log(2.0) if nats[1].startswith("bit") else 1.0
         if role not in COUNTED:
             continue
+        if what := re.search(r"\s*[(\[](params|parameters|tokens|flops?)[)\]]$", text):
+            yield left_out, plain(text[: what.start()]), 1.0
         if found := unit(text):
             yield left_out, plain(found[0]), found[1]
         if role in ("c", "c_min", "budget"):

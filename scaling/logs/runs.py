@@ -18,6 +18,10 @@ UNFINISHED = frozenset((
     "preempting", "error", "errored", "aborted", "cancelled", "canceled", "interrupted", "timeout", "timedout",
     "oom", "outofmemory", "scheduled", "queued", "incomplete", "unfinished",
 ))  # fmt: skip
+# Normalised names of columns that a run measures again at each step.
+VARIES = re.compile(
+    r"loss|error|acc|perplexity|ppl|bpb|nll|xent|crossentropy|grad|norm$|^ce$|time|seconds|persec|memory"
+)
 STATES = ("state", "status", "runstate", "runstatus", "trialstatus", "jobstatus")
 
 
@@ -66,11 +70,35 @@ def candidates(columns: Columns) -> list[tuple[str, np.ndarray]]:
     """Columns named like a run, best first; where logs name it differently, what each of them says comes before."""
     names = ranked(columns, "run")
     found = [(name, columns[name]) for name in names]
+    if (folders := of_folders(columns)) is not None:
+        found.insert(len(found) - 1, ("origin", folders))
     named = [name for name in names if name != "origin"]
     whole, used = together([columns[name] for name in named])
     if len(used) > 1:
         found.insert(0, (" or ".join(named[i] for i in used), whole))
     return found
+
+
+def of_folders(columns: Columns) -> np.ndarray | None:
+    """The folder of each row [R], where each folder has files of the same names and no two of them measure the same.
+
+    A run that is written to train.csv and eval.csv.
+    """
+    if "origin" not in columns or columns["origin"].dtype != object or missing(columns["origin"]).any():
+        return None
+    pairs = [str(origin).rpartition("/")[::2] for origin in columns["origin"].tolist()]
+    folders, files = np.array([folder for folder, _ in pairs], object), np.array([file for _, file in pairs], object)
+    inside: dict[str, set[str]] = {}
+    for folder, file in dict.fromkeys(pairs):
+        inside.setdefault(folder, set()).add(file)
+    kinds = next(iter(inside.values()), set())
+    if len(kinds) < 2 or any(other != kinds for other in inside.values()):
+        return None
+    for name, values in columns.items():
+        there = ~absent(values) if VARIES.search(plain(name.lower())) else np.zeros(len(files), bool)
+        if len(dict.fromkeys(files[there].tolist())) > 1:
+            return None
+    return folders
 
 
 def in_both(columns: Columns, names: list[str], values: np.ndarray) -> str:
@@ -166,6 +194,24 @@ def copies(columns: Columns, run: np.ndarray) -> np.ndarray:
         same[several] = repeated(whole[several])
         again |= same[run]
     return again
+
+
+def same_values(values: np.ndarray, run: np.ndarray, file: np.ndarray) -> np.ndarray:
+    """bool [R]: rows of runs that say in every row what runs of another file say, in `values` [roles, R].
+
+    A table and its older copy need not have the same columns.
+    """
+    row = fingerprints({str(i): v for i, v in enumerate(values)})
+    sizes = np.bincount(run)
+    whole = np.zeros(sizes.size, np.uint64)
+    with np.errstate(over="ignore"):
+        np.add.at(whole, run, row * (row | np.uint64(1)))
+    first = np.unique(run, return_index=True)[1]
+    out = np.zeros(sizes.size, bool)
+    order = np.argsort(whole, kind="stable")
+    for a, b in zip(order[:-1].tolist(), order[1:].tolist(), strict=True):
+        out[b] = whole[a] == whole[b] and sizes[a] == sizes[b] and (out[a] or file[first[a]] != file[first[b]])
+    return out[run]
 
 
 def fingerprints(columns: Columns) -> np.ndarray:

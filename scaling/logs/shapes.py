@@ -4,7 +4,6 @@ R rows.  A shape is a function from columns to columns; the next one is one more
 """
 
 import ast
-import collections
 import json
 import re
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from scaling.logs.table import Columns, Log, absent, flat, pack, pack_rows
+from scaling.logs.numbers import unit
+from scaling.logs.table import Columns, Log, absent, flat, number, pack, pack_rows
 
 STEPS = re.compile(r"_?step|global_step|epoch|relative time.*|_?runtime|_?timestamp|wall time|tokens.*|samples", re.I)
 LONG = {  # normalised names of the columns of a long table: one metric a row
@@ -33,7 +33,7 @@ def logs(columns: Columns, lines: np.ndarray, origin: str) -> Iterator[Log]:
         there = ~np.logical_and.reduce([absent(values) for values in columns.values()])
         if not there.all():
             columns, lines = {name: values[there] for name, values in columns.items()}, lines[there]
-    columns = of_keras(columns)
+    columns, lines = with_units(of_keras(columns), lines)
     columns, kept = from_long(columns, said)
     lines = lines if kept is None else lines[kept]
     curves, shared = by_run(columns)
@@ -66,6 +66,17 @@ def of_keras(columns: Columns) -> Columns:
     return {f"train_{name}" if f"val_{name}" in columns else name: values for name, values in columns.items()}
 
 
+def with_units(columns: Columns, lines: np.ndarray) -> tuple[Columns, np.ndarray]:
+    """With a second row that says units, as (M) and (B), in the names instead."""
+    first = {name: v[0] for name, v in columns.items() if v.dtype == object and len(v) > 1}
+    inner = {name: re.sub(r"[\s(\[]*(?:in )?|[\s)\]]*$", "", str(cell).lower()) for name, cell in first.items() if cell}
+    units = {name: text for name, text in inner.items() if unit(f"x ({text})") and number(columns[name][1]) is not None}
+    if not units or any(number(cell) is not None for cell in first.values() if cell):
+        return columns, lines
+    named = {name: f"{name} ({units[name]})" if name in units else name for name in columns}
+    return {named[name]: v[1:] for name, v in columns.items() if len(v) > 1}, lines[1:]
+
+
 def from_long(columns: Columns, said: list[str]) -> tuple[Columns, np.ndarray | None]:
     """A row a step from a row a metric, as Aim, Comet and MLflow export; and the first row [R] that each is made of."""
     normal = {name: "".join(filter(str.isalnum, name.lower())) for name in columns}
@@ -75,6 +86,7 @@ def from_long(columns: Columns, said: list[str]) -> tuple[Columns, np.ndarray | 
     metric, value = columns[parts["metric"][0]], columns[parts["value"][0]]
     keys = [n for n in columns if not any(n in part for part in parts.values())]
     context = [columns[n] for n in parts["context"][:1]]
+    context = [pack([subset(v) for v in c.tolist()]) for c in context]
     tags = [
         f"{c}/{m}" if c else str(m) for m, c in zip(metric, context[0] if context else [""] * len(metric), strict=True)
     ]
@@ -98,6 +110,12 @@ def from_long(columns: Columns, said: list[str]) -> tuple[Columns, np.ndarray | 
     return out, first
 
 
+def subset(context: Any) -> Any:
+    """What a context says, as {"subset": "val"} or val."""
+    found = cell(context)
+    return "/".join(map(str, found.values())) if isinstance(found, dict) else context
+
+
 def by_run(columns: Columns) -> tuple[dict[str, Columns], Columns]:
     """run -> its own columns, and those that all runs share; {"": columns} of what is no chart's export.
 
@@ -107,9 +125,10 @@ def by_run(columns: Columns) -> tuple[dict[str, Columns], Columns]:
     shared = dict(columns)
     pairs = {name: name.rpartition(" - ") for name in columns if " - " in name and not re.search("__M(IN|AX)$", name)}
     bounded = any(columns.keys() >= {f"{name}__MIN", f"{name}__MAX"} for name in pairs)
-    one = collections.Counter(what for _, _, what in pairs.values())
+    metrics = {what for _, _, what in pairs.values()}
+    whole = len(pairs) == len(metrics) * len({run for run, _, _ in pairs.values()})  # each run has each of them
     others = [n for n in columns if n not in pairs and not re.search("__M(IN|AX)$", n)]
-    if not (bounded or (pairs and others and len(one) == 1 and all(STEPS.fullmatch(n) for n in others))):
+    if not (bounded or (pairs and others and whole and all(STEPS.fullmatch(n) for n in others))):
         return {"": columns}, {}
     for name, (run, _, what) in pairs.items():
         if bounded and f"{name}__MIN" not in columns:

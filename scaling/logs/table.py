@@ -34,7 +34,7 @@ class Log(NamedTuple):
 class Refusal(NamedTuple):
     """A file, folder or row that is not read."""
 
-    where: str
+    where: str  # "": the reason is about the whole
     reason: str
     final: bool = True  # False: a file that need not be a log, not worth a word beside others that are
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from scaling.sweep.queue import Queue
+from scaling.sweep.queue import EXIT_FULL, Queue
 from train.children import as_child
 from train.errors import UserError, suggest
 from train.signals import EXIT_INTERRUPTED, Interrupted
@@ -29,6 +29,11 @@ class Executor(Protocol):
     def __exit__(self, *_: Any) -> None: ...
     def tend(self) -> None: ...
     def stop(self) -> None: ...
+
+
+def command(queue: Queue) -> list[str]:
+    """A worker of this launch: another one in the same folder has its own failures."""
+    return [sys.executable, "-m", "scaling.sweep.worker", str(queue.workdir.absolute()), "--launch", queue.launch]
 
 
 class Local:
@@ -48,7 +53,7 @@ class Local:
     def start(self, index: int) -> subprocess.Popen:
         with open(self.logs / f"worker_{index}.log", "ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "scaling.sweep.worker", str(self.queue.workdir.absolute())],
+                command(self.queue),
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
@@ -57,16 +62,27 @@ class Local:
             )
 
     def tend(self) -> None:
+        codes = [worker.poll() for worker in self.workers]
         for i, worker in enumerate(self.workers):
-            if worker.poll() in (None, 0, EXIT_INTERRUPTED):
+            if codes[i] in (None, 0, EXIT_INTERRUPTED):
                 continue
+            if codes[i] == EXIT_FULL:
+                raise UserError(self.last_line(i))
             self.queue.died(socket.gethostname(), worker.pid)
             self.restarts += 1
             if self.restarts > RESTARTS:
-                raise UserError(f"{self.restarts} workers died; the last lines of {self.logs} may say why")
+                raise UserError(f"{self.restarts} workers died, the last with {self.last_line(i)!r}; see {self.logs}")
             self.workers[i] = self.start(i)
-        if all(worker.poll() == EXIT_INTERRUPTED for worker in self.workers):
+        if all(code == EXIT_INTERRUPTED for code in codes):
             raise Interrupted("every worker was asked to stop, and saved; the same command goes on")
+        if all(code == 0 for code in codes) and not self.queue.finished():
+            raise UserError(f"every worker has ended and runs are missing; see {self.logs}, and give the command again")
+
+    def last_line(self, index: int) -> str:
+        """What a worker said last."""
+        path = self.logs / f"worker_{index}.log"
+        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+        return lines[-1][:300] if lines else "nothing"
 
     def stop(self) -> None:
         """Asks the running jobs to save and stop."""
@@ -105,7 +121,7 @@ class Ray:
         if problem := lacking(ray.nodes(), {"CPU": self.cpus, **self.resources}):
             print(problem, file=sys.stderr)  # no error: clusters grow
         run = ray.remote(num_cpus=self.cpus, resources=self.resources, max_retries=-1)(work_in_a_process)
-        self.tasks = [run.remote(str(self.queue.workdir.absolute())) for _ in range(self.count)]
+        self.tasks = [run.remote(command(self.queue)) for _ in range(self.count)]
         return self
 
     def tend(self) -> None:
@@ -136,9 +152,9 @@ def lacking(nodes: Sequence[Mapping[str, Any]], wanted: Mapping[str, float]) -> 
     return f"no host of the Ray cluster has {shown(wanted)} (they have {have}); the sweep waits for one that has"
 
 
-def work_in_a_process(workdir: str) -> int:
+def work_in_a_process(command: list[str]) -> int:
     """In a Ray task: the worker as a process of its own, whose SIGTERM saves."""
-    worker = subprocess.Popen([sys.executable, "-m", "scaling.sweep.worker", workdir], cwd=ROOT, env=as_child(0, 1))
+    worker = subprocess.Popen(command, cwd=ROOT, env=as_child(0, 1))
     try:
         return worker.wait()
     finally:
@@ -158,8 +174,7 @@ class Slurm:
         cluster = self.options.pop("cluster", None)
         engine = submitit.AutoExecutor(folder=self.queue.workdir / "slurm", cluster=cluster)
         engine.update_parameters(**{name: plain(value) for name, value in self.options.items()})
-        command = [sys.executable, "-m", "scaling.sweep.worker", str(self.queue.workdir.absolute())]
-        run = submitit.helpers.CommandFunction(command, cwd=str(ROOT), verbose=False)
+        run = submitit.helpers.CommandFunction(command(self.queue), cwd=str(ROOT), verbose=False)
         with engine.batch():
             self.jobs = [engine.submit(run) for _ in range(self.count)]
         return self

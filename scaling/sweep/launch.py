@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from scaling.sweep.design import with_overrides
 from scaling.sweep.executors import Executor, executor
-from scaling.sweep.queue import Queue, State
+from scaling.sweep.queue import Queue, State, check_names, full
+from train import configs, record
 from train.errors import UserError
 from train.files import write_rows
 from train.numbers import clock
@@ -40,14 +42,33 @@ def sweep(
 
     `overrides` are changes of the config at `path` for every run, "key=value" each; a job's own come after them.
     """
-    queue = Queue.open(workdir, path, overrides, jobs)
+    try:
+        return made(path, jobs, workdir, workers, say, overrides, where, options or {}, live)
+    except OSError as error:
+        if sentence := full(error, workdir):
+            raise UserError(sentence) from None
+        raise
+
+
+def made(
+    path: str, jobs: Sequence[Any], workdir: pathlib.Path, workers: int, say: Callable[[str], None],
+    overrides: Sequence[str], where: str, options: Mapping[str, str], live: bool,
+) -> Outcome:  # fmt: skip
+    """`sweep`, with every config resolved once: the page is not read again."""
+    config = configs.config_of(configs.load(path), list(overrides))
+    changed = {job.name: with_overrides(config, job.overrides) for job in jobs}
+    check_names(jobs)
+    for name, one in changed.items():
+        if (workdir / "runs" / name / "config.json").exists():  # refuses a run of another config
+            record.compare(record.read_config(workdir / "runs" / name), one, workdir / "runs" / name, say)
+    queue = Queue.open(workdir, path, overrides, jobs, {name: record.resolved(one) for name, one in changed.items()})
     states = queue.states()
     missing = sum(state.what != "done" for state in states)
     if missing < len(jobs):
         say(f"{len(jobs) - missing} of {len(jobs)} runs are done already")
     progress = Progress(states, say, live)
     if missing:
-        watch(queue, executor(where, queue, min(workers, missing), options or {}), progress)
+        watch(queue, executor(where, queue, min(workers, missing), options), progress)
     rows = [state.row for state in queue.states() if state.row]
     write_rows(workdir / "runs.jsonl", rows)
     return Outcome(rows, {s.job.name: s.reason for s in queue.states() if s.what == "failed"})

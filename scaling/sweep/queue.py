@@ -1,18 +1,23 @@
 """The jobs of a sweep in a folder that every worker sees: any of them may take any job, and none is lost or made twice.
 
-plan.json               the config, its changes, and every job
+plan.json               the config, its changes, every job, and the whole config of each, which workers read
 runs/NAME/claim         who works on it; its time is the last sign of life
 runs/NAME/tries.jsonl   a line for each failure
 runs/NAME/record.json   done
 """
 
 import contextlib
+import errno
+import hashlib
+import json
 import os
 import pathlib
 import socket
 import threading
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from scaling.sweep.design import Job
@@ -29,6 +34,8 @@ CLAIM = {"id": str, "host": str, "process": int, "where": str}
 AGAIN = "the command of the sweep writes it again"
 ERRORS = 2  # that a job may raise in one launch
 DEATHS = 5  # workers that may die over a job in one launch
+FULL = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)  # no write will succeed until a person does something
+EXIT_FULL = 74  # of a worker that met one of them
 
 
 class State(NamedTuple):
@@ -45,27 +52,40 @@ class State(NamedTuple):
 
 
 class Queue:
-    def __init__(self, workdir: pathlib.Path):
+    """`launch` is the start that counts failures; the plan's own, which is the latest, where it is not given."""
+
+    def __init__(self, workdir: pathlib.Path, launch: str | None = None):
         self.workdir, self.runs = workdir, workdir / "runs"
+        self.seen: dict[str, tuple[object, float]] = {}  # of each claim: its stamp, and when it was first seen so
+        self.checked: set[str] = set()  # jobs whose record was compared with the plan
         try:
             plan = read_json(workdir / "plan.json", PLAN, AGAIN)
         except FileNotFoundError:
             raise UserError(f"{workdir} holds no sweep; start one with python -m scaling sweep") from None
-        self.config, self.overrides, self.launch = plan["config"], plan["overrides"], plan["launch"]
+        self.config, self.overrides, self.launch = plan["config"], plan["overrides"], launch or plan["launch"]
+        self.configs = plan.get("configs", {})  # name -> the resolved config
         try:
             self.jobs = [Job(**job) for job in plan["jobs"]]
         except TypeError as error:
             raise Damaged(f"{workdir / 'plan.json'}: its jobs are not those of a sweep ({error}); {AGAIN}") from None
 
     @classmethod
-    def open(cls, workdir: pathlib.Path, config: str, overrides: Sequence[str], jobs: Sequence[Job]) -> "Queue":
-        """Writes the plan.  What earlier launches have done stays done; what failed in them is tried again."""
+    def open(
+        cls, workdir: pathlib.Path, config: str, overrides: Sequence[str], jobs: Sequence[Job],
+        resolved: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> "Queue":  # fmt: skip
+        """Writes the plan.  What earlier launches have done stays done; what failed in them is tried again.
+
+        `resolved` are the configs of the jobs by name: a record that was made with another one is not done.
+        """
+        check_names(jobs)
         record.make_folder(workdir / "runs")
         plan = {
             "config": str(pathlib.Path(config).absolute()),
             "overrides": list(overrides),
             "launch": uuid.uuid4().hex,
             "jobs": [job._asdict() for job in jobs],
+            "configs": {name: dict(config) for name, config in resolved.items()},
         }
         write_json(workdir / "plan.json", plan)
         return cls(workdir)
@@ -74,8 +94,7 @@ class Queue:
         """The longest job that is nobody's, those that failed before after all others; None where there is none now."""
         order = sorted(self.jobs, key=lambda job: (self.failures(job) != (0, 0), -job.flops))
         for job in order:
-            folder = self.runs / job.name
-            if record.read(folder) or self.given_up(job):
+            if self.done(job) or self.given_up(job):
                 continue
             claim = Claim(self, job)
             holder, age = self.holder(job)
@@ -85,13 +104,17 @@ class Queue:
                     continue
             elif holder:
                 continue
-            if claim.make() and not record.read(folder):
+            if claim.make() and not self.done(job):
                 return claim
             claim.release()
         return None
 
     def holder(self, job: Job) -> tuple[dict[str, Any] | None, float]:
-        """Who works on it, and for how many seconds nothing was heard of them, by the clock of the folder."""
+        """Who works on it, and for how many seconds nothing was heard of them.
+
+        By the clock of the folder, or since this process first saw the claim's time stamp: one that is dated in the
+        future grows old too.
+        """
         path = self.runs / job.name / "claim"
         try:
             last = path.stat().st_mtime
@@ -101,9 +124,13 @@ class Queue:
         now = self.runs / f".clock_{os.getpid()}_{threading.get_ident()}"
         now.touch()
         try:
-            return found, now.stat().st_mtime - last
+            age = now.stat().st_mtime - last
         finally:
             now.unlink(missing_ok=True)
+        stamp = (last, found["id"])
+        if self.seen.get(job.name, (None, 0.0))[0] != stamp:
+            self.seen[job.name] = (stamp, time.monotonic())
+        return found, max(age, time.monotonic() - self.seen[job.name][1])
 
     def drop(self, job: Job, holder: dict[str, Any]) -> bool:
         """Ends a claim; of several that try, one succeeds."""
@@ -151,8 +178,22 @@ class Queue:
     def states(self) -> list[State]:
         return [self.state(job) for job in self.jobs]
 
+    def done(self, job: Job) -> dict[str, Any] | None:
+        """The record of a finished run, if it was made with the config of the plan."""
+        folder = self.runs / job.name
+        row = record.read(folder)
+        if row is None or job.name in self.checked or job.name not in self.configs:
+            return row
+        try:
+            same = fingerprint(record.read_config(folder)) == fingerprint(self.configs[job.name])
+        except (OSError, Damaged):
+            return None
+        if same:
+            self.checked.add(job.name)
+        return row if same else None
+
     def state(self, job: Job) -> State:
-        row = record.read(self.runs / job.name)
+        row = self.done(job)
         reasons = tuple(one["reason"] for one in self.tries(job))
         if row:
             return State(job, "done", step=row["steps"], reasons=reasons, row={**row, "budget": job.budget})
@@ -164,7 +205,37 @@ class Queue:
         return State(job, "waiting", reasons=reasons)
 
     def finished(self) -> bool:
-        return all(record.read(self.runs / job.name) or self.given_up(job) for job in self.jobs)
+        return all(self.done(job) or self.given_up(job) for job in self.jobs)
+
+
+def check_names(jobs: Sequence[Job]) -> None:
+    """Each names a folder of its own below runs/."""
+    seen: dict[str, Job] = {}
+    for job in jobs:
+        if job.name in ("", ".", "..") or pathlib.PurePath(job.name).name != job.name or "\0" in job.name:
+            raise UserError(f"{job.name!r} cannot name a run: it names a folder, and is one part of a path")
+        if job.name in seen:
+            raise UserError(
+                f"two runs are called {job.name!r}: {seen[job.name].overrides} and {job.overrides}; name them apart, "
+                "as the design 'listed' can"
+            )
+        seen[job.name] = job
+
+
+def fingerprint(resolved: Mapping[str, Any]) -> str:
+    """Of what a config computes, whatever layout of devices it computes it in."""
+    kept = {name: part for name, part in resolved.items() if name not in record.LAYOUT}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def full(error: BaseException, workdir: pathlib.Path) -> str | None:
+    """A sentence where no write succeeds until somebody makes room, None of any other error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in FULL:
+            return f"cannot write to {workdir}: {os.strerror(cause.errno)}; make room, and the same command goes on"
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 class Claim:
@@ -202,10 +273,16 @@ class Claim:
         done = threading.Event()
 
         def beat() -> None:
+            last = time.monotonic()
             while not done.wait(BEAT):
-                if not self.mine():
-                    os._exit(1)
-                os.utime(self.path)
+                try:
+                    if not self.mine():
+                        os._exit(1)
+                    os.utime(self.path)
+                    last = time.monotonic()
+                except OSError:  # tried again, and over before another worker may take the job
+                    if time.monotonic() - last > LOST / 2:
+                        os._exit(1)
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()

@@ -17,20 +17,21 @@ PAUSE = 0.5  # seconds until a worker without a job looks again: one of another 
 def main(argv: list[str]) -> None:
     flags = parser("python -m scaling.sweep.worker", __doc__ or "")
     flags.add_argument("workdir", metavar="DIR", help="of the sweep")
+    flags.add_argument("--launch", metavar="ID", help="the start that counts failures; default: the latest")
     options = flags.parse(argv)
 
     from train.devices import runtime
 
     runtime.set_up()
-    work(pathlib.Path(options.workdir))
+    work(pathlib.Path(options.workdir), options.launch)
 
 
-def work(workdir: pathlib.Path) -> None:
+def work(workdir: pathlib.Path, launch: str | None = None) -> None:
     """One job after the other in this process, which keeps JAX and what it has compiled."""
-    from scaling.sweep.queue import Queue
+    from scaling.sweep.queue import EXIT_FULL, Queue, full
     from train.signals import Interrupted
 
-    queue = Queue(workdir)
+    queue = Queue(workdir, launch)
     while not queue.finished():
         claim = queue.take()
         if claim is None:
@@ -42,18 +43,35 @@ def work(workdir: pathlib.Path) -> None:
             except Interrupted:
                 raise
             except Exception as error:
+                if sentence := full(error, workdir):
+                    print(sentence, flush=True)
+                    sys.exit(EXIT_FULL)
                 reason = str(error).strip().split("\n")[0] or type(error).__name__
                 queue.fail(claim.job, reason)
                 print(f"failed: {claim.job.name}: {reason}", flush=True)
 
 
+def finite(value: Any) -> Any:
+    """A plan's JSON value with its infinities, which JSON lacks."""
+    if isinstance(value, dict):
+        return {name: finite(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [finite(part) for part in value]
+    return float(value) if value in ("Infinity", "-Infinity", "NaN") else value
+
+
 def run(queue: Any, job: Any) -> None:
+    from ml_collections import ConfigDict
+
     from scaling.sweep.design import with_overrides
     from train import configs
     from train.display import Display
     from train.loop import train
 
-    config = with_overrides(configs.config_of(configs.load(queue.config), queue.overrides), job.overrides)
+    if job.name in queue.configs:  # the page may have changed since the launch
+        config = ConfigDict(finite(queue.configs[job.name]))
+    else:
+        config = with_overrides(configs.config_of(configs.load(queue.config), queue.overrides), job.overrides)
     train(config, queue.runs / job.name, Display(quiet=True))
 
 

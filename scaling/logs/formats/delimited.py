@@ -172,14 +172,13 @@ def spaced(split: Callable[[str], list[str]], lines: Sequence[str]) -> bool:
 
 
 def titles(rows: Sequence[list[str]]) -> int:
-    """Rows above the header: with one cell or few, where the next row that is not blank names more columns."""
+    """Rows above the header, which fill few of the table's columns: a title, a date."""
     filled = [sum(bool(part.strip()) for part in row) for row in rows]
-    text = [f > 0 and all(number(p) is None or not p.strip() for p in row) for f, row in zip(filled, rows, strict=True)]
-    for i, count in enumerate(filled[:10]):
-        after = next((j for j in range(i + 1, len(filled)) if filled[j]), None)
-        if count and (after is None or not (count <= filled[after] / 2 and text[after] and after + 1 < len(rows))):
-            return i
-    return 0
+    full = [count for count in filled if count]
+    usual = max(dict.fromkeys(full), key=full.count, default=0)
+    header = next((i for i, count in enumerate(filled[:-1]) if count > 1 and count > usual / 2), 0)
+    named = all(number(part) is None or not part.strip() for part in rows[header]) if rows else False
+    return header if named else next((i for i, count in enumerate(filled) if count), 0)
 
 
 def written(cells: Sequence[str], mark: str) -> str:

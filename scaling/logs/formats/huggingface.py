@@ -53,6 +53,6 @@ def read_folder(folder: Folder) -> Iterator[Log | Refusal | Below]:
 
 FORMAT = Format("Hugging Face's trainer_state.json", fits, read)
 TREE = Tree(
-    "Hugging Face", lambda f: bool(checkpoints(f)) or any(n in f.files for n in ("trainer_state.json", *RESULTS[:1])),
+    "", lambda f: bool(checkpoints(f)) or any(n in f.files for n in ("trainer_state.json", *RESULTS[:1])),
     read_folder,
 )  # fmt: skip

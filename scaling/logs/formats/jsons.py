@@ -163,6 +163,9 @@ def records(value: dict[str, Any], constants: dict[str, Any]) -> list[Any] | Non
     if is_columns(value):
         return transposed(value)
     inner = [*value.values()]
+    if len(inner) > 1 and not {*value} & {*LISTS, *CURVES, *PARTS} and all(map(is_rows, inner)):  # the curves of runs
+        each = {name: v if isinstance(v, list) else transposed(v) for name, v in value.items()}
+        return [{"run": name, **row} for name, rows in each.items() for row in rows]
     if len(inner) > 1 and all(isinstance(v, dict) for v in inner) and not {*value} <= {*PARTS}:
         keys = [{*v} for v in inner]
         shared = set.intersection(*keys)
@@ -173,8 +176,9 @@ def records(value: dict[str, Any], constants: dict[str, Any]) -> list[Any] | Non
             return [{"name": name, **row} for name, row in value.items()]
     for name in (*LISTS, *value):
         found = value.get(name)
-        if isinstance(found, dict) and name in LISTS and len(found) > 1:
-            found = records(found, constants)
+        if isinstance(found, dict) and name in LISTS and found:
+            inside = records(found, constants)
+            found = found if inside == [found] else inside
         several = isinstance(found, list) and (len(found) > 1 or (found and name in LISTS))
         if several and all(isinstance(v, dict) for v in found) and (name in LISTS or len(found[0]) > 1):
             if isinstance(value[name], dict) and len(found) == 1:

@@ -20,6 +20,7 @@ def read(folder: Folder) -> Iterator[Log | Refusal | Below]:
     name = tags.get("mlflow.runName") or str(said.get("run_name") or folder.path.name)
     rows: dict[float, dict[str, Any]] = {}
     for metric, file in below(folder.path / "metrics"):
+        own: dict[float, float] = {}
         for line, entry in enumerate(text(file).splitlines(), 1):
             parts = entry.split()
             values = [number(part) for part in parts]
@@ -27,7 +28,11 @@ def read(folder: Folder) -> Iterator[Log | Refusal | Below]:
                 yield Refusal(f"{file}:{line}", "not a time, a value and a step")
                 continue
             step = values[2] if len(values) > 2 and values[2] is not None else 0.0
-            rows.setdefault(step, {"step": step})[f"metrics.{metric}"] = values[1]
+            if own and step < next(reversed(own)):  # goes on from there: what came after it was taken back
+                own = {s: v for s, v in own.items() if s < step}
+            own[step] = float(values[1] or 0.0)
+        for step, value in own.items():
+            rows.setdefault(step, {"step": step})[f"metrics.{metric}"] = value
     status = said.get("status")
     constants = {**params, "run_id": folder.path.name, "run_name": name, "status": STATUS.get(status, status)}  # type: ignore
     ordered = [rows[step] for step in sorted(rows)]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from scaling.logs.arrow import columns_of
-from scaling.logs.formats import File, Format, raw
+from scaling.logs.formats import LIMIT, File, Format, raw
 from scaling.logs.shapes import logs
 from scaling.logs.table import Log, Refusal, Unreadable
 
@@ -17,7 +17,11 @@ def read(file: File) -> Iterator[Log | Refusal]:
 
     try:
         if file.head.startswith(b"PAR1"):
-            table = pyarrow.parquet.ParquetFile(file.path).read()
+            opened = pyarrow.parquet.ParquetFile(file.path)
+            cells = opened.metadata.num_rows * opened.metadata.num_columns
+            if cells > LIMIT / 8:  # a few bytes can stand for millions of equal cells
+                raise Unreadable(f"holds {cells:.3g} cells, more than {LIMIT / 8:.3g}; keep fewer columns or rows")
+            table = opened.read()
         else:
             table = pyarrow.ipc.open_file(pyarrow.BufferReader(raw(file.path))).read_all()
             table.validate(full=True)

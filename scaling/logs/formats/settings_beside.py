@@ -11,7 +11,7 @@ BESIDE = (
     "wandb-metadata.json",
 )  # fmt: skip
 NO_LOGS = re.compile(
-    r"params\.pkl|experiment_state.*|tuner\.pkl|.*\.(md|py|pkl|pt|ckpt|bin|safetensors|log|yaml|yml|png|html)"
+    r"params\.pkl|error\.(txt|pkl)|experiment_state.*|tuner\.pkl|.*\.(md|py|pkl|pt|ckpt|bin|safetensors|log|yaml|yml|png|html)"
 )
 
 
@@ -24,6 +24,8 @@ def read(folder: Folder) -> Iterator[Log | Refusal | Below]:
     beside = [name for name in BESIDE if name in folder.files]
     for name in reversed(beside):
         constants |= settings(path / name)
+    if "params.json" in beside and "error.txt" in folder.files:
+        constants["status"] = "error"  # as Ray Tune marks a trial that failed
     logs = [name for name in folder.files if name not in beside and not NO_LOGS.fullmatch(name)]
     if {"result.json", "progress.csv"} <= {*logs}:  # Ray Tune writes the same rows twice
         logs.remove("progress.csv")

@@ -37,6 +37,8 @@ def read_folder(folder: Folder) -> Iterator[Log | Refusal | Below]:
     sessions = [f for f in sessions if files and f.stat().st_size < 2**22 and is_session(f)]
     taken = {*sides, *(f.parent.name for f in sessions), *(f.name for f in files)}
     parts: list[Log | Refusal] = [*run_of(files, folder.path, "")] if files else []
+    if sides and not any(name.lower().startswith("train") for name in sides):
+        parts = [sided(part, "train") for part in parts]
     for name in sides:
         parts += [sided(part, name) for part in run_of(events_of(folder.path / name), folder.path, "")]
     constants = {}
@@ -150,6 +152,7 @@ def events(path: Path, refusals: list[Refusal]) -> Events:
     steps: dict[int, dict[str, float]] = {}
     constants: dict[str, Any] = {}
     purged = None
+    latest: dict[str, int] = {}  # tag -> the step that it said last
     for payload in payloads(path, refusals):
         if (event := decoded(Event, payload)) is None:
             refusals.append(Refusal(str(path), "a record that is no event"))
@@ -164,7 +167,12 @@ def events(path: Path, refusals: list[Refusal]) -> Events:
             elif value.tag.endswith("/text_summary") or value.metadata.plugin_data.plugin_name == "text":
                 constants |= written(value)
             elif (measured := scalar(value)) is not None:
+                if event.step < latest.get(value.tag, event.step):  # goes on from there
+                    for step in [s for s in steps if s >= event.step]:
+                        steps[step].pop(value.tag, None)
+                latest[value.tag] = event.step
                 steps.setdefault(event.step, {}).update({value.tag: measured, "wall_time": event.wall_time})
+    steps = {step: row for step, row in steps.items() if row.keys() > {"wall_time"}}
     return Events(steps, constants, purged, min(steps, default=None))
 
 
