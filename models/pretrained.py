@@ -61,7 +61,7 @@ def load(
     loaded = {}
     for row, names in found:
         array = row.into(*(tensors.read(there[name]) for name in names))
-        loaded[row.ours] = put(row.ours.partition("/")[2], np.ascontiguousarray(array, dtype))
+        loaded[row.ours] = put(row.ours.partition("/")[2], np.asarray(array, dtype, order="C"))
     tree = nested({**{name: jnp.zeros(shape) for name, shape in shapes.items() if name not in loaded}, **loaded})
     return model, tree.pop("params"), tree
 

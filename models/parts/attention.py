@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
-from models.parts.axes import constrain
+from models.parts.axes import constrain, named
 from models.parts.dense import dense
 from models.parts.positions import Turn
 
@@ -63,6 +63,7 @@ class Attention(nn.Module):
     head_norm: Callable[[str], Callable] | None = None
     scale: float | None = None  # None: 1 / √H
     bias: bool = False
+    key_bias: bool = True  # of keys too, where there are biases; it changes nothing that comes out
     out_bias: bool | None = None  # None: as `bias`
     cross: bool = False
     out_init: Any = nn.initializers.lecun_normal()
@@ -94,14 +95,22 @@ class Attention(nn.Module):
         K = self.kv_heads or N
         split = lambda x, heads: constrain(x.reshape(*x.shape[:2], heads, H), "batch", None, "heads", None)
         stacked = lambda count, heads, name: dense(
-            (count, heads * H), ("embed", None, "heads"), use_bias=self.bias, name=name
+            (count, heads * H), ("embed", None, "heads"), use_bias=self.bias and self.key_bias, name=name
         )
+        if self.bias and not self.key_bias:
+            q_bias, v_bias = (self.add_bias(f"{name}_bias", heads * H) for name, heads in (("q", N), ("v", K)))
+        else:
+            q_bias = v_bias = lambda x: x
         if K == N and not self.cross:
             qkv = stacked(3, N, "qkv")(x_BLD)
-            return split(qkv[..., 0, :], N), split(qkv[..., 1, :], N), split(qkv[..., 2, :], N)
-        q = dense(N * H, ("embed", "heads"), use_bias=self.bias, name="q")(x_BLD)
+            return split(q_bias(qkv[..., 0, :]), N), split(qkv[..., 1, :], N), split(v_bias(qkv[..., 2, :]), N)
+        q = dense(N * H, ("embed", "heads"), use_bias=self.bias and self.key_bias, name="q")(x_BLD)
         kv = stacked(2, K, "kv")(keys_BTD)
-        return split(q, N), split(kv[..., 0, :], K), split(kv[..., 1, :], K)
+        return split(q_bias(q), N), split(kv[..., 0, :], K), split(v_bias(kv[..., 1, :]), K)
+
+    def add_bias(self, name: str, units: int) -> Callable[[jax.Array], jax.Array]:
+        bias = self.param(name, named(nn.initializers.zeros, "heads"), (units,))
+        return lambda x: x + bias.astype(x.dtype)[None, None]
 
     def mask(self, position_L: jax.Array, keys: int, cache: Cache | None, context: Context) -> Any:
         """Bool [B or 1, 1, L, T]; or "causal", which needs no array; or None: all is seen."""

@@ -57,11 +57,20 @@ def layer_norm(ours: str, theirs: str) -> list[Row]:
 
 
 def attention(
-    ours: str, theirs: tuple[str, ...], bias: bool, out_bias: bool, grouped: bool, cross: bool = False
+    ours: str,
+    theirs: tuple[str, ...],
+    bias: bool,
+    out_bias: bool,
+    grouped: bool,
+    cross: bool = False,
+    key_bias: bool = True,
 ) -> list[Row]:
     """`theirs` are the names of query, key, value and output; see parts/attention.py for which of ours are one."""
     q, k, v, out = theirs
     rows = linear(f"{ours}/out", out, out_bias)
+    if bias and not key_bias:
+        rows += [same(f"{ours}/q_bias", f"{q}.bias"), same(f"{ours}/v_bias", f"{v}.bias")]
+        bias = False
     if grouped or cross:
         return rows + linear(f"{ours}/q", q, bias) + linears(f"{ours}/kv", (k, v), bias)
     return rows + linears(f"{ours}/qkv", (q, k, v), bias)

@@ -146,7 +146,7 @@ def write_file(file: pathlib.Path, tensors: list[Saved]) -> None:
     with beside.open("wb") as stream:
         stream.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors:
-            array = np.ascontiguousarray(tensor.make(), tensor.dtype)
+            array = np.asarray(tensor.make(), tensor.dtype, order="C")
             if array.shape != tensor.shape:
                 raise ValueError(f"{tensor.name} is {array.shape} and was to be {tensor.shape}")
             stream.write(array.tobytes())

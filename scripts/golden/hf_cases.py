@@ -5,7 +5,8 @@ import numpy as np
 from tests.support.golden import numbers
 
 TEXT, PADDED, LONG, WIDE, SQUARE = "text", "padded", "long", "wide", "square"
-PAIR, PADDED_PAIR = "pair", "padded_pair"
+PAIR, PADDED_PAIR, SOUND = "pair", "padded_pair", "sound"
+CAPTIONS, PADDED_CAPTIONS = "captions", "padded_captions"
 
 
 def ids(name, batch, length, vocab):
@@ -34,6 +35,16 @@ def inputs_of(shape):
             mask[0, :2] = mask[1, 5:] = 0
             source = {"input_ids": ids("source", 2, 9, 23), "attention_mask": mask}
             return {**source, "decoder_input_ids": ids("text", 2, 7, 23)}
+        case "sound":
+            return {"input_features": numbers("sound", 2, 4, 12), "decoder_input_ids": ids("text", 2, 7, 23)}
+        case "captions":
+            text = ids("text", 3, 7, 23)
+            return {"input_ids": text, "pixel_values": numbers("pixels", 2, 3, 8, 8)}
+        case "padded_captions":
+            text, mask = ids("text", 2, 7, 22), np.ones((2, 7), np.int64)
+            text[0, 6], text[1, 4], mask[1, 5:] = 22, 22, 0
+            pixels = numbers("pixels", 2, 2, 9, 9)
+            return {"input_ids": text, "pixel_values": pixels, "attention_mask": mask}
     raise ValueError(shape)
 
 
@@ -58,6 +69,25 @@ VIT = {
 T5 = {
     "vocab_size": 23, "d_model": 12, "d_kv": 5, "d_ff": 17, "num_layers": 2, "num_heads": 3,
     "relative_attention_num_buckets": 8, "relative_attention_max_distance": 10, "decoder_start_token_id": 0,
+}  # fmt: skip
+MARIAN = {
+    "vocab_size": 23, "d_model": 12, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 3,
+    "decoder_attention_heads": 3, "encoder_ffn_dim": 17, "decoder_ffn_dim": 17, "max_position_embeddings": 16,
+    "pad_token_id": 22, "decoder_start_token_id": 22,
+}  # fmt: skip
+WHISPER = {
+    "vocab_size": 23, "d_model": 12, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 3,
+    "decoder_attention_heads": 3, "encoder_ffn_dim": 17, "decoder_ffn_dim": 17, "num_mel_bins": 4,
+    "max_source_positions": 6, "max_target_positions": 9, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+    "decoder_start_token_id": 3, "begin_suppress_tokens": [4],
+}  # fmt: skip
+CLIP_TEXT = {
+    "vocab_size": 23, "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 17,
+    "max_position_embeddings": 9, "pad_token_id": 0, "bos_token_id": 1,
+}  # fmt: skip
+CLIP_IMAGE = {
+    "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 17, "image_size": 8,
+    "patch_size": 4,
 }  # fmt: skip
 
 # {architecture: {case: (config, inputs)}}
@@ -138,5 +168,27 @@ CASES = {
         "odd": ({"vocab_size": 23, "hidden_size": 10, "num_hidden_layers": 2, "state_size": 3, "expand": 3,
                  "conv_kernel": 3, "use_bias": True, "use_conv_bias": False, "time_step_rank": 5,
                  "tie_word_embeddings": False, "layer_norm_epsilon": 1e-2}, PADDED),
+    },
+    "MarianMTModel": {
+        "plain": (MARIAN, PAIR),
+        "odd": ({**MARIAN, "scale_embedding": True, "activation_function": "swish", "decoder_layers": 1, "d_model": 9,
+                 "decoder_attention_heads": 1, "decoder_ffn_dim": 7}, PADDED_PAIR),
+        "apart": ({**MARIAN, "share_encoder_decoder_embeddings": False, "decoder_vocab_size": 23,
+                   "tie_word_embeddings": False}, PADDED_PAIR),
+    },
+    "WhisperForConditionalGeneration": {
+        "plain": (WHISPER, SOUND),
+        "odd": ({**WHISPER, "scale_embedding": True, "activation_function": "relu", "decoder_layers": 1, "d_model": 10,
+                 "encoder_attention_heads": 5, "decoder_attention_heads": 2, "decoder_ffn_dim": 7,
+                 "tie_word_embeddings": False}, SOUND),
+    },
+    "CLIPModel": {
+        "plain": (
+            {"projection_dim": 10, "text_config": {**CLIP_TEXT, "eos_token_id": 2}, "vision_config": CLIP_IMAGE},
+            CAPTIONS),
+        "odd": (
+            {"projection_dim": 7, "text_config": {**CLIP_TEXT, "eos_token_id": 22, "hidden_act": "gelu"},
+             "vision_config": {**CLIP_IMAGE, "image_size": 9, "patch_size": 2, "num_channels": 2, "hidden_size": 10,
+                               "num_attention_heads": 5, "layer_norm_eps": 1e-2}}, PADDED_CAPTIONS),
     },
 }  # fmt: skip

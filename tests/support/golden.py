@@ -8,7 +8,7 @@ import numpy as np
 def numbers(name: str, *shape: int) -> np.ndarray:
     """Uniform in [-1, 1), float32: a function of name and shape alone, the same in every framework and version."""
     bits = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()))).random(shape)
-    return (2 * bits - 1).astype(np.float32)
+    return np.asarray(2 * bits - 1, np.float32)
 
 
 def parameter(name: str, *shape: int) -> np.ndarray:
@@ -28,4 +28,4 @@ def tensor(name: str, *shape: int) -> np.ndarray:
     """
     if len(shape) > 1:
         return np.float32((3 / shape[-1]) ** 0.5) * numbers(name, *shape)
-    return np.float32(name.endswith("weight")) + np.float32(0.2) * numbers(name, *shape)
+    return np.asarray(np.float32(name.endswith("weight")) + np.float32(0.2) * numbers(name, *shape))
