@@ -11,6 +11,7 @@ from data import cache, tfds
 from data.source import Columns, Dataset, check_labels
 
 VERSION = 2  # of the decoding below
+SMALLEST = {"size": 64}  # at which pages are tested
 
 
 def columns(

@@ -15,6 +15,7 @@ ROWS, PLACES = (697, 770, 852, 941), (1209, 1336, 1477)  # Hz, of a keypad (ITU-
 KEYPAD = "123456789*0#"
 TONES = np.array([(ROWS[i // 3], PLACES[i % 3]) for i in map(KEYPAD.index, KEYS)], np.float32)
 HOP, WINDOW, SPECTRUM = 80, 160, 36  # samples from frame to frame and in a frame; frequencies kept, below 1.8 kHz
+SMALLEST = {"context": 16, "vocab": 256, "train_tokens": 4096, "valid_tokens": 512, "train": 256, "valid": 64}
 
 
 def tones(

@@ -7,6 +7,8 @@ import numpy as np
 
 from data.source import Columns, Dataset, examples
 
+SMALLEST = {"train": 256, "valid": 64}  # at which pages are tested
+
 
 def truth_tables(*, inputs: int = 3) -> Dataset:
     """Every pattern of 0 and 1, and as targets all 2^2^inputs functions of it; both splits hold the same."""

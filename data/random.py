@@ -8,6 +8,8 @@ from jaxtyping import Int64, UInt64
 from data import cache, tfds
 from data.source import Batch, Dataset
 
+SMALLEST = {"context": 16, "vocab": 256, "valid_tokens": 512, "side": 16, "train": 256, "valid": 64}
+
 
 def tokens(*, vocab: int, context: int, train_tokens: int = 10_000_000_000, valid_tokens: int = 1_000_000) -> Dataset:
     """Independent, uniform tokens.  No model has a lower expected loss than ln(vocab) on tokens it has not seen."""

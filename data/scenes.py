@@ -17,6 +17,7 @@ SHAPES = {
     "triangle": lambda u, v: (2 * np.abs(u) <= v + 1) & (v <= 1),
 }
 VISIBLE = 0.5  # at least this share of every shape
+SMALLEST = {"side": 16, "train": 256, "valid": 64}  # at which pages are tested
 
 
 class Scenes(NamedTuple):

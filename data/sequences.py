@@ -15,6 +15,7 @@ from data.random import below, mixed, uniform, words
 from data.source import Batch, Dataset
 
 SYMBOLS, SHOWN = 8, 10  # of the copy task
+SMALLEST = {"length": 16, "blanks": 8, "train": 256, "valid": 64}  # at which pages are tested
 
 
 def adding(*, length: int = 100, train: int = 1_000_000, valid: int = 2_000, seed: int = 0) -> Dataset:

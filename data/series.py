@@ -11,6 +11,7 @@ from data import cache, tables
 from data.source import Batch, Column, Dataset, Scale
 
 Level = Literal["mean", "last"]
+SMALLEST = {"lookback": 16, "rows": 200, "steps": 1000}  # at which pages are tested
 
 
 def table(

@@ -12,6 +12,7 @@ from data.source import Columns, Dataset
 VERSION = 1  # of the drawing below
 FINE = 2  # points along each side of a pixel, whose mean it is
 CHUNK = 500  # images drawn at once
+SMALLEST = {"train": 256, "valid": 64}  # at which pages are tested
 
 
 def classify(*, train: int = 8000, valid: int = 2000, size: int = 32, noise: float = 0.08, seed: int = 0) -> Dataset:

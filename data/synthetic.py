@@ -6,6 +6,8 @@ from jaxtyping import Float64, UInt
 from data import cache
 from data.source import Columns, Dataset, Windows, examples
 
+SMALLEST = {"context": 16, "train_tokens": 4096, "valid_tokens": 512, "train": 256, "valid": 64}
+
 
 def markov(
     *,

@@ -12,6 +12,7 @@ from data.source import Dataset, Windows
 
 VERSION = 2  # of the decoding below
 Offsets = Literal["blocks", "random"]  # each token once an epoch, or windows from any token
+SMALLEST = {"context": 16}  # at which pages are tested
 
 
 def windows(

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from models.layers import Dropout, conv, local_response_norm, max_pool
 
 he = nn.initializers.he_normal()  # the paper's Gaussians of deviation 0.01 train the full size alone, and slowly
+SMALLEST = {"width": 16, "hidden": 16}  # at which pages are tested
 
 
 class AlexNet(nn.Module):

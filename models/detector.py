@@ -12,6 +12,8 @@ from jaxtyping import Array, Float
 
 from models.layers import batch_norm, conv
 
+SMALLEST = {"halvings": 1, "width": 16}  # at which pages are tested
+
 
 class Cells(NamedTuple):
     """What each cell of the grid says of the object whose centre is in it (section 2), all linear outputs."""

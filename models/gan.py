@@ -5,6 +5,8 @@ import math
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+SMALLEST = {"layers": 1, "width": 16}  # at which pages are tested
+
 
 class Generator(nn.Module):
     """Noise to data; the identity at the end suits data of any range."""

@@ -15,6 +15,8 @@ from models.axes import constrain
 from models.layers import Dropout, Embed, dense
 from models.transformer import Remat, Stack, Stacking
 
+SMALLEST = {"vocab": 256, "layers": 1, "heads": 2, "width": 16, "context": 16}  # at which pages are tested
+
 
 class GPT(nn.Module):
     """12 layers × 12 heads × 768 at vocabulary 50,257, context 1,024, with biases, is GPT-2 small: 124,439,808.

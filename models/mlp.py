@@ -6,6 +6,8 @@ from jaxtyping import Array, Float
 from models.activations import ACTIVATIONS, ActivationName, units_before
 from models.layers import Dropout, InitializerName, NormName, initializer, norm
 
+SMALLEST = {"layers": 1, "width": 16}  # at which pages are tested
+
 
 class MLP(nn.Module):
     """`layers` hidden layers of `width` units, on inputs of any shape: dense, norm, activation, dropout.

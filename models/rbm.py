@@ -7,6 +7,8 @@ from jaxtyping import Array, Float
 
 from models.axes import draw
 
+SMALLEST = {"hidden": 16}  # at which pages are tested
+
 
 class RBM(nn.Module):
     """Energy E(v, h) = -v·b - h·c - v·W·h over binary units."""

@@ -30,6 +30,7 @@ CONVOLUTIONS = {
     "basic": ((1, 3, True), (1, 3, False)),
     "bottleneck": ((1, 1, False), (1, 3, True), (4, 1, False)),
 }
+SMALLEST = {"blocks": 1, "depth": 18, "width": 16}  # at which pages are tested
 
 
 class Block(nn.Module):

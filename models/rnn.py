@@ -16,6 +16,7 @@ from models.recurrent import CELLS, CellName, State, product, recur
 
 Direction = Literal["forward", "both"]
 DIRECTIONS = {"forward": (False,), "both": (False, True)}
+SMALLEST = {"layers": 1, "width": 16, "vocab": 256}  # at which pages are tested
 
 
 def rotations(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Float[Array, "h g"]:

@@ -9,6 +9,8 @@ from jaxtyping import Array, Float
 
 from models.layers import NormName, conv, max_pool, norm
 
+SMALLEST = {"halvings": 1, "width": 16}  # at which pages are tested
+
 
 class UNet(nn.Module):
     """`halvings` halvings from `width` features, doubled at each; width=64, halvings=4 is the paper's.

@@ -9,6 +9,8 @@ from jaxtyping import Array, Float
 
 from models.axes import draw
 
+SMALLEST = {"width": 16}  # at which pages are tested
+
 
 class VAE(nn.Module):
     """Encoder and decoder of one hidden layer, as in the paper's appendix C."""

@@ -11,6 +11,7 @@ from models.layers import Dropout, NormName, conv, max_pool, norm
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 
 he = nn.initializers.he_normal()  # from which even 19 layers train at once; the paper began with the weights of 11
+SMALLEST = {"depth": 11, "width": 16, "hidden": 16}  # at which pages are tested
 
 
 class VGG(nn.Module):

@@ -9,6 +9,8 @@ from jaxtyping import Array, Float, Int
 
 from models.layers import conv
 
+SMALLEST = {"vocab": 256, "layers": 1, "cycles": 1, "width": 16, "skip": 16}  # at which pages are tested
+
 
 def dilations(layers: int, cycles: int) -> tuple[int, ...]:
     """1, 2, 4, …, 2 ** (layers - 1), `cycles` times over (section 2.1)."""

@@ -14,7 +14,7 @@ from models.api import from_linen
 from models.gpt import GPT
 from models.mlp import MLP
 from scaling.sweep import design
-from scripts.small import PAGES, STEPS, small
+from tests.support.small import PAGES, STEPS, small
 from train import configs
 from train.build import build
 from train.checkpoint import Checkpoints

@@ -19,7 +19,8 @@ from models.layers import conv, local_response_norm, max_pool
 from models.lenet import SEEN, LeNet5, LeNet1989
 from models.resnet import Block, ResNet, imagenet
 from models.vgg import VGG
-from scripts.golden import numbers, parameter
+from tests.support.arrays import normal
+from tests.support.golden import numbers, parameter
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "convolution.npz")
 
@@ -28,10 +29,6 @@ def shapes(module, side, channels=3):
     """Shapes of parameters and state."""
     image = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
     return jax.eval_shape(from_linen(module).init, jax.eval_shape(lambda: jax.random.key(0)), image)
-
-
-def normal(seed, *shape):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
 
 
 def error(ours, theirs):

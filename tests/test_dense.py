@@ -17,11 +17,12 @@ from models.api import Model, from_linen
 from models.detector import Cells, Detector, corners
 from models.unet import UNet
 from models.wavenet import WaveNet, dilations, receptive_field
-from scripts.golden import numbers
 from scripts.score import detector as score_detector
 from scripts.score import dialled as score_dialled
 from scripts.score import tones as score_tones
-from scripts.small import PAGES, small
+from tests.support.arrays import close
+from tests.support.golden import numbers
+from tests.support.small import PAGES, small
 from train import detection
 from train.experiment import build_experiment
 from train.metrics import compute, merge_on_host
@@ -51,10 +52,6 @@ def made(module, x):
     model, rng = from_linen(module), np.random.default_rng(0)
     params, state = jax.jit(model.init)(jax.random.key(0), x)
     return model, jax.tree.map(lambda p: p + 0.3 * rng.standard_normal(p.shape).astype(np.float32), params), state
-
-
-def close(a, b, tolerance=1e-5):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
 
 
 def pixels(side, batch=2):

@@ -3,13 +3,12 @@
 import contextlib
 import json
 import socket
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
+from tests.support.processes import call
 from train.devices import clusters, rollcall
 from train.devices.supervise import free_port
 from train.errors import UserError
@@ -68,7 +67,7 @@ def test_a_missing_first_process_is_named():
         rollcall.answer(clusters.Seat(f"localhost:{free_port()}", 2, 1), SAME, 0.3)
 
 
-def call(port, *parts):
+def ring(port, *parts):
     """Says `parts` to the roll call, and leaves the line open."""
     while True:
         try:
@@ -104,10 +103,10 @@ def test_strangers_on_the_port_are_ignored_and_said():
     place = clusters.Seat(f"localhost:{port}", 2, 0)
     first = threading.Thread(target=lambda: heard.append(rollcall.gather(place, SAME, 10.0, said.append)))
     first.start()
-    slow = call(port, b'{"process"')  # never ends, and keeps nobody waiting
-    silent = call(port)
+    slow = ring(port, b'{"process"')  # never ends, and keeps nobody waiting
+    silent = ring(port)
     for text in STRANGERS.values():
-        with contextlib.suppress(OSError), call(port, text) as line:
+        with contextlib.suppress(OSError), ring(port, text) as line:
             line.settimeout(5)
             while line.recv(4096):  # until it is hung up on
                 pass
@@ -191,26 +190,21 @@ def test_slurm_is_detected(monkeypatch):
     assert clusters.seat(None, None, None) == clusters.Seat(f"node1:{65535 - 2**12 + 1 + 7}", 2, 1, (0,))
 
 
-def run(module, *arguments):
-    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
-
-
 def test_a_killed_process_costs_nothing():
     """Two processes, one killed at a random step: the numbers of the undisturbed run, bit for bit."""
-    code, said = run("scripts.check.kill", "--kills", "1", "--processes", "2", "rbm")
+    code, said = call("scripts.check.kill", "--kills", "1", "--processes", "2", "rbm")
     assert code == 0, said
 
 
 def test_a_run_goes_on_in_another_layout():
     """Preempted on four processes of two devices, it goes on on one of eight."""
-    code, said = run("scripts.check.hosts", "--layouts", "1 × 8")
+    code, said = call("scripts.check.hosts", "--layouts", "1 × 8")
     assert code == 0, said
 
 
 def test_what_no_restart_would_mend_is_said_once(tmp_path):
     page = ["--config", "configs/classics/digits_mlp.py", "--config.batch_size=7", "--workdir", str(tmp_path / "run")]
-    code, said = run("train", "supervise", "--processes", "2", "--", *page)
+    code, said = call("train", "supervise", "--processes", "2", "--", *page)
     assert code == 2
     assert said.count("config.batch_size=7 is not divisible by 2 devices") == 1
     assert "start again" not in said
@@ -221,7 +215,7 @@ def test_a_supervisor_gives_up(tmp_path):
     broken = tmp_path / "broken.py"
     broken.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     page = ["--config", str(broken), "--workdir", str(tmp_path / "run")]
-    code, said = run("train", "supervise", "--retries", "1", "--", *page)
+    code, said = call("train", "supervise", "--retries", "1", "--", *page)
     assert code == 2
     assert "process 0 died (SIGKILL), and 2 starts brought no checkpoint after step 0" in said
 
@@ -236,7 +230,7 @@ def test_only_the_first_process_writes(tmp_path):
         "--workdir",
         str(tmp_path),
     ]
-    code, said = run("train", "supervise", "--processes", "2", "--", *page)
+    code, said = call("train", "supervise", "--processes", "2", "--", *page)
     assert code == 0, said
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(row["step"], row["split"]) for row in rows] == [(60, "train"), (60, "valid")]

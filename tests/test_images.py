@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 
 from data import arrays, images, shapes
-from scripts.small import image_folder
+from tests.support.standins import image_folder
 
 
 @pytest.fixture(autouse=True)

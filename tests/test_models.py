@@ -24,6 +24,7 @@ from models.rbm import RBM, log_partition
 from models.resnet import ResNet
 from models.transformer import Block
 from models.vae import VAE
+from tests.support.arrays import close
 from train import sample
 from train.errors import UserError
 from train.sample import continue_text, first_ids
@@ -57,10 +58,6 @@ def make(module, *inputs, seed=0, scale=1.0):
 
 def text(seed=0, length=L, batch=B):
     return jnp.asarray(np.random.default_rng(seed).integers(0, VOCAB, (batch, length)), jnp.int32)
-
-
-def close(a, b, tolerance=1e-5):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
 
 
 # Sizes.

@@ -18,6 +18,7 @@ from models.activations import ACTIVATIONS, GATES, units_before
 from models.api import Model, from_linen
 from models.layers import INITIALIZERS, NORMS, initializer, norm
 from models.mlp import MLP
+from tests.support.arrays import close, normal
 from train.build import build
 from train.errors import UserError
 from train.losses import BOUNDARIES, CLASS_LOSSES, LOSSES
@@ -28,14 +29,6 @@ B, T, L, K = 3, 4, 2, 3
 X = np.concatenate([np.linspace(-7, 7, 56), [-30, -1e-4, 1e-4, 30]])
 KINKS = [-3, -1, 0, 1, 3, 6]
 EXTREME = [-1e12, -1e4, -1e-30, -0.0, 0.0, 1e-30, 1e4, 1e12]
-
-
-def close(a, b, tolerance=1e-5):
-    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
-
-
-def normal(seed, *shape):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
 
 
 # Activations: the formula in float64, and where it has kinks {x: the slope there}, one of those between its sides.

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scripts.small import PAGES, small
+from tests.support.small import PAGES, small
 from train import configs
 from train.__main__ import main
 from train.cost import chips, hlo, machine, memory, plan, show

@@ -19,16 +19,13 @@ from models.api import from_linen
 from models.gpt import generate
 from models.recurrent import CELLS, Cell, elman, recur
 from models.rnn import Layer, Recurrent, SequenceModel
-from scripts.golden import numbers
+from tests.support.arrays import close
+from tests.support.golden import numbers
 from train.tasks.forecast import forecast
 from train.tasks.supervised import classify
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "rnn.npz")
 B, L, F, H, VOCAB = 2, 5, 3, 4, 6
-
-
-def close(a, b, tolerance=1e-5):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
 
 
 def draw(*shape, seed=0, scale=1.0):

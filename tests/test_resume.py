@@ -11,11 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
+from tests.support.processes import last_step
+from tests.support.runs import Listening, arrays, steps_saved
 from train import configs
 from train.checkpoint import describe_difference
 from train.display import Display
@@ -66,12 +66,6 @@ def run(network, workdir, display=None, **changes):
     return train(configs.config_of(configs.load(page(network)), overrides(network, **changes)), workdir, display)
 
 
-def last_step(workdir):
-    path = workdir / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=0)
-
-
 def send(process, number, workdir, step):
     """Sends a signal as soon as the log shows `step`."""
     while process.poll() is None and last_step(workdir) < step:
@@ -80,20 +74,9 @@ def send(process, number, workdir, step):
     process.send_signal(number)
 
 
-def steps_saved(workdir):
-    return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdecimal())
-
-
 def contents(folder):
     """All files but those of a checkpoint that was not finished, which the next start removes."""
     return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and "orbax-checkpoint-tmp" not in str(p)}
-
-
-def arrays(workdir):
-    """Every array of the newest checkpoint by its place: parameters, model state, optimizer state, step."""
-    with ocp.StandardCheckpointer() as reader:
-        tree = reader.restore((workdir / "checkpoints" / str(steps_saved(workdir)[-1]) / "default").absolute())
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def assert_equal_runs(a, b):
@@ -108,21 +91,6 @@ def assert_equal_runs(a, b):
     for changing in ("name", "wall_seconds", "compile_seconds", "git_commit"):
         assert all(record.pop(changing) is not None for record in records)
     assert records[0] == records[1]
-
-
-class Listening(Display):
-    """Keeps what a run says, and asks it to stop when it logs step `stop_at`."""
-
-    def __init__(self, stop_at=0):
-        super().__init__()
-        self.said, self.stop_at = [], stop_at
-
-    def say(self, line):
-        self.said.append(line)
-
-    def progress(self, step, *_):
-        if step == self.stop_at:
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Finishing(Display):

@@ -12,7 +12,7 @@ from scaling import laws, plan
 from scaling.__main__ import main
 from scaling.laws import chinchilla
 from scaling.report import fitfile
-from scripts.check.coverage import TRUTH, design
+from tests.support.planted import TRUTH, design
 from train.errors import UserError
 
 

@@ -16,7 +16,7 @@ from scaling.laws import chinchilla, d_opt, hoffmann, n_opt
 from scaling.logs import readers, records
 from scaling.report import fitfile
 from scaling.sweep import informative
-from scripts.check.coverage import TRUTH, design
+from tests.support.planted import TRUTH, design
 
 RNG = np.random.default_rng(0)
 

@@ -28,7 +28,7 @@ from scaling.fit.solver import solve
 from scaling.laws import LAWS, chinchilla
 from scaling.laws.kaplan import kaplan_d, kaplan_n
 from scaling.logs import readers, records
-from scripts.check.coverage import NAMES, TRUTH, covered, design
+from tests.support.planted import NAMES, TRUTH, covered, design
 from train.errors import UserError
 
 OTHER = {"E": 2.1, "A": 213.0, "B": 5.0e6, "alpha": 0.29, "beta": 0.71}  # a steep law, like that of Gemstones

@@ -15,7 +15,7 @@ from scaling.fit.question import Below, Question
 from scaling.fit.select import called, candidates, evidence, flags, select
 from scaling.laws import LAWS, chinchilla, downstream
 from scaling.report import fitfile
-from scripts.check.coverage import TRUTH, design
+from tests.support.planted import TRUTH, design
 from train.errors import UserError
 
 KAPLAN = {"N_c": 6.4e13, "D_c": 1.8e13, "alpha_N": 0.076, "alpha_D": 0.103}

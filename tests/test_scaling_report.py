@@ -18,7 +18,7 @@ from scaling.laws import LAWS, chinchilla
 from scaling.logs import readers, records
 from scaling.report import page as report
 from scaling.report.terminal import summary
-from scripts.check.coverage import TRUTH, design
+from tests.support.planted import TRUTH, design
 
 
 def rows(noise=0.005, seed=0):

@@ -14,6 +14,7 @@ from models.api import from_linen
 from models.gpt import GPT
 from models.layers import batch_norm
 from models.mlp import MLP
+from tests.support.arrays import close
 from train.metrics import compute, mean, merge_on_host
 from train.optim.chain import evaluation_params, optimizer
 from train.step import Task, eval_step, gradients, init_state, train_step
@@ -25,10 +26,6 @@ RATE = np.float32(1)
 
 def draw(seed=0):
     return np.random.default_rng(seed)
-
-
-def close(a, b, tolerance=1e-5):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
 
 
 def same(a, b):

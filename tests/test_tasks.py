@@ -17,6 +17,7 @@ from models.gpt import GPT
 from models.mlp import MLP
 from models.rbm import RBM
 from models.vae import VAE
+from tests.support.arrays import close, normal
 from train.errors import UserError
 from train.experiment import build_experiment
 from train.tasks.gan import gan
@@ -25,10 +26,6 @@ from train.tasks.reconstruct import elbo, gaussian_rate
 from train.tasks.supervised import classify
 
 B, L, K, LATENT = 6, 5, 4, 3
-
-
-def close(a, b, tolerance=1e-5):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
 
 
 def watched(model, seen):
@@ -40,10 +37,6 @@ def watched(model, seen):
         return outputs, state
 
     return Model(model.init, apply)
-
-
-def normal(seed, *shape):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
 
 
 def unit(seed, *shape):

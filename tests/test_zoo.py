@@ -7,7 +7,7 @@ import re
 import jax
 import pytest
 
-from scripts.small import PAGES, small
+from tests.support.small import PAGES, small
 from train import configs, zoo
 from train.build import build
 from train.experiment import build_task, example, key_shape

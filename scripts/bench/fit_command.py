@@ -16,7 +16,7 @@ import tempfile
 import numpy as np
 
 from scaling.laws import chinchilla
-from scripts.check.coverage import TRUTH, design
+from tests.support.planted import TRUTH, design
 
 NOISE = 0.003  # sd of log loss
 

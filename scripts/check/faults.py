@@ -23,14 +23,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from scripts.check.kill import same_arrays
+from tests.support.runs import Listening, same_arrays
 from train import configs
 from train.devices import runtime
-from train.display import Display
 from train.loop import train
 from train.signals import Interrupted
 
-STEPS, EVERY, STOP = 200, 40, 140  # the steps of scripts/check/kill.py, whose arrays are compared
+STEPS, EVERY, STOP = 200, 40, 140
 PAGE = "shakespeare_gpt"
 CHANGES = {"steps": STEPS, "batch_size": 4, "log_every": 5, "eval.every": 50, "eval.batch_size": 32}
 CHANGES |= {"checkpoint.every": EVERY, "checkpoint.keep": 2, "checkpoint.best": False, "schedule.warmup": 5}
@@ -60,22 +59,6 @@ class Outcome(NamedTuple):
     damage: str
     what: str  # "equal", "sentence", "TRACEBACK", "DIFFERENT"
     said: str
-
-
-class Listening(Display):
-    """Keeps what a run says; asks it to stop at step `stop`."""
-
-    def __init__(self, stop: int = 0):
-        super().__init__()
-        self.said: list[str] = []
-        self.stop = stop
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
-
-    def progress(self, step: int, *_: object) -> None:
-        if step == self.stop:
-            os.kill(os.getpid(), 15)
 
 
 def main() -> int:

@@ -25,8 +25,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scripts.check.kill import ROOT, children, last_step
 from scripts.check.parallel import ALLOWED
+from tests.support.processes import ROOT, children, last_step
 from train.signals import EXIT_INTERRUPTED
 from train.writer import read_log
 

@@ -10,7 +10,6 @@ optimizer state) and metrics.jsonl of the two are compared.  Exits with 1 where 
 """
 
 import argparse
-import json
 import os
 import pathlib
 import random
@@ -19,11 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any
 
-import numpy as np
+from tests.support.processes import ROOT, children, last_step
+from tests.support.runs import same_arrays
 
-ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 200
 PAGES = {"gpt": "markov_gpt", "resnet": "mnist_resnet", "vae": "mnist_vae", "gan": "ring_gan", "rbm": "digits_rbm"}
 COMMON = {"steps": STEPS, "log_every": 1, "checkpoint.every": 10, "eval.every": 45, "schedule.warmup": 20}
@@ -96,13 +94,6 @@ def start(network: str, workdir: pathlib.Path, processes: int) -> subprocess.Pop
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
-
-
 def kill(pid: int) -> bool:
     try:
         os.kill(pid, signal.SIGKILL)
@@ -115,31 +106,6 @@ def finish(process: subprocess.Popen) -> None:
     _, errors = process.communicate()
     if process.returncode:
         sys.exit(f"training failed: {errors}")
-
-
-def last_step(workdir: pathlib.Path) -> int:
-    log = workdir / "metrics.jsonl"
-    lines = log.read_text().splitlines() if log.exists() else []
-    return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=0)
-
-
-def same_arrays(a: pathlib.Path, b: pathlib.Path) -> bool:
-    import jax
-    import orbax.checkpoint as ocp
-
-    def read(workdir: pathlib.Path) -> Any:
-        folder = (workdir / "checkpoints" / str(STEPS) / "default").absolute()
-        with ocp.PyTreeCheckpointer() as reader:
-            tree = reader.metadata(folder).item_metadata.tree
-            return reader.restore(
-                folder, restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-            )
-
-    left, right = read(a), read(b)
-    if jax.tree.structure(left) != jax.tree.structure(right):
-        return False
-    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
-    return all(np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in pairs)
 
 
 if __name__ == "__main__":

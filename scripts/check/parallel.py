@@ -18,7 +18,7 @@ import tempfile
 import jax
 import numpy as np
 
-from scripts.small import PAGES, small
+from tests.support.small import PAGES, small
 from train import configs
 from train.devices import mesh, runtime
 from train.display import Display

@@ -16,7 +16,8 @@ import tempfile
 import time
 
 from scaling.sweep.queue import Queue
-from scripts.check.hosts import ADDRESS, NODES, ROOT, two_hosts
+from scripts.check.hosts import ADDRESS, NODES, two_hosts
+from tests.support.processes import ROOT
 
 PAGE = """
 from configs.classics.digits_mlp import get_config as digits

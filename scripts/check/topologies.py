@@ -17,7 +17,8 @@ import tempfile
 
 import jax
 
-from scripts.small import PAGES, pose
+from tests.support.small import PAGES
+from tests.support.standins import stand_in
 from train import configs
 from train.cost.plan import Plan, elsewhere
 from train.cost.show import as_json
@@ -102,7 +103,7 @@ def rows(table: str) -> list[tuple[str, str, dict]]:
 
 def config_of(page: str, changes: dict, folder: pathlib.Path):
     config = configs.load(page).get_config()
-    pose(config, folder)
+    stand_in(config, folder)
     config.update_from_flattened_dict(changes)
     return config
 

@@ -3,7 +3,7 @@
     PYTHONPATH=. PYTHON_WITH_TORCH scripts/golden/torch_convolution.py      # writes tests/golden/convolution.npz
 
 ResNets and the convolutions of VGG are torchvision's; AlexNet and GoogLeNet, which it has in other forms, are put
-together from torch's layers here.  Parameters are `scripts.golden.parameter` of our names; all is in float64.
+together from torch's layers here.  Parameters are `tests.support.golden.parameter` of our names; all is in float64.
 """
 
 import itertools
@@ -15,7 +15,7 @@ import torch
 import torchvision
 from torch import nn
 
-from scripts.golden import numbers, parameter
+from tests.support.golden import numbers, parameter
 
 OUT = pathlib.Path(__file__).parents[2] / "tests" / "golden" / "convolution.npz"
 

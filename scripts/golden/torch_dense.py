@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from scripts.golden import numbers
+from tests.support.golden import numbers
 
 
 def weight(name, *shape):

@@ -6,8 +6,8 @@ and, with the sizes of scripts/bench/rnn.py instead, the yardstick of its times:
 the mean of the squared outputs, in eager mode.  For each number read from stdin it makes as many steps and prints their
 seconds.
 
-Weights, inputs and first states are `scripts.golden.numbers`, half of them; only outputs, last states and gradients of
-a scalar (the sum of sin of all outputs and last states) are kept, of each network in one row.
+Weights, inputs and first states are `tests.support.golden.numbers`, half of them; only outputs, last states and
+gradients of a scalar (the sum of sin of all outputs and last states) are kept, of each network in one row.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import time
 import numpy as np
 import torch
 
-from scripts.golden import numbers
+from tests.support.golden import numbers
 
 B, L, F, H = 2, 5, 3, 4
 CELLS = {

@@ -1,0 +1,1 @@
+"""What tests and scripts both need; nothing else imports it."""
