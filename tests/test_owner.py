@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from tests.support.small import blobs
 from train import owner
 from train.display import Display
 from train.errors import UserError
@@ -124,8 +125,6 @@ class Overtaken(Display):
 
 
 def test_who_lost_the_folder_stops_before_it_writes(tmp_path):
-    from tests.test_stopping import blobs
-
     display = Overtaken(tmp_path)
     with pytest.raises(UserError, match=r"process 7 on far has taken over .*; this one stopped before it wrote there"):
         train(blobs(**{"eval.patience": 0, "writers": ("csv",), "checkpoint.every": 10}), tmp_path, display)

@@ -108,10 +108,10 @@ def killed(tmp_path_factory):
     @functools.cache
     def make(network):
         folder = tmp_path_factory.mktemp(network)
-        undisturbed, victim = start(network, folder / "whole"), start(network, folder / "killed")
+        run(network, folder / "whole", Listening())
+        victim = start(network, folder / "killed")
         send(victim, signal.SIGKILL, folder / "killed", random.randint(3 * EVERY + 1, STEPS - 20))
         victim.communicate()
-        wait(undisturbed)
         assert victim.returncode == -signal.SIGKILL
         assert not (folder / "killed" / "record.json").exists()
         return folder / "whole", folder / "killed"
@@ -132,8 +132,8 @@ def unfinished(killed, tmp_path):
 def test_sigkill_then_again_is_bitwise_the_undisturbed_run(killed, network, tmp_path):
     whole, victim = killed(network)
     copy = shutil.copytree(victim, tmp_path / "again")
-    output, _ = wait(start(network, copy))
-    assert "resuming at step" in output
+    run(network, copy, heard := Listening())
+    assert "resuming at step" in "".join(heard.said)
     assert_equal_runs(whole, copy)
 
 

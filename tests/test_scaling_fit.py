@@ -75,7 +75,8 @@ def test_intervals_hold_the_truth_as_often_as_they_say(monkeypatch):
 
 def huber(params, data, delta):
     """The objective as Hoffmann et al. 2022 write it (equation 3), in raw units and NumPy."""
-    r = np.log(data["loss"]) - np.log(chinchilla(params, data["n"], data["d"]))
+    E, A, B, alpha, beta = (params[name] for name in ("E", "A", "B", "alpha", "beta"))
+    r = np.log(data["loss"]) - np.log(E + A / data["n"] ** alpha + B / data["d"] ** beta)
     size = np.abs(r)
     return float(np.sum(np.where(size <= delta, size**2 / 2, delta * (size - delta / 2))))
 

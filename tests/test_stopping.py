@@ -11,7 +11,8 @@ import pytest
 
 from data import synthetic
 from data.source import Columns, Dataset
-from train import configs, files, record
+from tests.support.small import blobs
+from train import files, record
 from train.checkpoint import Checkpoints, all_finite
 from train.display import Display
 from train.errors import NonFiniteError, UserError
@@ -78,16 +79,6 @@ def sentinel(monkeypatch):
         Columns(x=x, y=y), Columns(x=held_out, y=y), classes=2, unit="example", per_record=1, unique=64, fingerprint="s"
     )
     monkeypatch.setattr(synthetic, "blobs", functools.wraps(synthetic.blobs)(lambda **_: made))
-
-
-def blobs(**changes):
-    values = {"steps": 40, "batch_size": 16, "schedule.warmup": 0, "log_every": 1, "model.width": 8, "writers": ()}
-    values |= {"eval.every": 2, "eval.patience": 3, "checkpoint.every": 1, **changes}
-    config = configs.config_of(configs.load("configs/classics/digits_mlp.py"), [f"{k}={v}" for k, v in values.items()])
-    with config.unlocked():
-        config.data = {"name": "synthetic:blobs", "classes": 2, "train": 64, "valid": 64}
-        config.model.classes = 2
-    return config
 
 
 def strict(path):

@@ -68,3 +68,14 @@ def smaller(value: Any, least: Any) -> Any:
     if type(value) is not type(least):  # a share where others have a count, or a size that nobody set
         return value
     return min(value, least) if isinstance(least, int | float) else least
+
+
+def blobs(**changes: Any) -> ConfigDict:
+    """A small perceptron on two clouds that overlap, scored every second step."""
+    values = {"steps": 40, "batch_size": 16, "schedule.warmup": 0, "log_every": 1, "model.width": 8, "writers": ()}
+    values |= {"eval.every": 2, "eval.patience": 3, "checkpoint.every": 1, **changes}
+    config = configs.config_of(configs.load("configs/classics/digits_mlp.py"), [f"{k}={v}" for k, v in values.items()])
+    with config.unlocked():
+        config.data = {"name": "synthetic:blobs", "classes": 2, "train": 64, "valid": 64}
+        config.model.classes = 2
+    return config
