@@ -26,7 +26,7 @@ INCEPTIONS = {
     "5b": (384, 192, 384, 48, 128, 128),
 }
 POOLED = ("4a", "5a")  # what a max-pool of stride 2 stands before
-SMALLEST = {"width": 16}  # at which pages are tested
+SMALLEST = {"width": 16, "modules": ("3a", "4a", "5a")}  # at which pages are tested
 
 
 def layers(kind: NormName, train: bool) -> Callable:
@@ -64,6 +64,7 @@ class GoogLeNet(nn.Module):
     Maps are in proportion to `width`, those of the first layer.  `stem` is what comes before the first module: "large",
     7 × 7 of stride 2 and two max-pools of stride 2, or "small", 3 × 3 and one such pool, for images of 32 × 32.  The
     paper has no `norm` (models/layers.py) after the convolutions; "batch" came a year later (Ioffe & Szegedy 2015).
+    `modules` are those of table 1 that there are.
     """
 
     classes: int = 1000
@@ -71,6 +72,7 @@ class GoogLeNet(nn.Module):
     dropout: float = 0.4
     stem: Literal["large", "small"] = "large"
     norm: NormName = "none"
+    modules: tuple[str, ...] = tuple(INCEPTIONS)
 
     @nn.compact
     def __call__(self, x: Images, *, train: bool = False) -> Float[Array, "batch classes"]:
@@ -81,8 +83,8 @@ class GoogLeNet(nn.Module):
         x = layer(of_width(64), 1, name="before_conv2")(x)
         x = local_response_norm(layer(of_width(192), 3, name="conv2")(x))
         x = max_pool(x, 3, 2, "SAME")
-        for name, maps in INCEPTIONS.items():
+        for name in self.modules:
             x = max_pool(x, 3, 2, "SAME") if name in POOLED else x
-            x = Inception(tuple(map(of_width, maps)), self.norm, name=f"inception{name}")(x, train)
+            x = Inception(tuple(map(of_width, INCEPTIONS[name])), self.norm, name=f"inception{name}")(x, train)
         x = Dropout(self.dropout)(x.mean(axis=(1, 2)), train)
         return nn.Dense(self.classes, name="logits")(x)
