@@ -192,7 +192,7 @@ def test_slurm_is_detected(monkeypatch):
 
 def test_a_killed_process_costs_nothing():
     """Two processes, one killed at a random step: the numbers of the undisturbed run, bit for bit."""
-    code, said = call("scripts.check.kill", "--kills", "1", "--processes", "2", "rbm")
+    code, said = call("scripts.check.kill", "--kills", "1", "--steps", "60", "--processes", "2", "rbm")
     assert code == 0, said
 
 
