@@ -23,3 +23,8 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     runtime.set_up()
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first, so that the last that each of several workers has to do are short ones."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

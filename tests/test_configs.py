@@ -61,6 +61,7 @@ def test_page_says_what_it_is(page):
     assert all("--workdir runs/" in command for command in runs if "--config" in command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_trains_and_resumes(page, tmp_path):
     """From the middle of the run, as if it had been killed there."""

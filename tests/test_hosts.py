@@ -190,18 +190,21 @@ def test_slurm_is_detected(monkeypatch):
     assert clusters.seat(None, None, None) == clusters.Seat(f"node1:{65535 - 2**12 + 1 + 7}", 2, 1, (0,))
 
 
+@pytest.mark.slow
 def test_a_killed_process_costs_nothing():
     """Two processes, one killed at a random step: the numbers of the undisturbed run, bit for bit."""
     code, said = call("scripts.check.kill", "--kills", "1", "--steps", "60", "--processes", "2", "rbm")
     assert code == 0, said
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_another_layout():
     """Preempted on four processes of two devices, it goes on on one of eight."""
     code, said = call("scripts.check.hosts", "--layouts", "1 × 8")
     assert code == 0, said
 
 
+@pytest.mark.slow
 def test_what_no_restart_would_mend_is_said_once(tmp_path):
     page = ["--config", "configs/classics/digits_mlp.py", "--config.batch_size=7", "--workdir", str(tmp_path / "run")]
     code, said = call("train", "supervise", "--processes", "2", "--", *page)
@@ -210,6 +213,7 @@ def test_what_no_restart_would_mend_is_said_once(tmp_path):
     assert "start again" not in said
 
 
+@pytest.mark.slow
 def test_a_supervisor_gives_up(tmp_path):
     """A process that dies at every start is not started for ever."""
     broken = tmp_path / "broken.py"
@@ -220,6 +224,7 @@ def test_a_supervisor_gives_up(tmp_path):
     assert "process 0 died (SIGKILL), and 2 starts brought no checkpoint after step 0" in said
 
 
+@pytest.mark.slow
 def test_only_the_first_process_writes(tmp_path):
     page = [
         "--config",

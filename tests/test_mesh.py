@@ -148,6 +148,7 @@ def check_parallel(*arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_layouts_give_the_same_losses():
     """A sample of scripts/check/parallel.py: named axes and sizes alone; draws of dropout and samplers, batch norm, a
     scan over time."""
@@ -155,6 +156,7 @@ def test_layouts_give_the_same_losses():
     assert check_parallel("markov_gpt", "mnist_vae", "mnist_resnet", "adding_gru", *layouts).count("100%") == 4
 
 
+@pytest.mark.slow
 def test_slices_of_the_batch_on_many_devices_are_the_whole_batch_on_one():
     check_parallel("markov_gpt", "--accumulate", "4", "--layouts", "4 data 2 fsdp", "2 data 4 tensor", "8 pmap")
 

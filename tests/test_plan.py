@@ -13,14 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.support.small import PAGES, small
+from tests.support.lowering import lower
+from tests.support.small import PAGES, one_of_each
 from train import configs
 from train.__main__ import main
 from train.cost import chips, hlo, machine, memory, plan, show
-from train.devices import mesh, runtime
+from train.devices import runtime
 from train.errors import UserError
 from train.experiment import build_experiment
-from train.program import Program, step_program
+from train.program import Program
 
 HAS_TPU_COMPILER = importlib.util.find_spec("libtpu") is not None
 
@@ -112,17 +113,11 @@ def test_groups(groups, size):
     assert hlo.group(f"channel_id=1, {groups}, to_apply=%add") == size
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_config_lowers_for_cuda_and_tpu(page, tmp_path):
-    """The whole train step, without either at hand."""
-    experiment = build_experiment(small(page, tmp_path))
-    devices = mesh.make_mesh({})
-    step = step_program(experiment, devices, print).jitted
-    exported = jax.export.export(step, platforms=["cuda", "tpu"])(
-        experiment.state, experiment.batch, jax.random.key(0), np.float32(0)
-    )
-    assert exported.platforms == ("cuda", "tpu")
-    assert len(exported.out_avals) >= len(jax.tree.leaves(experiment.state))
+@pytest.mark.slow
+@pytest.mark.parametrize("page", one_of_each(PAGES), ids=lambda page: page.stem)
+def test_networks_lower_for_cuda_and_tpu(page, tmp_path):
+    """The whole train step, without either at hand; scripts/check/lower.py takes every page."""
+    lower(page, tmp_path, ["cuda", "tpu"])
 
 
 def test_a_plan_of_this_machine(capsys):

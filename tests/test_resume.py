@@ -24,6 +24,7 @@ from train.loop import train
 from train.signals import EXIT_INTERRUPTED, Interrupted
 from train.writer import read_log
 
+pytestmark = pytest.mark.slow  # every test trains, and many go on from runs that another was killed for
 ROOT = Path(__file__).parents[1]
 STEPS, EVERY = 60, 7
 COMMON = {"steps": STEPS, "batch_size": 8, "log_every": 1, "eval.every": 20, "eval.batch_size": 64}

@@ -65,6 +65,7 @@ def test_noise_free_power_laws(law, name):
     assert found.params[exponent] == pytest.approx(0.076, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say(monkeypatch):
     """Two hundred sweeps with 0.5 % noise; scripts/check/coverage.py has more sweeps, seeds and designs."""
     monkeypatch.setattr(solver, "FEWEST", 32)  # so many fits of 25 rows are worth a program of their own
@@ -188,6 +189,7 @@ def test_intervals_of_least_squares_on_a_line_are_students():
     assert (high - low) / 2 == pytest.approx(half, rel=0.15)
 
 
+@pytest.mark.slow
 def test_heldout_leaves_the_largest_budget_out_of_the_fit():
     data = columns(noise=0.005)
     held = heldout(chinchilla, data, draws=200)
@@ -278,6 +280,7 @@ def test_a_law_that_bends_away_widens_its_own_forecast():
     assert held.best.inside
 
 
+@pytest.mark.slow
 def test_predictive_intervals_hold_new_runs(monkeypatch):
     """One more run at ten times the compute, in each of 60 sweeps."""
     monkeypatch.setattr(solver, "FEWEST", 32)  # as above

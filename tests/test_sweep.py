@@ -113,6 +113,7 @@ def made(workdir, name):
     return json.loads((workdir / "runs" / name / "record.json").read_text())
 
 
+@pytest.mark.slow
 def test_changes_of_the_config_reach_every_run_and_a_jobs_own_win(page, tmp_path):
     jobs = [design.Job("plain", {}, 0.0, 1.0), design.Job("own", {"steps": 2}, 0.0, 1.0)]
     outcome = sweep(page, jobs, tmp_path, workers=1, say=lambda line: None, overrides=["steps=4", "model.width=16"])
@@ -120,6 +121,7 @@ def test_changes_of_the_config_reach_every_run_and_a_jobs_own_win(page, tmp_path
     assert [row["params_total"] for row in outcome.rows] == [mlp_parameters(16, 1)] * 2
 
 
+@pytest.mark.slow
 def test_two_runs_on_two_processes_and_a_second_launch_makes_only_what_is_missing(page, tmp_path):
     jobs = design.listed(config_of(page), {"one": {"seed": 1}, "two": {"model.width": 16}})
     said: list[str] = []
@@ -146,6 +148,7 @@ def test_two_runs_on_two_processes_and_a_second_launch_makes_only_what_is_missin
     assert said == ["2 of 2 runs are done already"]
 
 
+@pytest.mark.slow
 def test_a_failing_run_is_tried_again_and_reported(page, tmp_path):
     jobs = design.listed(config_of(page), {"good": {}, "bad": {"optim.learning_rate": 1e38}})
     said: list[str] = []
@@ -161,6 +164,7 @@ def test_a_failing_run_is_tried_again_and_reported(page, tmp_path):
     check(Outcome(outcome.rows, {}), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_costs_no_run(page, tmp_path):
     """The first worker to build the config is gone without a word, as when the kernel runs out of memory."""
     path = pathlib.Path(page)
@@ -315,6 +319,7 @@ def test_an_engine_that_is_not_installed_is_named():
         executors.needs("no_such_engine", "ray")
 
 
+@pytest.mark.slow
 def test_slurm_through_its_local_executor(page, tmp_path):
     jobs = design.listed(config_of(page), {"one": {"seed": 1}, "two": {"seed": 2}})
     how = {"where": "slurm", "options": {"cluster": "local", "timeout_min": "10"}}
@@ -322,6 +327,7 @@ def test_slurm_through_its_local_executor(page, tmp_path):
     assert [row["name"] for row in outcome.rows] == ["one", "two"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray, the extra ray")
 @pytest.mark.parametrize("python", [[sys.executable], ["uv", "run", "--no-sync", "python"]], ids=["python", "uv run"])
 def test_ray_on_a_local_cluster(page, tmp_path, python):
@@ -338,6 +344,7 @@ def test_ray_on_a_local_cluster(page, tmp_path, python):
     assert len((work / "runs.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on(page, tmp_path):
     """SIGTERM to the front door: runs save and stop, exit code 75; the same command finishes them."""
     path = pathlib.Path(page)

@@ -42,6 +42,7 @@ def test_the_readme_holds_the_same_table():
     assert zoo.markdown(ENTRIES) in zoo.README.read_text(), "`python -m train zoo --workdir DIR` writes it"
 
 
+@pytest.mark.slow
 def test_refresh_trains_once_and_writes_what_it_measured(tmp_path):
     page = tmp_path / "pages" / "adaline.py"
     page.parent.mkdir()

@@ -44,6 +44,19 @@ def small(page: pathlib.Path, folder: pathlib.Path) -> ConfigDict:
     return config
 
 
+def one_of_each(pages: list[pathlib.Path]) -> list[pathlib.Path]:
+    """Pages that have, all together, every network, every source of data and every task that `pages` have."""
+    seen, chosen = set(), []
+    for page in pages:
+        config = configs.load(str(page)).get_config()
+        networks = [config.model] if "name" in config.model else config.model.values()
+        new = {("model", each.name) for each in networks} | {("data", config.data.name), ("task", config.task.name)}
+        if new - seen:
+            seen |= new
+            chosen.append(page)
+    return chosen
+
+
 def shrink(section: ConfigDict, package: str) -> None:
     """Gives what the section names the smallest sizes that its module declares; so too each player or part in it."""
     if "name" in section:
