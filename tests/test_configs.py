@@ -14,10 +14,10 @@ from models.api import from_linen
 from models.gpt import GPT
 from models.mlp import MLP
 from scaling.sweep import design
+from tests.support.runs import Listening, arrays, same_arrays, steps_saved
 from tests.support.small import PAGES, STEPS, small
 from train import configs
 from train.build import build
-from train.checkpoint import Checkpoints
 from train.display import Display
 from train.errors import UserError
 from train.experiment import build_experiment
@@ -39,17 +39,6 @@ def data_folder(tmp_path_factory):
         yield
 
 
-def final_state(like, workdir):
-    said = []
-    saved = Checkpoints(workdir / "checkpoints", keep_last=1, best=False, say=said.append, read_only=True)
-    try:
-        state = saved.restore(like)
-    finally:
-        saved.close()
-    assert not said
-    return state
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_says_what_it_is(page):
     doc = ast.get_docstring(ast.parse(page.read_text())) or ""
@@ -69,18 +58,17 @@ def test_page_trains_and_resumes(page, tmp_path):
     config.checkpoint.update(every=STOP, keep=3)
     record = train(config.lock(), tmp_path / "whole", Display(quiet=True))
     check_record(record, config, tmp_path / "whole")
-    like = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), build_experiment(config).state)
-    whole = final_state(like, tmp_path / "whole")
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(whole))
+    whole = arrays(tmp_path / "whole")
+    assert all(np.isfinite(array).all() for array in whole.values())
 
     shutil.copytree(tmp_path / "whole", tmp_path / "halved")
     (tmp_path / "halved" / "record.json").unlink()
-    for later in (tmp_path / "halved" / "checkpoints").iterdir():
-        if int(later.name) > STOP:
-            shutil.rmtree(later)
-    assert int(final_state(like, tmp_path / "halved").step) == STOP
-    again = train(config, tmp_path / "halved", Display(quiet=True))
-    jax.tree.map(np.testing.assert_array_equal, final_state(like, tmp_path / "halved"), whole)
+    for later in steps_saved(tmp_path / "halved")[1:]:
+        shutil.rmtree(tmp_path / "halved" / "checkpoints" / str(later))
+    assert steps_saved(tmp_path / "halved") == [STOP]
+    again = train(config, tmp_path / "halved", heard := Listening(quiet=True))
+    assert f"resuming at step {STOP}" in "".join(heard.said)
+    assert same_arrays(tmp_path / "whole", tmp_path / "halved")
     logs = [(tmp_path / run / "metrics.jsonl").read_bytes() for run in ("whole", "halved")]
     assert logs[0] == logs[1]
     timeless = lambda row: {k: v for k, v in row.items() if k not in ("name", "wall_seconds", "compile_seconds")}

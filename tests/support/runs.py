@@ -14,8 +14,8 @@ from train.display import Display
 class Listening(Display):
     """Keeps what a run says, and asks it to stop when it logs step `stop_at`."""
 
-    def __init__(self, stop_at: int = 0):
-        super().__init__()
+    def __init__(self, stop_at: int = 0, quiet: bool = False):
+        super().__init__(quiet)
         self.said: list[str] = []
         self.stop_at = stop_at
 
