@@ -2,16 +2,19 @@
 
 import contextlib
 import json
+import random
 import socket
 import threading
 import time
 
 import pytest
 
+from scripts.check import hosts, kill
 from tests.support.processes import call
 from train.devices import clusters, rollcall
 from train.devices.supervise import free_port
 from train.errors import UserError
+from train.writer import read_log
 
 SAME = {"config": "1", "code": "abc"}
 
@@ -191,17 +194,20 @@ def test_slurm_is_detected(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_killed_process_costs_nothing():
-    """Two processes, one killed at a random step: the numbers of the undisturbed run, bit for bit."""
-    code, said = call("scripts.check.kill", "--kills", "1", "--steps", "60", "--processes", "2", "rbm")
-    assert code == 0, said
+def test_a_killed_process_costs_nothing(tmp_path):
+    """Two processes, one killed at a random step: the numbers of the undisturbed run, bit for bit, written once."""
+    steps, same = kill.check("rbm", tmp_path, 1, 60, random.Random(), 2)
+    assert (len(steps), same) == (1, True)
+    rows = [(row["step"], row["split"]) for row in read_log(tmp_path / "whole")]
+    assert [step for step, split in rows if split == "train"] == list(range(1, 61))
+    assert [step for step, split in rows if split == "valid"] == [45, 60]
+    assert "loss" not in (tmp_path / "whole" / "logs" / "process_1.log").read_text()
 
 
 @pytest.mark.slow
 def test_a_run_goes_on_in_another_layout():
     """Preempted on four processes of two devices, it goes on on one of eight."""
-    code, said = call("scripts.check.hosts", "--layouts", "1 × 8")
-    assert code == 0, said
+    assert hosts.main(["--layouts", "1 × 8"]) == 0
 
 
 @pytest.mark.slow
@@ -222,21 +228,3 @@ def test_a_supervisor_gives_up(tmp_path):
     code, said = call("train", "supervise", "--retries", "1", "--", *page)
     assert code == 2
     assert "process 0 died (SIGKILL), and 2 starts brought no checkpoint after step 0" in said
-
-
-@pytest.mark.slow
-def test_only_the_first_process_writes(tmp_path):
-    page = [
-        "--config",
-        "configs/classics/digits_mlp.py",
-        "--config.steps=60",
-        "--config.log_every=60",
-        "--config.eval.every=0",
-        "--workdir",
-        str(tmp_path),
-    ]
-    code, said = call("train", "supervise", "--processes", "2", "--", *page)
-    assert code == 0, said
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [(row["step"], row["split"]) for row in rows] == [(60, "train"), (60, "valid")]
-    assert "loss" not in (tmp_path / "logs" / "process_1.log").read_text()

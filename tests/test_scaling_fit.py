@@ -21,7 +21,7 @@ from scaling.fit.backtest import backtest, by_horizon, heldout
 from scaling.fit.discrepancy import Prior, bounded, learn
 from scaling.fit.estimate import centre, fit
 from scaling.fit.flags import design_flags, flags, frontier
-from scaling.fit.intervals import bca, bootstrap, constants, interval, predict_runs, quantiles, undefined
+from scaling.fit.intervals import bca, bootstrap, constants, interval, quantiles, undefined
 from scaling.fit.profile import profile
 from scaling.fit.question import LOG_MSE, Question
 from scaling.fit.solver import solve
@@ -69,15 +69,17 @@ def test_noise_free_power_laws(law, name):
 def test_intervals_hold_the_truth_as_often_as_they_say(monkeypatch):
     """Two hundred sweeps with 0.5 % noise; scripts/check/coverage.py has more sweeps, seeds and designs."""
     monkeypatch.setattr(solver, "FEWEST", 32)  # so many fits of 25 rows are worth a program of their own
-    hits = covered(25, "residual", trials=200, draws=200, seed=3).mean(0)
-    for name, share in zip(NAMES, hits, strict=True):
+    hits = covered(25, "residual", trials=200, draws=200, seed=3)
+    for name, share in zip(NAMES, hits.constants.mean(0), strict=True):
         assert 0.93 <= share <= 0.97, f"the 95 % interval of {name} held the truth in {share:.1%} of 200 sweeps"
+    assert 0.85 <= hits.ahead.mean() <= 0.95, "one more run at ten times the compute: 90 %, sd 2 %"
 
 
 def huber(params, data, delta):
     """The objective as Hoffmann et al. 2022 write it (equation 3), in raw units and NumPy."""
     E, A, B, alpha, beta = (params[name] for name in ("E", "A", "B", "alpha", "beta"))
-    r = np.log(data["loss"]) - np.log(E + A / data["n"] ** alpha + B / data["d"] ** beta)
+    with np.errstate(over="ignore"):  # a simplex may try any exponent; what is divided by infinity is 0
+        r = np.log(data["loss"]) - np.log(E + A / data["n"] ** alpha + B / data["d"] ** beta)
     size = np.abs(r)
     return float(np.sum(np.where(size <= delta, size**2 / 2, delta * (size - delta / 2))))
 
@@ -278,20 +280,6 @@ def test_a_law_that_bends_away_widens_its_own_forecast():
     assert len(held.past) == 2
     assert abs(held.relative_error) > 0.005
     assert held.best.inside
-
-
-@pytest.mark.slow
-def test_predictive_intervals_hold_new_runs(monkeypatch):
-    """One more run at ten times the compute, in each of 60 sweeps."""
-    monkeypatch.setattr(solver, "FEWEST", 32)  # as above
-    inside = []
-    rng = np.random.default_rng(5)
-    n, d = laws.n_opt(TRUTH, 1e20), laws.d_opt(TRUTH, 1e20)
-    for seed in range(60):
-        sample = bootstrap(fit(chinchilla, columns(noise=0.005, seed=seed), certify=False), draws=100, seed=seed)
-        low, high = interval(predict_runs(sample, {"n": n, "d": d}), 0.9)
-        inside.append(low <= laws.l_opt(TRUTH, 1e20) * np.exp(0.005 * rng.standard_normal()) <= high)
-    assert 48 <= sum(inside) <= 60  # 54 expected, sd 2.3
 
 
 def test_bca_of_symmetric_draws_is_the_percentile_interval_and_shifts_with_their_bias():

@@ -40,7 +40,7 @@ def main() -> None:
                     noise=options.noise,
                     uneven=options.uneven,
                 )
-                shares = "".join(f"{100 * share:>7.1f}" for share in hits.mean(0))
+                shares = "".join(f"{100 * share:>7.1f}" for share in hits.constants.mean(0))
                 print(f"{method:<10}{rows:<6}{seed:<6}{shares}{time.monotonic() - start:>9.0f}", flush=True)
     error = 100 * np.sqrt(0.05 * 0.95 / options.trials)
     print(f"(± {error:.1f} from the number of sweeps alone)")

@@ -1,10 +1,13 @@
 """Sweeps drawn from a known law, and how often the intervals of their fits hold the truth."""
 
+from typing import NamedTuple
+
 import numpy as np
+from jaxtyping import Bool
 
 from scaling import laws
-from scaling.fit.estimate import Fit, fit
-from scaling.fit.intervals import bootstrap, constants
+from scaling.fit.estimate import fit
+from scaling.fit.intervals import bootstrap, constants, interval, predict_runs
 from scaling.fit.profile import profile
 
 TRUTH = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}  # Hoffmann et al. 2022, rounded
@@ -21,23 +24,20 @@ def design(sizes: int, budgets: int = 5, low: float = 1e17, high: float = 1e19, 
     return {"n": n, "d": c / (6 * n)}
 
 
-def intervals(found: Fit, method: str, draws: int, seed: int, run: np.ndarray | None) -> dict[str, tuple[float, float]]:
-    """95 % intervals of `NAMES`."""
-    if method == "profile":
-        return profile(found, 0.95)
-    sample = bootstrap(found, draws=draws, seed=seed, method=method, run=run if method == "cluster" else None)
-    return constants(sample, 0.95)
+class Covered(NamedTuple):
+    constants: Bool[np.ndarray, "trials constants"]  # does the 95 % interval of each of `NAMES` hold the truth?
+    ahead: Bool[np.ndarray, " trials"]  # does the 90 % interval of one more run, at ten times the compute, hold it?
 
 
 def covered(
     rows: int, method: str, *, trials: int, draws: int, seed: int, noise: float = 0.005, uneven: float = 0.0
-) -> np.ndarray:
-    """[trials, constants]: did the 95 % interval of each of `NAMES` hold the truth?
+) -> Covered:
+    """Of so many sweeps; a profile forecasts nothing.
 
     `noise` is the sd of log loss at the middle compute; it falls with compute to the power `uneven`.
     """
     budgets, sizes = ROWS[rows] if rows in ROWS else (5, rows // 5)
-    runs, rng = design(sizes, budgets), np.random.default_rng(seed)
+    runs, rng, later = design(sizes, budgets), np.random.default_rng(seed), np.random.default_rng((seed, 1))
     run = np.arange(runs["n"].size)
     if method == "cluster":
         keep = np.repeat(run, CHECKPOINTS)
@@ -45,13 +45,23 @@ def covered(
         runs, run = {"n": runs["n"][keep], "d": runs["d"][keep] * share}, keep
     truth = {**TRUTH, "a": laws.a(TRUTH)}
     c = runs["n"] * runs["d"]
+    next_run = {"n": laws.n_opt(TRUTH, 60 * c.max()), "d": laws.d_opt(TRUTH, 60 * c.max())}
+    next_loss = laws.chinchilla(TRUTH, next_run["n"], next_run["d"])
     size = (c / np.exp(np.log(c).mean())) ** -uneven
-    found = []
+    constants_hold, ahead_holds = [], []
     for trial in range(trials):
         errors = noise * size * rng.standard_normal(np.unique(run).size)[run]
         if method == "cluster":
             errors += 0.5 * noise * rng.standard_normal(run.size)
         loss = laws.chinchilla(TRUTH, runs["n"], runs["d"]) * np.exp(errors)
-        ends = intervals(fit(laws.chinchilla, {**runs, "loss": loss}, certify=False), method, draws, trial, run)
-        found.append([ends[name][0] <= truth[name] <= ends[name][1] for name in NAMES])
-    return np.array(found)
+        found = fit(laws.chinchilla, {**runs, "loss": loss}, certify=False)
+        if method == "profile":
+            ends = profile(found, 0.95)
+        else:
+            by_run = run if method == "cluster" else None
+            sample = bootstrap(found, draws=draws, seed=trial, method=method, run=by_run)
+            ends = constants(sample, 0.95)
+            low, high = interval(predict_runs(sample, next_run), 0.9)
+            ahead_holds.append(low <= next_loss * np.exp(noise * later.standard_normal()) <= high)
+        constants_hold.append([ends[name][0] <= truth[name] <= ends[name][1] for name in NAMES])
+    return Covered(np.array(constants_hold), np.array(ahead_holds))
