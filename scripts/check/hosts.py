@@ -1,11 +1,11 @@
 """Is a run the same on other hosts?  It is stopped on one layout and goes on on another.
 
-    uv run python -m scripts.check.hosts [PAGE ...] [--layouts NAME ...] [--namespaces]
+    uv run python -m scripts.check.hosts [PAGE ...] [--first NAME] [--layouts NAME ...] [--namespaces]
 
-The first half of each run is trained by 4 processes of 2 devices, and ended by SIGTERM to one of them; each layout then
-goes on from a copy of that folder.  A cell is the largest relative difference of any logged loss from that of one
-device that was never stopped.  With --namespaces (root only) 2 processes in two network namespaces, joined by a
-virtual cable, train the page too: with nothing in common but the cable and the folder.
+The first half of each run is trained by 4 processes of 2 devices, or by those of --first, and ended by SIGTERM to one
+of them; each layout then goes on from a copy of that folder.  A cell is the largest relative difference of any logged
+loss from that of one device that was never stopped.  With --namespaces (root only) 2 processes in two network
+namespaces, joined by a virtual cable, train the page too: with nothing in common but the cable and the folder.
 Exits with 1 where a difference is over 1e-5, or where a process ends otherwise than it should.
 """
 
@@ -47,6 +47,7 @@ ADDRESS = "10.77.0."
 def main(argv: list[str]) -> int:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("pages", nargs="*", default=["markov_gpt"], metavar="PAGE")
+    flags.add_argument("--first", choices=list(LAYOUTS), default="4 × 2", metavar="NAME")
     flags.add_argument("--layouts", nargs="+", choices=list(LAYOUTS), default=list(LAYOUTS), metavar="NAME")
     flags.add_argument("--namespaces", action="store_true")
     options = flags.parse_args(argv)
@@ -56,14 +57,14 @@ def main(argv: list[str]) -> int:
             folder = pathlib.Path(name)
             whole = folder / "whole"
             finish(start(page, whole, 1, 1, {"mesh.fsdp": 1}))
-            first = stop_half_way(page, folder / "first")
+            first = stop_half_way(page, folder / "first", options.first)
             for layout in options.layouts:
                 workdir = folder / layout.replace(" ", "")
                 shutil.copytree(first, workdir)
                 said = finish(start(page, workdir, *LAYOUTS[layout]))
                 if not re.search(r"resuming at step [1-9]", said) or "cannot be read" in said:
                     sys.exit(f"{page}, {layout}: it did not go on from the checkpoint: {said}")
-                worst = max(worst, report(page, f"4 × 2, then {layout}", whole, workdir))
+                worst = max(worst, report(page, f"{options.first}, then {layout}", whole, workdir))
             if options.namespaces:
                 workdir = folder / "namespaces"
                 with_namespaces(page, workdir)
@@ -94,11 +95,11 @@ def finish(process: subprocess.Popen, code: int = 0) -> str:
     return output
 
 
-def stop_half_way(page: str, workdir: pathlib.Path) -> pathlib.Path:
-    process = start(page, workdir, *LAYOUTS["4 × 2"])
+def stop_half_way(page: str, workdir: pathlib.Path, layout: str) -> pathlib.Path:
+    process = start(page, workdir, *LAYOUTS[layout])
     while process.poll() is None and last_step(workdir) < HALF:
         time.sleep(0.01)
-    os.kill(children(process.pid)[2], signal.SIGTERM)  # one host is preempted; all stop at the same step
+    os.kill(children(process.pid)[-1], signal.SIGTERM)  # one host is preempted; all stop at the same step
     finish(process, EXIT_INTERRUPTED)
     return workdir
 
