@@ -1,8 +1,11 @@
 """One table over all config pages: each trains, small, leaves a complete record, and resumes bit for bit."""
 
 import ast
+import importlib
+import inspect
 import json
 import math
+import pathlib
 import shutil
 
 import jax
@@ -15,9 +18,9 @@ from models.gpt import GPT
 from models.mlp import MLP
 from scaling.sweep import design
 from tests.support.runs import Listening, arrays, same_arrays, steps_saved
-from tests.support.small import PAGES, STEPS, small
+from tests.support.small import PACKAGES, PAGES, STEPS, small
 from train import configs
-from train.build import build
+from train.build import build, public
 from train.display import Display
 from train.errors import UserError
 from train.experiment import build_experiment
@@ -58,6 +61,7 @@ def test_page_trains_and_resumes(page, tmp_path):
     config.checkpoint.update(every=STOP, keep=3)
     record = train(config.lock(), tmp_path / "whole", Display(quiet=True))
     check_record(record, config, tmp_path / "whole")
+    assert record["params_total"] < 1e6, "its network's module declares no small sizes (SMALLEST), or not all"
     whole = arrays(tmp_path / "whole")
     assert all(np.isfinite(array).all() for array in whole.values())
 
@@ -73,6 +77,20 @@ def test_page_trains_and_resumes(page, tmp_path):
     assert logs[0] == logs[1]
     timeless = lambda row: {k: v for k, v in row.items() if k not in ("name", "wall_seconds", "compile_seconds")}
     assert timeless(again) == timeless(record)
+
+
+MODULES = [
+    importlib.import_module(f"{package}.{file.stem}")
+    for package in PACKAGES.values()
+    for file in sorted(pathlib.Path(package.replace(".", "/")).glob("*.py"))
+    if "SMALLEST = " in file.read_text()
+]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_smallest_sizes_are_of_options_that_there_are(module):
+    taken = {name for each in public(module) for name in inspect.signature(getattr(module, each)).parameters}
+    assert set(module.SMALLEST) <= taken
 
 
 def check_record(record, config, workdir):
