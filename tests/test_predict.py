@@ -165,6 +165,15 @@ def test_rows_of_a_table(tmp_path, capsys):
     assert said.names == ("tons",)
     assert run.apply(np.zeros((2, 4), np.float32)).shape == (2, 1)
 
+    (tmp_path / "labelled.csv").write_text(
+        "tons,length,kind\n" + "".join(f"{tons[i]},{lengths[i]},{kinds[i]}\n" for i in held)
+    )
+    scored = run.score(tmp_path / "labelled.csv")
+    assert scored.metrics == pytest.approx({k: scores[4][k] for k in ("loss", "mae")}, rel=1e-5)  # naive is not known
+    kept_numbers = json.loads((tmp_path / "run" / "scores.json").read_text())["numbers"]
+    assert scored.details["numbers"] == pytest.approx(kept_numbers, rel=1e-4)
+    assert kept_numbers["mean_absolute_error"] == pytest.approx(scores[4]["mae"] * tons[kept].std(), rel=1e-5)
+
     predict.main(["--workdir", str(tmp_path / "run"), "--out", str(tmp_path / "o.jsonl"), str(tmp_path / "new.csv")])
     lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
     assert [line["tons"] for line in lines] == [float(row["tons"]) for row in rows]
@@ -237,6 +246,10 @@ def test_texts(tmp_path, capsys):
     assert (int(a["tokens"]), int(b["tokens"])) == (49, len(held_out) - 1)
     assert float(b["nats_per_token"]) == pytest.approx(scores[4]["loss"], rel=1e-6)
     assert float(b["bits_per_byte"]) == pytest.approx(scores[4]["bits_per_byte"], rel=1e-6)
+    scored = load(tmp_path / "run").score(tmp_path / "b.txt")
+    assert scored.metrics == pytest.approx({k: v for k, v in scores[4].items() if k not in ("step", "split")}, rel=1e-6)
+    assert scored.details == {}  # its classes are a vocabulary
+    assert not (tmp_path / "run" / "scores.json").exists()
     (tmp_path / "c.txt").write_text("the quick brown Fox")
     assert "c.txt: no such character in the training text: 'F'" in fails(
         "--workdir", tmp_path / "run", tmp_path / "c.txt"
@@ -265,6 +278,9 @@ def test_series(tmp_path, capsys, level):
     truth = np.array([degrees[now : now + 3] for now in range(80, 98)])
     errors = (forecasts - truth) / degrees[:60].std()
     assert np.mean(errors**2) == pytest.approx(scores[4]["loss"], rel=1e-5)
+    path.write_text("\n".join(["day,wind,degrees", *lines[80 - 8 :]]))  # the held-out part, and a window before it
+    expected = {name: value for name, value in scores[4].items() if name not in ("step", "split")}
+    assert load(tmp_path / "run").score(path).metrics == pytest.approx(expected, rel=1e-5)
     files[0].write_text("degrees,day,wind\n1,2,3\n4,5,6\n")
     assert "has 2 rows, and a forecast is made from the last 8" in fails("--workdir", tmp_path / "run", files[0])
 

@@ -1,5 +1,6 @@
 """What a run is worth, in detail: planted predictions against definitions, and new data against evaluation."""
 
+import base64
 import csv
 import json
 import math
@@ -14,15 +15,15 @@ from sklearn import metrics as reference
 
 from configs.base import base
 from data.source import Column, Columns, Scale, examples
-from train import details, overlays, score
+from train import curves, details, overlays, score
 from train.errors import UserError
+from train.experiment import build_experiment
 from train.files import read_rows
 from train.loop import train
 from train.predictions import Boxes, Classes, Labels, Numbers
-from train.saved import load
+from train.saved import Saved, load
 
 RNG = np.random.default_rng(11)
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def summed(prediction, batch, cut, names=(), **known):
@@ -199,75 +200,37 @@ def test_scores_of_a_run_are_its_evaluations(images, capsys):
             run.score(bad)
 
 
-def test_scores_of_a_table(tmp_path):
-    """The held-out rows, in tons, in a file of their own."""
-    lengths, kinds = RNG.normal(30, 5, 60), RNG.choice(["oak", "fir"], 60)
-    tons = 100 + 3 * lengths + 20 * (kinds == "oak") + RNG.normal(0, 4, 60)
-    rows = list(zip(kinds, lengths, tons, strict=True))
-    write = lambda name, at: (tmp_path / name).write_text(
-        "kind,length,tons\n" + "".join(f"{k},{a},{b}\n" for k, a, b in (rows[i] for i in at))
-    )
-    write("table.csv", range(60))
-    data = {"name": "tables:regression", "path": str(tmp_path / "table.csv")}
-    metrics = trained(tmp_path / "run", data, {"name": "mlp:MLP", "classes": 1, "width": 8}, "forecast:forecast")
-    (tmp_path / "table.csv").unlink()
-    write("new.csv", np.random.default_rng(0).permutation(60)[:12])
-    found = load(tmp_path / "run").score(tmp_path / "new.csv")
-    assert found.metrics == pytest.approx({k: metrics[k] for k in ("loss", "mae")}, rel=1e-5)  # naive is not known
-    numbers = kept(tmp_path / "run")["numbers"]
-    assert found.details["numbers"] == pytest.approx(numbers, rel=1e-4)
-    assert numbers["mean_absolute_error"] == pytest.approx(metrics["mae"] * tons[held_in(60)].std(), rel=1e-5)
-
-
-def held_in(rows):
-    return np.random.default_rng(0).permutation(rows)[rows // 5 :]
-
-
-def test_scores_of_series_and_text(tmp_path):
-    """A series' held-out part with the steps before it; a text's held-out part."""
-    steps = np.arange(100)
-    degrees, wind = 20 + 5 * np.sin(steps / 3) + 0.1 * steps, RNG.normal(7, 2, 100)
-    lines = ["day,wind,degrees", *(f"{i},{a},{b}" for i, (a, b) in enumerate(zip(wind, degrees, strict=True)))]
-    (tmp_path / "series.csv").write_text("\n".join(lines))
-    data = {"name": "series:table", "path": str(tmp_path / "series.csv"), "target": "degrees", "lookback": 8,
-            "horizon": 3, "season": 5, "level": "last"}  # fmt: skip
-    metrics = trained(tmp_path / "run", data, {"name": "mlp:MLP", "classes": 3, "width": 8}, "forecast:forecast")
-    (tmp_path / "series.csv").unlink()
-    (tmp_path / "new.csv").write_text("\n".join([lines[0], *lines[1 + 80 - 8 :]]))
-    assert load(tmp_path / "run").score(tmp_path / "new.csv").metrics == pytest.approx(metrics, rel=1e-5)
-
-    text = "the quick brown fox jumps over the lazy dog. " * 40
-    (tmp_path / "text.txt").write_text(text)
-    data = {"name": "text:file", "path": str(tmp_path / "text.txt"), "context": 16}
-    model = {"name": "rnn:SequenceModel", "vocab": 28, "cell": "rnn", "width": 8, "outputs": 28}
-    metrics = trained(tmp_path / "text", data, model, "supervised:classify")
-    assert not (tmp_path / "text" / "scores.json").exists()
-    (tmp_path / "new.txt").write_text(text[int(0.9 * len(text)) :])
-    found = load(tmp_path / "text").score(tmp_path / "new.txt")
-    assert found.metrics == pytest.approx(metrics, rel=1e-6)
-    assert found.details == {}
-
-
 @pytest.mark.parametrize("kind", ["segment", "detect"])
 def test_pictures(tmp_path, kind):
-    data = {"name": f"scenes:{kind}", "side": 16, "train": 8, "valid": 10}
+    """Of a run as it begins, its held-out records given as arrays."""
+    config = base()
     model = {
         "segment": {"name": "unet:UNet", "classes": 4, "width": 2, "halvings": 1},
         "detect": {"name": "detector:Detector", "classes": 3, "boxes": 1, "width": 2, "halvings": 2},
     }[kind]
-    metrics = trained(tmp_path / "run", data, model, f"{kind}:{kind}")
-    found = kept(tmp_path / "run")
-    assert (tmp_path / "run" / "pictures.png").read_bytes().startswith(PNG)
-    assert "data:image/png;base64," in (tmp_path / "run" / "run.html").read_text()
+    config.update(data={"name": f"scenes:{kind}", "side": 16, "train": 8, "valid": 10}, model=model, batch_size=8)
+    config.update(task={"name": f"{kind}:{kind}"}, optim={"name": "sgd", "learning_rate": 1.0})
+    config.eval.batch_size = 7
+    experiment = build_experiment(config)
+    held = experiment.dataset.valid.gather(np.arange(10))
+    params, state = jax.jit(experiment.task.init)(jax.random.key(1), held)
+    found = Saved(config, experiment, params, state, None).score(held)
+    details, metrics = found.details, found.metrics
     if kind == "segment":
-        assert found["numbers"]["accuracy"] == pytest.approx(metrics["accuracy"])
-        assert np.sum(found["confusion"]) == 10 * 16 * 16
-        each = np.array(found["confusion"])
+        each = np.array(details["confusion"])
+        assert each.sum() == 10 * 16 * 16
+        assert details["numbers"]["accuracy"] == pytest.approx(metrics["accuracy"])
         overlap = np.diag(each) / (each.sum(0) + each.sum(1) - np.diag(each))
         assert [metrics[f"iou_{k}"] for k in range(4)] == pytest.approx(overlap.tolist())
     else:
-        assert math.isfinite(found["numbers"]["mean_average_precision"])
-    assert load(tmp_path / "run").score().pictures.startswith(PNG)
+        assert sum(row["count"] for row in details["classes"]) == held["present"].sum()
+        assert math.isfinite(details["numbers"]["mean_average_precision"])
+    score.write(tmp_path, details, found.pictures)
+    inside = curves.inlined(tmp_path / "pictures.png").removeprefix("data:image/png;base64,")
+    assert base64.b64decode(inside) == found.pictures
+    assert found.pictures.startswith(curves.PNG)
+    (tmp_path / "pictures.png").write_text("<script>")
+    assert curves.inlined(tmp_path / "pictures.png") == ""
 
 
 def test_what_cannot_be_scored(images, tmp_path):

@@ -103,8 +103,8 @@ def summary_classes(sums: dict, each: dict, dataset: Dataset, names: Sequence[st
     if "top" in sums:
         numbers["top_5_accuracy"] = sums["top"] / total
     count, sure, hit = sums["bin_count"], sums["bin_sure"], sums["bin_right"]
-    report = {
-        "numbers": numbers,
+    report: Report = {
+        "numbers": {name: float(value) for name, value in numbers.items()},
         "classes": [
             {"name": name, "count": int(n), "said": int(s), "accuracy": float(a), "precision": float(p)}
             for name, n, s, a, p in zip(names, true, said, accuracy, ratio(right, said), strict=True)
@@ -113,7 +113,7 @@ def summary_classes(sums: dict, each: dict, dataset: Dataset, names: Sequence[st
     if "confusion" in sums:
         report["confusion"] = sums["confusion"].astype(int).tolist()
     if not np.isclose(sure.sum(), total, rtol=1e-6, atol=0):  # else every guess is certain, by rule
-        numbers["expected_calibration_error"] = calibration_error(count, sure, hit)
+        report["numbers"]["expected_calibration_error"] = calibration_error(count, sure, hit)
         edges = np.arange(BINS + 1) / BINS
         report["reliability"] = [
             {"low": a, "high": b, "count": int(n), "confidence": float(c), "accuracy": float(r)}
