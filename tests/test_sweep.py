@@ -161,25 +161,22 @@ def test_a_failing_run_is_tried_again_and_reported(page, tmp_path):
     check(Outcome(outcome.rows, {}), tmp_path)
 
 
-def test_a_process_that_dies_costs_no_run(page, tmp_path):
-    """The first worker to build the config is gone without a word, as when the kernel runs out of memory."""
-    path = pathlib.Path(page)
-    marker = tmp_path / "died"
-    path.write_text(
-        PAGE.replace(
-            "    config = digits()",
-            "    import os, pathlib, sys\n"
-            f"    marker = pathlib.Path({str(marker)!r})\n"
-            "    if 'scaling.sweep.worker' in sys.orig_argv and not marker.exists():\n"
-            "        marker.touch()\n"
-            "        os._exit(9)\n"
-            "    config = digits()",
-        )
-    )
+def test_a_process_that_dies_costs_no_run(page, tmp_path, monkeypatch):
+    """The first worker takes a job and is gone without a word, as when the kernel runs out of memory."""
+    dies = f"import os, pathlib; from scaling.sweep.queue import Queue; Queue(pathlib.Path({str(tmp_path)!r})).take(); "
+    started, start = [], executors.Local.start
+
+    def first_dies(self, index):
+        started.append(index)
+        if len(started) > 1:
+            return start(self, index)
+        return subprocess.Popen([sys.executable, "-c", dies + "os._exit(9)"], cwd=ROOT)
+
+    monkeypatch.setattr(executors.Local, "start", first_dies)
     jobs = design.listed(config_of(page), {"one": {"seed": 1}, "two": {"seed": 2}})
     said: list[str] = []
     outcome = sweep(page, jobs, tmp_path, workers=1, say=said.append)
-    assert marker.exists()
+    assert len(started) == 2
     assert outcome.failed == {}
     assert [row["name"] for row in outcome.rows] == ["one", "two"]
     assert any(line.endswith("its process died; it is tried again") for line in said)
