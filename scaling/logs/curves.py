@@ -25,6 +25,13 @@ class Curves(NamedTuple):
     two: dict[int, str]  # run -> that its log is of two
 
 
+def tables(columns: Columns, run: np.ndarray) -> Curves:
+    """Rows of a run that say no step, as several tables of the same runs: one row where they do not contradict."""
+    columns, rows, repeats, _ = merged(columns, [run], in_order=False, nan_is_said=True)
+    said = [f"{repeats} rows say again what another row of the same run says; each counts once"] if repeats else []
+    return Curves(columns, rows, said, {})
+
+
 def curves(columns: Columns, run: np.ndarray, step: np.ndarray, names: list[str], by_place: bool) -> Curves:
     """Brings the rows of each run together.  `names` [runs]; `by_place`: the run is a file, its rows do not name it."""
     said: list[str] = []
@@ -57,7 +64,9 @@ def curves(columns: Columns, run: np.ndarray, step: np.ndarray, names: list[str]
     return Curves(constants(columns, run), rows, said, two)
 
 
-def merged(columns: Columns, keys: list[np.ndarray], in_order: bool) -> tuple[Columns, np.ndarray, int, int]:
+def merged(
+    columns: Columns, keys: list[np.ndarray], in_order: bool, nan_is_said: bool = False
+) -> tuple[Columns, np.ndarray, int, int]:
     """Rows of equal keys [R] as one, where they do not contradict each other; a clock may differ.
 
     Where rows are `in_order` of time, what a step says again replaces what it said, if nothing else differs.
@@ -79,7 +88,7 @@ def merged(columns: Columns, keys: list[np.ndarray], in_order: bool) -> tuple[Co
     for k in range(1, int(place.max()) + 1):
         at = np.flatnonzero(place == k)
         row, head = order[at], heads[group[at]]
-        good = agree(columns, head, row)
+        good = agree(columns, head, row, "all" if nan_is_said else "")
         again = ~good & agree(columns, head, row, "not measured") if in_order else np.zeros(row.size, bool)
         new = np.zeros(row.size, bool)
         for v in columns.values():
@@ -96,6 +105,7 @@ def merged(columns: Columns, keys: list[np.ndarray], in_order: bool) -> tuple[Co
 def agree(columns: Columns, a: np.ndarray, b: np.ndarray, only: str = "") -> np.ndarray:
     """bool [pairs]: whether rows `a` and `b` say nothing different; of some columns only, where asked.
 
+    "all": of all, and a NaN that was written down is a value too;
     "settings": texts, rates, batches, seeds and tokens; "not measured": all that is named like no measurement.
     """
     out = np.ones(a.size, bool)
@@ -108,7 +118,8 @@ def agree(columns: Columns, a: np.ndarray, b: np.ndarray, only: str = "") -> np.
             v.dtype == object or any(rank(name, role) for role in ("lr", "batch", "seed", "d"))
         ):
             continue
-        out &= missing(v[a]) | missing(v[b]) | (v[a] == v[b])
+        unsaid = absent if only == "all" else missing
+        out &= unsaid(v[a]) | unsaid(v[b]) | (v[a] == v[b])
     return out
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from scaling.logs import roles
-from scaling.logs.curves import TIME, curves
+from scaling.logs.curves import TIME, curves, tables
 from scaling.logs.roles import Choice, rank, ranked
 from scaling.logs.runs import OWN, STATES, VARIES, Labels, codes, copies, labels, steps, unfinished
 from scaling.logs.table import Columns, Table, absent, missing
@@ -40,15 +40,15 @@ def gathered(
     run = told.run
     said += told.said
     if told.by != OWN and (step is not None or "copies" not in keep):
-        step = np.zeros(run.size) if step is None else step  # tables of the same runs
         naming = columns.get(told.by)
         first = np.unique(run, return_index=True)[1]
         names = [str(v) for v in (where if naming is None else naming)[first].tolist()]
         by_place = all(str(place).startswith(name) for name, place in zip(names, where[first].tolist(), strict=True))
-        found = curves(columns, np.unique(run, return_inverse=True)[1].astype(np.int64), step, names, by_place)
+        run = np.unique(run, return_inverse=True)[1].astype(np.int64)
+        found = tables(columns, run) if step is None else curves(columns, run, step, names, by_place)
         said += found.said
         dropped += [{"row": names[each], "reason": why} for each, why in found.two.items()]
-        run = np.unique(run, return_inverse=True)[1].astype(np.int64)[found.rows]
+        run = run[found.rows]
         columns, where = found.columns, where[found.rows]
         if found.two:
             stay = ~np.isin(run, [*found.two])

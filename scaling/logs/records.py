@@ -125,6 +125,14 @@ def assign(
         )
     if told.by == OWN and checkpoints(columns, values):
         said.append("rows look like checkpoints of fewer runs, but each counts as a run; --run COL tells runs apart")
+    if (
+        not told.told
+        and "origin" in columns
+        and 1 < (files := len(dict.fromkeys(columns["origin"].tolist()))) < run.size
+    ):
+        said.append(
+            f"each of {run.size} rows counts as a run; where each of the {files} files is one, say --run origin"
+        )
     ends = totals(columns, values, run, step, inputs, mapping, said)
     columns, values, where, run = take(columns, ends), take(values, ends), where[ends], run[ends]
     kept, largest = reduced(
