@@ -168,6 +168,8 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps({**loaded, **config}, indent=2, sort_keys=True) + "\n")
     listing = [one for row in family.rows(network) for one in saved(row, values, np.dtype(jnp.dtype(dtype)))]
+    for name in family.counters(network) if hasattr(family, "counters") else ():
+        listing.append(Saved(name, np.dtype(np.int64), (), lambda: np.zeros((), np.int64)))
     tensors.write(folder, listing, shard_bytes)
     for name in TOKENIZER if tokenizer is not None else ():
         if (pathlib.Path(tokenizer) / name).is_file():

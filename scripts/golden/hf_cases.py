@@ -4,7 +4,7 @@ import numpy as np
 
 from scripts.golden import numbers
 
-TEXT, PADDED, LONG, WIDE, SQUARE = "text", "padded", "long", "wide", "square"
+TEXT, PADDED, LONG, WIDE, SQUARE, LARGE = "text", "padded", "long", "wide", "square", "large"
 PAIR, PADDED_PAIR, SOUND = "pair", "padded_pair", "sound"
 CAPTIONS, PADDED_CAPTIONS = "captions", "padded_captions"
 
@@ -26,6 +26,8 @@ def inputs_of(shape):
             return {"input_ids": ids("text", 2, 7, 23), "attention_mask": mask}
         case "wide":
             return {"pixel_values": numbers("pixels", 2, 2, 9, 12)}
+        case "large":
+            return {"pixel_values": numbers("pixels", 2, 3, 40, 36)}
         case "square":
             return {"pixel_values": numbers("pixels", 2, 3, 8, 8)}
         case "pair":
@@ -190,5 +192,14 @@ CASES = {
             {"projection_dim": 7, "text_config": {**CLIP_TEXT, "eos_token_id": 22, "hidden_act": "gelu"},
              "vision_config": {**CLIP_IMAGE, "image_size": 9, "patch_size": 2, "num_channels": 2, "hidden_size": 10,
                                "num_attention_heads": 5, "layer_norm_eps": 1e-2}}, PADDED_CAPTIONS),
+    },
+    "ResNetForImageClassification": {
+        "plain": (
+            {"embedding_size": 6, "hidden_sizes": [8, 12], "depths": [1, 2], "layer_type": "bottleneck",
+             "num_labels": 5}, LARGE),
+        "early": (
+            {"embedding_size": 8, "hidden_sizes": [8, 14], "depths": [2, 1], "layer_type": "bottleneck",
+             "downsample_in_bottleneck": True, "downsample_in_first_stage": True, "hidden_act": "silu"}, LARGE),
+        "basic": ({"embedding_size": 7, "hidden_sizes": [7, 9, 11], "depths": [1, 1, 2], "layer_type": "basic"}, LARGE),
     },
 }  # fmt: skip

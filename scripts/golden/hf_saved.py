@@ -27,8 +27,7 @@ def checkpoint(folder: pathlib.Path, architecture: str, case: str) -> pathlib.Pa
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(kept["config"]))
     make = lambda name, shape: lambda: tensor(name, *shape)
-    float32 = np.dtype(np.float32)
-    write(folder, [Saved(n, float32, tuple(s), make(n, s)) for n, s in kept["shapes"].items()], 10**9)
+    write(folder, [Saved(n, make(n, s)().dtype, tuple(s), make(n, s)) for n, s in kept["shapes"].items()], 10**9)
     return folder
 
 
