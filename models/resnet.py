@@ -26,20 +26,11 @@ DEPTHS: dict[int, tuple[tuple[int, ...], Kind]] = {
     101: ((3, 4, 23, 3), "bottleneck"),
     152: ((3, 8, 36, 3), "bottleneck"),
 }
-<<<<<<< HEAD
-# (outputs over `features`, kernel, whether it takes the block's stride) of a block's convolutions.  The bottleneck's
-# stride is in its 3 × 3, as in torchvision; the paper's is in the 1 × 1 before, which skips three of four inputs.
-CONVOLUTIONS = {
-    "basic": ((1, 3, True), (1, 3, False)),
-    "bottleneck": ((1, 1, False), (1, 3, True), (4, 1, False)),
-}
-SMALLEST = {"blocks": 1, "depth": 18, "width": 16}  # at which pages are tested
-=======
 # (outputs over `features`, kernel) of a block's convolutions, and which of them takes the block's stride.  The
 # bottleneck's is in its 3 × 3, as in torchvision; the paper's is in the 1 × 1 before, which skips three of four inputs.
 CONVOLUTIONS = {"basic": ((1, 3), (1, 3)), "bottleneck": ((1, 1), (1, 3), (4, 1))}
 STRIDED = {"basic": 0, "bottleneck": 1}
->>>>>>> 00a46bb (Residual networks in and out: all 14 public classes)
+SMALLEST = {"blocks": 1, "depth": 18, "width": 16}  # at which pages are tested
 
 
 class Block(nn.Module):
