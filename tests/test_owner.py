@@ -133,6 +133,22 @@ def test_who_lost_the_folder_stops_before_it_writes(tmp_path):
     assert not (tmp_path / "metrics.csv").exists()
 
 
+class Removed(Overtaken):
+    """And so removes a file that this process was about to read or rename."""
+
+    def say(self, line):
+        super().say(line)
+        if line.startswith("step 4 "):
+            raise RuntimeError("Error reading checkpoints/4.tmp")
+
+
+def test_what_fails_in_a_folder_of_another_is_said_as_that(tmp_path):
+    from tests.test_stopping import blobs
+
+    with pytest.raises(UserError, match=r"process 7 on far has taken over .*; this one stopped before it wrote there"):
+        train(blobs(**{"eval.patience": 0, "writers": ()}), tmp_path, Removed(tmp_path))
+
+
 def test_process_is_told_apart():
     me = owner.this_process("t")
     assert me == Process(os.getpid(), me.host, owner.place(), owner.started(os.getpid()), "t")

@@ -73,8 +73,9 @@ def train(
             contextlib.closing(Run(experiment, devices, workdir, display, owner)) as run,
         ):
             row = run.train(interrupt, profile)
-    except OSError as error:
-        if error.errno not in NO_ROOM:
+    except Exception as error:
+        owner.check()  # its new owner removes what the former one was writing, which then fails in many ways
+        if not isinstance(error, OSError) or error.errno not in NO_ROOM:
             raise
         raise UserError(
             f"cannot write to {workdir} ({error.strerror}); make room there, and the same command goes on from the "

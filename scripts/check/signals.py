@@ -40,6 +40,8 @@ def called(frame, event, _):
     if event == "call" and code.co_name == function and code.co_filename.endswith(file):
         sys.setprofile(None)
         os.kill(os.getpid(), int(number))
+for each in signal.SIGINT, signal.SIGHUP:  # ignored in the background and under nohup
+    signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
 sys.argv = ["train", *line]
 sys.setprofile(called)
 runpy.run_module("train", run_name="__main__", alter_sys=True)
