@@ -38,9 +38,9 @@ def read(paths: Iterable[Any]) -> Table:
 
     Raises UserError for a path that is missing, in no known format, or without a single row.
     """
-    given = [path if isinstance(path, str | Path) else None for path in paths]
-    tables = [path for path in paths if not isinstance(path, str | Path)]
-    files = [Path(path) for path in given if path is not None]
+    given = list(paths)
+    files = [Path(each) for each in given if isinstance(each, str | Path)]
+    tables = [each for each in given if not isinstance(each, str | Path)]
     parts: list[tuple[Log | Refusal, int]] = []
     for argument, (path, name) in enumerate(zip(files, called(files), strict=True)):
         if not path.exists():
@@ -54,8 +54,8 @@ def read(paths: Iterable[Any]) -> Table:
             reasons = [part.reason for part in found if isinstance(part, Refusal) and (part.final and part.where)]
             raise UserError(f"{path} holds no finished run{why(reasons)}; give {kinds()}")
         parts += [(part, argument) for part in found]
-    for argument, table in enumerate(tables, len(files)):
-        parts += [(part, argument) for part in at_hand(table, argument - len(files) + 1)]
+    for place, table in enumerate(tables, 1):
+        parts += [(part, len(files) + place) for part in at_hand(table, place)]
     return joined(parts)
 
 

@@ -6,6 +6,7 @@ A reader is a value: it says what it reads by the beginning of the content, and 
 import codecs
 import functools
 import importlib
+import json
 import pkgutil
 import re
 import stat
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scaling.logs.table import Log, Refusal, Unreadable
+from scaling.logs.table import Log, Refusal, Unreadable, flat
 
 HEAD = 2**14  # bytes by which a format is known
 LIMIT = 2**31  # bytes of one file after it is unpacked
@@ -159,8 +160,6 @@ def settings(path: Path, prefix: str = "config.") -> dict[str, Any]:
 
     W&B wraps each in {"value": …}.
     """
-    import json
-
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -179,6 +178,4 @@ def settings(path: Path, prefix: str = "config.") -> dict[str, Any]:
         return {}
     given = {str(k): v["value"] if isinstance(v, dict) and {"value"} <= v.keys() <= {"value", "desc"} else v
              for k, v in given.items()}  # fmt: skip
-    from scaling.logs.table import flat
-
     return {f"{prefix}{name}": v for name, v in flat(given).items() if isinstance(v, str | int | float | bool)}

@@ -1,5 +1,6 @@
 """Folders of this project's own runs and sweeps.  A run's folder is its record: its logs are how that came about."""
 
+import json
 from collections.abc import Iterator
 
 from scaling.logs.formats import Below, Folder, Tree, contents, open_file
@@ -27,8 +28,6 @@ def read(folder: Folder) -> Iterator[Log | Refusal | Below]:
 
 def unplanned(folder: Folder) -> Iterator[Refusal]:
     """Runs of a sweep's folder that its plan no longer names."""
-    import json
-
     if not folder.has("plan.json", "runs"):
         return
     try:
