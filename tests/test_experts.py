@@ -12,6 +12,10 @@ from flax import linen as nn
 from models.api import from_linen
 from models.llama import Llama
 from models.parts.experts import Experts, Route, balance_loss, kept, top_k, z_loss
+from train import configs
+from train.cost import budget
+from train.experiment import build_experiment
+from train.step import init_state
 
 E, D, U = 4, 5, 7
 
@@ -96,3 +100,31 @@ def test_a_network_remembers_its_penalties(stack):
 def test_more_experts_than_there_are_is_said():
     with pytest.raises(ValueError, match="a token goes to 5 of 4 experts; use 1 to 4"):
         Experts(E, 5, U).init(jax.random.key(0), draw(1, 2, D))
+
+
+def test_training_adds_the_penalties_and_a_token_meets_few_experts():
+    """By hand: the penalties of the state after a step; two of four experts; products of those two."""
+    page = configs.load("configs/text/markov_llama.py")
+    flags = ["model.experts=4", "model.layers=2", "model.width=16", "model.heads=2", "model.kv_heads=1"]
+    flags += [
+        "model.inner=24",
+        "batch_size=4",
+        "data.context=8",
+        "model.context=8",
+        "data.train_tokens=2000",
+        "data.valid_tokens=200",
+    ]
+    made = build_experiment(configs.config_of(page, flags))
+    batch = {k: jnp.zeros(v.shape, v.dtype) for k, v in made.batch.items()}
+    state = init_state(made.task, made.tx, jax.random.key(0), batch)
+    loss = lambda train: made.task.loss(state.params, state.model_state, batch, jax.random.key(1), train)
+    (trained, (after, metrics)), (scored, _) = loss(True), loss(False)
+    penalty = sum(float(x.sum()) for x in jax.tree.leaves(after["penalty"]))
+    assert float(trained - scored) == pytest.approx(penalty, rel=1e-4)
+    assert float(metrics["penalty"][0] / metrics["penalty"][1]) == pytest.approx(penalty, rel=1e-5)
+    counted, expert = budget.count(made), 3 * 16 * 24
+    assert counted.params_total - counted.params_active == 2 * 2 * expert  # layers × experts that sleep
+    fewer = budget.count(build_experiment(configs.config_of(page, [*flags, "model.experts_per_token=1"])))
+    assert (
+        counted.flops_per_step - fewer.flops_per_step == 6 * 2 * expert * 4 * 8
+    )  # a multiply-add, three times, a token

@@ -21,7 +21,7 @@ from train.optim.chain import optimizer
 from train.optim.schedules import Schedule
 from train.schema import check_choice
 from train.step import Task, TrainState, init_state, train_step
-from train.wrap import augmented
+from train.wrap import augmented, penalised
 
 Shapes = dict[str, jax.ShapeDtypeStruct]  # of a batch
 CHOICES = {
@@ -66,7 +66,7 @@ def build_task(config: ConfigDict, classes: int, labelled: bool = False, sources
     """The task with its networks; it hears of the data's `classes` and `sources` where it asks for them."""
     networks, offer = build_models(config, labelled), {"classes": classes, "sources": sources}
     task = build("train.tasks", config.task.to_dict(), "task", offer=offer, **networks)
-    return augmented(task, config.augment.to_dict(), offer, config.task.name)
+    return augmented(penalised(task), config.augment.to_dict(), offer, config.task.name)
 
 
 def build_models(config: ConfigDict, labelled: bool = False) -> dict[str, Model]:

@@ -1,11 +1,13 @@
 """A task is wrapped here, and nowhere else: a task goes in, and one that does a thing more comes out.
 
 augmented   training batches are changed before the loss sees them (the changes are in train/augment.py)
+penalised   what a network itself asks to be small is added in training (its state "penalty": routers of experts)
 gathered    parameters that devices keep in parts are made whole where the loss begins
 spread      networks spread their activations over the devices where they name the axes
 split       each device runs the network on its own part of the batch (`jax.pmap`)
 
-`Experiment.task` is augmented.  `placed` adds what the devices need, once they are known; one device needs nothing.
+`Experiment.task` is penalised and augmented.  `placed` adds what the devices need, once they are known; one device needs
+nothing.
 """
 
 import contextlib
@@ -48,6 +50,20 @@ def augmented(
                     raise UserError(f"config.augment.{name} does not fit the task {called}: {reason}")
                 batch = change(batch, change_key)
         return task.loss(params, state, batch, key, train)
+
+    return task._replace(loss=loss)
+
+
+def penalised(task: Task) -> Task:
+    """`task`, to whose training scalar the sum of the network's state "penalty" is added; a metric says how much."""
+
+    def loss(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
+        scalar, (state, metrics) = task.loss(params, state, batch, key, train)
+        if not train or "penalty" not in state:
+            return scalar, (state, metrics)
+        penalty = sum(leaf.sum() for leaf in jax.tree.leaves(state["penalty"]))
+        weight = metrics["loss"][1]
+        return scalar + penalty, (state, {**metrics, "penalty": (penalty * weight, weight)})
 
     return task._replace(loss=loss)
 

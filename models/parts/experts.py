@@ -71,7 +71,7 @@ class Experts(nn.Module):
     """`count` gated MLPs of `units`, `top` of them for a token: down(up(x) · activation(gate(x))) of each.
 
     No token is dropped unless `capacity` is given, in shares of S · top / E.  In training the balance and z losses of
-    the call stand in the state, as "penalty", for the task to add.
+    the call, times their weights, stand in the state as "penalty", which train/wrap.py adds to the loss.
     """
 
     count: int
@@ -79,6 +79,8 @@ class Experts(nn.Module):
     units: int
     activation: ActivationName = "silu"
     capacity: float | None = None
+    balance: float = 0.01  # Fedus et al. 2022, section 2.2
+    z: float = 1e-3  # Zoph et al. 2022, section 3.1
     out_init: Any = nn.initializers.lecun_normal(batch_axis=(0,))
 
     @nn.compact
@@ -94,8 +96,8 @@ class Experts(nn.Module):
         up, down = gathered(up, "expert", "embed", "mlp"), gathered(down, "expert", "mlp", "embed")
         x_SD = x_BLD.reshape(B * L, D)
         route = top_k(x_SD @ gathered(gate_DE, "embed", None), self.top)
-        self.remember("balance", balance_loss(route))
-        self.remember("z", z_loss(route))
+        self.remember("balance", self.balance * balance_loss(route))
+        self.remember("z", self.z * z_loss(route))
         if self.capacity is not None:
             route = kept(route, max(1, round(self.capacity * B * L * self.top / E)))
 

@@ -84,7 +84,7 @@ def experts_mlp(
 ) -> Mlp:
     """`count` gated MLPs, `top` of them for each token (models/parts/experts.py)."""
     init = nn.initializers.lecun_normal(batch_axis=(0,)) if out_init is None else out_init
-    return lambda x_BLD: Experts(count, top, units, activation, capacity, init, name="experts")(x_BLD)
+    return lambda x_BLD: Experts(count, top, units, activation, capacity, out_init=init, name="experts")(x_BLD)
 
 
 def down(width: int, bias: bool, out_init: Callable | None) -> nn.Module:

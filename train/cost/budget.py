@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 from train.cost import flops, hlo
-from train.experiment import Experiment, build_task
+from train.experiment import Experiment, build_models, build_task
 from train.numbers import metric
 
 
@@ -19,6 +19,7 @@ class Budget(NamedTuple):
     blocks: list[tuple[str, int, int]]  # name, parameters, of which not embedding
     params_total: int
     params_non_embedding: int
+    params_active: int  # that one token meets: of experts those it goes to
     flops_per_step: float
     units_per_step: int
     steps: int
@@ -42,11 +43,23 @@ def count(experiment: Experiment) -> Budget:
         blocks=blocks(params),
         params_total=sum(leaf.size for leaf in jax.tree.leaves(params)),
         params_non_embedding=sum(n for _, _, n in blocks(params)),
+        params_active=active(experiment),
         flops_per_step=step_flops(experiment),
         units_per_step=config.batch_size * experiment.dataset.per_record,
         steps=config.steps,
         state_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(experiment.state)),
     )
+
+
+def active(experiment: Experiment) -> int:
+    """Parameters that one token meets.  Of an axis "expert" it meets the network's `experts_per_token`."""
+    networks = [model.network for model in build_models(experiment.config).values()]
+    each = max((getattr(network, "experts_per_token", 0) for network in networks), default=0)
+
+    def met(leaf: jax.ShapeDtypeStruct, names: tuple[str | None, ...]) -> int:
+        return leaf.size * each // leaf.shape[names.index("expert")] if "expert" in names else leaf.size
+
+    return sum(jax.tree.leaves(jax.tree.map(met, experiment.state.params, experiment.axes)))
 
 
 def measure(counted: Budget, compiled: Any, devices: int, work: hlo.Work | None = None) -> Budget:
@@ -102,6 +115,8 @@ def table(budget: Budget, unit: str) -> str:
     for name, total, inner in merged(budget.blocks):
         rows.append((name, f"{total:,}", f"{inner:,}"))
     rows.append(("total", f"{budget.params_total:,}", f"{budget.params_non_embedding:,}"))
+    if budget.params_active < budget.params_total:
+        rows.append(("that one token meets", f"{budget.params_active:,}", ""))
     width = max(len(row[0]) for row in rows)
     lines = [f"  {name:<{width}}  {total:>14}  {inner:>14}" for name, total, inner in rows]
     units = metric(budget.units)

@@ -29,6 +29,8 @@ def equation_flops(equation: Any) -> float:
         (contract, _), _ = params["dimension_numbers"]
         lhs = equation.invars[0].aval.shape
         return 2.0 * equation.outvars[0].aval.size * math.prod(lhs[i] for i in contract)
+    if name.startswith("ragged_dot"):
+        return ragged_flops(equation)
     if name == "conv_general_dilated":
         return convolution_flops(equation)
     if name == "cond":
@@ -36,6 +38,16 @@ def equation_flops(equation: Any) -> float:
     bodies = (getattr(body, "jaxpr", body) for body in params.values())
     inner = sum((jaxpr_flops(body) for body in bodies if hasattr(body, "eqns")), 0.0)
     return inner * (params["length"] if name == "scan" else 1)
+
+
+def ragged_flops(equation: Any) -> float:
+    """Each row of the ragged axis meets one group's matrix, forwards and backwards."""
+    numbers = equation.params["ragged_dot_dimension_numbers"]
+    (contract, _), _ = numbers.dot_dimension_numbers
+    each = math.prod(equation.invars[0].aval.shape[i] for i in contract)
+    groups, out = equation.invars[2].aval.shape[-1], equation.outvars[0].aval.size
+    # The gradient of the matrices contracts the ragged axis: each of its rows counts for one group's output alone.
+    return 2.0 * each * (out / groups if numbers.lhs_ragged_dimensions[0] in contract else out)
 
 
 def convolution_flops(equation: Any) -> float:

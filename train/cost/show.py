@@ -89,7 +89,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {
         "params_total": work.params_total,
         "params_non_embedding": work.params_non_embedding,
-        "params_active": work.params_total,
+        "params_active": work.params_active,
         "blocks": {name: total for name, total, _ in work.blocks},
         "flops_per_step": work.flops_per_step,
         "flops_compiled": work.compiled_flops,
