@@ -6,8 +6,8 @@ gathered    parameters that devices keep in parts are made whole where the loss 
 spread      networks spread their activations over the devices where they name the axes
 split       each device runs the network on its own part of the batch (`jax.pmap`)
 
-`Experiment.task` is penalised and augmented.  `placed` adds what the devices need, once they are known; one device needs
-nothing.
+`Experiment.task` is penalised and augmented.  `placed` adds what the devices need, once they are known; one device
+needs nothing.
 """
 
 import contextlib
