@@ -22,9 +22,14 @@ Step = Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]]
 NEVER = -1e30  # the logit of a token that is not to be chosen; of two such the differences are finite
 
 
-def step_of(model: Model, state: Any = None) -> Step:
-    """The step of a model whose network has a method `step(carry, tokens)`."""
-    return lambda params, carry, tokens: model.apply(params, state or {}, carry, tokens, method="step")[0]
+def step_of(model: Model) -> Step:
+    """The step of a model whose network has a method `step(carry, tokens)`; of a model always the same function."""
+    return stepping(model.apply)
+
+
+@functools.lru_cache(maxsize=16)
+def stepping(apply: Callable) -> Step:
+    return lambda params, carry, tokens: apply(params, {}, carry, tokens, method="step")[0]
 
 
 class How(NamedTuple):

@@ -45,16 +45,14 @@ def load(
     with its name, before the next one is read; models know no devices, so `put` says where it goes.
     """
     folder = pathlib.Path(path)
-    config = tensors.json_of(folder / "config.json")
-    architecture, family = family_of(folder, config)
-    there = tensors.entries(folder)
+    config, there = tensors.json_of(folder / "config.json"), tensors.entries(folder)
+    network, family = network_of(folder, config, there)
+    model = from_linen(network)._replace(config=config)
     try:
-        network = family.network(config, architecture, own_head(there, family))
-        model = from_linen(network)._replace(config=config)
         key = jax.eval_shape(lambda: jax.random.key(0))
         params, state = jax.eval_shape(model.init, key, *family.example(network))
-    except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
-        raise CheckpointError(f"{folder / 'config.json'} ({architecture}): {said(error)}") from error
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
     shapes = flat({"params": params, **state})
     found = matched(folder, there, family, network, shapes)
     put = put or (lambda name, array: jnp.asarray(array))
@@ -66,26 +64,32 @@ def load(
     return model, tree.pop("params"), tree
 
 
-def said(error: Exception) -> str:
-    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
-
-
-def family_of(folder: pathlib.Path, config: Mapping[str, Any]) -> tuple[str, types.ModuleType]:
+def network_of(
+    folder: pathlib.Path, config: Mapping[str, Any], there: Mapping[str, Entry]
+) -> tuple[Any, types.ModuleType]:
+    """The network that a config describes, and its family."""
     known, given = families(), config.get("architectures") or [None]
     if given[0] not in known:
         raise CheckpointError(
             f"{folder / 'config.json'}: architectures={config.get('architectures')} is not known here; "
             f"known are {', '.join(sorted(known))}"
         )
-    return given[0], known[given[0]]
+    family = known[given[0]]
+    try:
+        return family.network(config, given[0], own_head(config, there, family)), family
+    except (ValueError, TypeError, KeyError, IndexError, ZeroDivisionError) as error:
+        text = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"{folder / 'config.json'}: {text}") from error
 
 
-def own_head(there: Mapping[str, Entry], family: types.ModuleType) -> bool:
+def own_head(config: Mapping[str, Any], there: Mapping[str, Entry], family: types.ModuleType) -> bool:
     """Whether logits have a matrix that is not the embedding: it is read, then, though config.json may call it tied."""
     names = [spelt(name, there, family) for name in getattr(family, "HEAD", ())]
     if not names or None in names:
         return False
     head, embedding = (there[name] for name in names if name is not None)
+    if config.get("tie_word_embeddings") is False:
+        return True
     return head.shape != embedding.shape or not np.array_equal(tensors.read(head), tensors.read(embedding))
 
 

@@ -109,6 +109,5 @@ class Experts(nn.Module):
         return constrain(dispatched(x_SD, route, mlps).reshape(B, L, D), "batch", None, None)
 
     def remember(self, name: str, value: jax.Array) -> None:
-        kept = self.variable("penalty", name, lambda: jnp.zeros(()))
         if self.is_mutable_collection("penalty"):
-            kept.value = value.astype(jnp.float32)
+            self.variable("penalty", name, lambda: jnp.zeros(())).value = value.astype(jnp.float32)
