@@ -169,6 +169,7 @@ def test_mistakes_in_a_page(kind, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["negative patience", "batch beyond the data", "unknown writer", "width by heads"])
 def test_a_finished_run_is_left_as_it_is(kind, finished, capsys):
     flag, *words = MISTAKES[kind]
@@ -234,6 +235,7 @@ runpy.run_module("train", run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "every"), [(8_000, 5), (3_000, 100)], ids=["a checkpoint", "a line of the log"])
 def test_full_disk(limit, every, finished, tmp_path):
     """As far as one can fill a disk without one: no file may grow beyond `limit`.  With room, the run is completed."""
@@ -360,6 +362,7 @@ def test_nan_can_be_skipped(tmp_path, monkeypatch):
     assert np.isfinite(row["loss"])
 
 
+@pytest.mark.slow
 def test_diverging_loss_names_step_and_retry(tmp_path, capsys):
     values = {**MARKOV, "steps": 12, "checkpoint.every": 3, "optim.learning_rate": 1e25}
     argv = [*flags(values), "--config.schedule.name=linear", "--config.schedule.warmup=12"]
@@ -387,6 +390,7 @@ def test_unknown_scaling_command(capsys):
     refuse(["fitt"], "'fitt'", "sweep", "fit", main=scaling_main, capsys=capsys)
 
 
+@pytest.mark.slow
 def test_sentence_from_a_process_of_its_own(tmp_path):
     """The front door as it is used: a mistake found before JAX is imported, and one found by tracing the network."""
     for flag, *words in (MISTAKES["key misspelt"], MISTAKES["width by heads"]):

@@ -164,6 +164,7 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "depth"), PUBLISHED)
 def test_published_counts_hold_the_padding(family, depth, monkeypatch):
     """All places of every window together are the published count; those that meet the image a few percent less."""

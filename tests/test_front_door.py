@@ -81,6 +81,7 @@ def test_help_is_quick_and_imports_no_jax():
     assert float(seconds) < 2
 
 
+@pytest.mark.slow
 def test_the_same_command_again_says_complete_and_changes_nothing(trained):
     workdir, argv, _ = trained
     before = {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()}
@@ -199,6 +200,7 @@ def events(workdir):
             yield event.step, value.tag, value.simple_value
 
 
+@pytest.mark.slow
 def test_training_imports_no_tensorflow(page, tmp_path):
     """On one of our own data sets, read through TensorFlow Datasets, with every writer."""
     argv = ["train", "--config", PAGE, "--config.steps=2", "--config.schedule.warmup=0", "--workdir", str(tmp_path)]

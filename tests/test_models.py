@@ -87,6 +87,7 @@ def test_published_sizes(module, inputs, count):
     assert sizes(module, inputs)[0] == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("blocks", "published"), [(3, 0.27e6), (5, 0.46e6), (9, 0.85e6), (18, 1.7e6)])
 def test_residual_network_has_the_papers_size(blocks, published):
     """He et al. 2015, table 6: ResNet-20, 32, 56, 110.  Theirs has no projections: ours adds two, and their norms."""
@@ -117,6 +118,7 @@ def gpts(request):
     return {"unrolled": (unrolled, params), "scan": (from_linen(GPT(**options, stack="scan")), stacked(params))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", ["unrolled", "scan"])
 def test_no_logit_depends_on_a_later_token(gpts, stack):
     """d logits_t / d embedding_s, exactly zero for s > t and not zero for s <= t."""
@@ -141,6 +143,7 @@ def test_scan_is_the_unrolled_stack(gpts):
     close(unrolled, scanned)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", ["unrolled", "scan"])
 def test_rematerialisation_changes_nothing(stack):
     params = make(GPT(**TINY), text())[1]
@@ -155,6 +158,7 @@ def test_rematerialisation_changes_nothing(stack):
         close(plain, value_and_gradient(remat), 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", ["unrolled", "scan"])
 def test_cache_gives_the_logits_of_the_whole_text(gpts, stack):
     """A prefill of three tokens, then one, then two at once, then the rest one by one."""
@@ -186,6 +190,7 @@ def test_greedy_generation_is_argmax_without_a_cache(gpts):
     np.testing.assert_array_equal(made, known[:, 3:])
 
 
+@pytest.mark.slow
 def test_sampled_tokens_follow_the_softmax():
     """Frequencies of one token over many draws, against the probabilities of the temperature."""
     model, params, _ = make(GPT(**TINY), text(), scale=5.0)
@@ -199,6 +204,7 @@ def test_sampled_tokens_follow_the_softmax():
     np.testing.assert_allclose(counted, expected, atol=4 * np.sqrt(0.25 / draws))
 
 
+@pytest.mark.slow
 def test_a_temperature_near_zero_is_argmax():
     """Its limit, also where the quotient of a logit and the temperature is no float32."""
     model, params, _ = make(GPT(**TINY), text(), scale=50.0)
@@ -212,6 +218,7 @@ def test_a_temperature_near_zero_is_argmax():
         np.testing.assert_array_equal(each, greedy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", [1, 2, 3])
 def test_text_of_any_context_goes_on(context):
     """Greedily, each token is what the network says of the window before it."""
@@ -239,6 +246,7 @@ def test_what_cannot_be_sampled_is_refused(flag):
         sample.main(["--workdir", "none", *flag])
 
 
+@pytest.mark.slow
 def test_ids_without_a_meaning_are_never_drawn():
     """Of a vocabulary rounded up from 3: the softmax of the first three, though others are likelier."""
     model, params, _ = make(GPT(**TINY), text(), scale=5.0)
@@ -311,6 +319,7 @@ def test_attention_is_the_formula():
     close(out, mixed @ np.asarray(params["out"]["kernel"]) + np.asarray(params["out"]["bias"]))
 
 
+@pytest.mark.slow
 def test_block_is_pre_norm():
     """With both branches' outputs at zero a block is the identity; that is what pre-norm means."""
     x = jnp.asarray(np.random.default_rng(0).standard_normal((B, L, 8)), jnp.float32)
@@ -355,6 +364,7 @@ def network(request):
     return module(), *make(module(), inputs())[1:], inputs()
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near_and_stays_inside(network):
     """Computed in bfloat16, which has 8 bits; parameters, state and outputs stay float32."""
     module, params, state, x = network

@@ -77,6 +77,7 @@ def images(tmp_path_factory):
     return place, scores
 
 
+@pytest.mark.slow
 def test_images(images, capsys):
     place, scores = images
     rows = command(capsys, "--workdir", place / "run", place / "new")
@@ -140,6 +141,7 @@ def test_bad_images(images, tmp_path):
     assert "--out x.txt: give it the ending .csv or .jsonl" in fails("--workdir", "w", "--out", "x.txt", "x.png")
 
 
+@pytest.mark.slow
 def test_rows_of_a_table(tmp_path, capsys):
     """In tons, not in standard deviations; its columns in another order, beside one more, and without the target."""
     lengths, kinds = RNG.normal(30, 5, 60), RNG.choice(["oak", "fir", "elm"], 60)
@@ -231,6 +233,7 @@ def test_a_long_table_is_read_as_a_short_one(tmp_path, monkeypatch, odd, wrong):
     np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected))
 
 
+@pytest.mark.slow
 def test_texts(tmp_path, capsys):
     """Two files that are the held-out text, and a part of it, share batches."""
     text = "the quick brown fox jumps over the lazy dog. " * 40
@@ -256,6 +259,7 @@ def test_texts(tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["mean", "last"])
 def test_series(tmp_path, capsys, level):
     """Every held-out window as a file of its own: the forecasts are those that were scored, in degrees."""
@@ -299,6 +303,7 @@ def untrained(data, model, task):
     return Saved(config, experiment, params, state, None), valid.gather(np.arange(len(valid))), scores
 
 
+@pytest.mark.slow
 def test_pixels():
     data = {"name": "scenes:segment", "side": 16, "train": 4, "valid": 10}
     run, held, scores = untrained(
@@ -310,6 +315,7 @@ def test_pixels():
     assert next(rows_of(said.cells()))["share:background"] == np.mean(said.best[0] == "background")
 
 
+@pytest.mark.slow
 def test_boxes(tmp_path):
     """The outputs of the network give the accuracy; the boxes that are told are its own, best first."""
     data = {"name": "scenes:detect", "side": 16, "train": 4, "valid": 10}
@@ -332,6 +338,7 @@ def test_boxes(tmp_path):
     assert all(sorted(some, key=lambda one: -one["score"]) == some for some in told)
 
 
+@pytest.mark.slow
 def test_tokens():
     data = {"name": "sequences:neighbours", "length": 9, "train": 4, "valid": 9}
     model = {"name": "rnn:SequenceModel", "vocab": 2, "cell": "rnn", "width": 4, "outputs": 2}

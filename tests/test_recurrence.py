@@ -59,6 +59,7 @@ def weights_of_torch(cell, layers, direction):
     return params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", GOLDEN.files)
 def test_outputs_states_and_gradients_are_torchs(case):
     cell, layers, direction = case.split()
@@ -112,6 +113,7 @@ def by_autodiff(cell, reverse, w_HG, b_G, x_LBG, first):
     return h_LBH, last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [1, 3], ids=["one product", "products of unequal parts"])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
@@ -182,6 +184,7 @@ def text(length=L, seed=0):
     return jnp.asarray(np.random.default_rng(seed).integers(0, VOCAB, (B, length)), jnp.int32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "direction"), [("lstm", "forward"), ("gru", "forward"), ("rnn", "both")])
 def test_outputs_depend_on_the_past_or_on_everything(cell, direction):
     """d y_t / d x_s in two layers: exactly zero for s > t in one direction, nowhere zero in both."""
@@ -195,6 +198,7 @@ def test_outputs_depend_on_the_past_or_on_everything(cell, direction):
     assert (on[np.tril_indices(L)] > 1e-6).all()
 
 
+@pytest.mark.slow
 def test_the_last_state_of_both_directions_has_read_everything():
     """head="last" is the head on the state after the last step forward beside the one after the first, backward."""
     x_BLF = draw(B, L, F)
@@ -206,6 +210,7 @@ def test_the_last_state_of_both_directions_has_read_everything():
     close(found, state @ params["head"]["kernel"] + params["head"]["bias"][None])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_generation_with_a_state_is_generation_without(cell):
     """Pieces of 3, 1 and 4 tokens give the logits of the whole; greedy text is the argmax of whole texts."""
@@ -226,6 +231,7 @@ def test_generation_with_a_state_is_generation_without(cell):
     np.testing.assert_array_equal(made, known[:, 3:])
 
 
+@pytest.mark.slow
 def test_padding_behind_a_text_changes_nothing():
     """With mask 0 behind it: neither loss nor gradient."""
     module = SequenceModel("gru", H, VOCAB, vocab=VOCAB)

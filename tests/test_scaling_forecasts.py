@@ -35,6 +35,7 @@ def pair(first, second):
     return {called(q): q for q in (Question(LAWS[first]), Question(LAWS[second]))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "other"), [("chinchilla", "kaplan_nd"), ("kaplan_nd", "chinchilla")])
 def test_the_law_that_made_the_runs_is_selected(asked, other):
     made = columns() if other == "chinchilla" else columns(lambda n, d: LAWS["kaplan_nd"](KAPLAN, n, d))
@@ -55,6 +56,7 @@ def test_few_noisy_runs_cannot_tell():
     assert "tell" in found.sentence or "too few" in found.sentence
 
 
+@pytest.mark.slow
 def test_one_law_in_two_letterings_is_compared_once():
     """L = E + A N^-η + B D^-η is Chinchilla's law with one exponent: only one of the two is in the table."""
     questions = candidates(Question(chinchilla))
@@ -81,6 +83,7 @@ def test_evidence_is_the_difference_of_bayesian_criteria():
     assert evidence(part, whole) == pytest.approx(-expected, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("role", "most"), [("c", 2e19), ("n", 3e8), ("d", 5e9)])
 def test_training_below_is_a_fit_of_the_rows_below(role, most):
     made = columns(noise=0.003)
@@ -146,6 +149,7 @@ def test_predictions_are_the_law_at_its_inputs():
     )
 
 
+@pytest.mark.slow
 def test_a_task_is_forecast_in_two_steps(tmp_path, capsys):
     """Loss from N and D, accuracy from that loss: by the command, on noise-free runs, the two laws' own composition."""
     made, task = columns(noise=0.0), {"a": 0.65, "k": -5.0, "L_0": 2.6, "b": 0.25}
@@ -176,6 +180,7 @@ def write(path, made):
     return str(path)
 
 
+@pytest.mark.slow
 def test_the_commands(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(choice, "STARTS", 4)
     monkeypatch.setattr(choice, "LAWS", {name: LAWS[name] for name in ("chinchilla", "kaplan_nd", "power_mean")})

@@ -379,6 +379,7 @@ def test_elasticity_has_an_interval_that_holds_it():
     assert high - low < 0.2
 
 
+@pytest.mark.slow
 def test_the_headline_of_a_budget_compares_the_optimum_with_the_profiles_minimum():
     """Without noise the law is exact; the best of five sizes lies above the optimum and is not what is forecast."""
     table = runs(ROUNDED, budgets=np.geomspace(1e18, 1e20, 5), sizes=5, span=6.0, centre=1.3)

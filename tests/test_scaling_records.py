@@ -243,6 +243,7 @@ def test_scalars_inside_tensors(tmp_path):
     assert not set(others) & set(found)
 
 
+@pytest.mark.slow
 def test_an_event_file_cut_anywhere_loses_only_its_end(tmp_path):
     (path,) = event_folder(tmp_path / "whole", steps=2).iterdir()
     whole = path.read_bytes()

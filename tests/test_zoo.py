@@ -22,6 +22,7 @@ def test_every_page_that_trains_is_in_the_zoo():
     assert trained >= OWN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each", ENTRIES, ids=lambda each: each.page.stem)
 def test_page_counts_its_parameters(each, tmp_path):
     """Of the network in full size, on data of the right shape; random images pose for all sets of images."""
