@@ -204,6 +204,7 @@ def test_clipping_is_by_the_norm_of_everything(clip):
 # Weight decay.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", ["unrolled", "scan"])
 def test_only_matrices_decay(stack):
     """A step without gradients shrinks weights by rate · decay, and leaves biases and norms as they are, also where

@@ -106,6 +106,7 @@ def test_the_bounded_law_has_its_limits():
     assert law(BOUNDED, 1e9, 1e11, 1e10) == pytest.approx(1.7 + scale * h / (1 + h), rel=1e-13)
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_guess_is_asked_for_where_no_run_shows_it():
     n, d, u = (v.ravel() for v in np.meshgrid(np.geomspace(3e8, 1e10, 4), np.geomspace(3e10, 1e12, 4), [3e9, 1e11]))
     columns = {"n": n, "d": d, "u": u, "loss": LAWS["bounded"](BOUNDED, n, d, u)}
