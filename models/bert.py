@@ -21,6 +21,9 @@ from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, layer_no
 Head = Literal["pooled", "words", "class", "span"]
 
 
+SMALLEST = {"vocab": 256, "layers": 1, "heads": 2, "width": 16, "inner": 16, "context": 16}  # at which pages are tested
+
+
 class Bert(nn.Module):
     """12 layers × 12 heads × 768 at vocabulary 30,522, context 512 and the "pooled" head is BERT base: 109,482,240.
 

@@ -27,6 +27,17 @@ from models.parts.transformer import (
     rms_norm,
 )
 
+SMALLEST = {
+    "vocab": 256,
+    "layers": 1,
+    "heads": 2,
+    "kv_heads": 1,
+    "width": 16,
+    "inner": 16,
+    "context": 16,
+    "experts": 2,
+}  # at which pages are tested
+
 
 class Llama(nn.Module):
     """Rotary positions, RMS norm before each part, a gated MLP of `inner` units, and few heads of keys.

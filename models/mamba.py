@@ -17,6 +17,8 @@ from models.parts.dense import Dropout, Embed, dense
 from models.parts.state_space import Scan, StateSpace
 from models.parts.transformer import Remat, Stack, Stacking, residual_init, rms_norm
 
+SMALLEST = {"vocab": 256, "layers": 1, "width": 16}  # at which pages are tested
+
 
 class Mamba(nn.Module):
     """`layers` of norm and state space; a channel is `expand` times as wide inside and remembers `state` numbers.

@@ -21,6 +21,17 @@ from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, empty_ca
 Mask = Bool[Array, "b s"] | Int[Array, "b s"]
 
 
+SMALLEST = {
+    "vocab": 256,
+    "layers": 1,
+    "heads": 2,
+    "head_width": 8,
+    "width": 16,
+    "inner": 16,
+    "context": 16,
+}  # at which pages are tested
+
+
 class T5(nn.Module):
     """`layers` blocks that read the source, `decoder_layers` that write the target; scores are not divided by √H.
 

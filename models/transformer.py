@@ -21,6 +21,9 @@ from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, empty_ca
 Mask = Bool[Array, "b s"] | Int[Array, "b s"]
 
 
+SMALLEST = {"vocab": 256, "layers": 1, "heads": 2, "width": 16, "inner": 16, "context": 16}  # at which pages are tested
+
+
 class Transformer(nn.Module):
     """The norm stands after each sum; the logits are by the embedding of the target, plus a bias of each word.
 

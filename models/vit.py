@@ -16,6 +16,8 @@ from models.parts.axes import constrain, named
 from models.parts.dense import Dropout, dense
 from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, layer_norm, residual_init
 
+SMALLEST = {"layers": 1, "heads": 2, "width": 16, "inner": 16}  # at which pages are tested
+
 
 class ViT(nn.Module):
     """12 layers × 12 heads × 768, patches of 16 × 16, 1000 classes at 224 × 224 is ViT-B/16: 86,567,656.
