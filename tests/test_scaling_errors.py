@@ -132,6 +132,7 @@ def test_8_six_n_d_does_not_overflow():
 
 def test_9_checkpoints_of_a_run_are_redrawn_with_it():
     data = {name: np.repeat(v, 5) for name, v in runs().items()}
+    data["d"] = data["d"] * np.tile(1 + np.arange(5) / 1e3, 40)  # the same at every step would be a total
     made = table(data, run=np.repeat([f"r{i}" for i in range(40)], 5), step=np.tile(np.arange(5.0), 40))
     assert analyse(made, draws=20, thorough=False).draws.method == "cluster"
 
