@@ -53,12 +53,18 @@ def said(network, inputs):
 
 
 def gradients(network, inputs, folder):
-    """Of the mean of sin over all outputs, each tensor's product with `numbers`; parameters become their gradients."""
+    """Of the mean of sin over all outputs, each tensor's product with `numbers`; parameters become their gradients.
+
+    Tensors that the class does not train are left out.
+    """
     network.zero_grad()
     sum(torch.sin(x).mean() for x in said(network, inputs)).backward()
     for p in network.parameters():
         p.data = torch.zeros_like(p) if p.grad is None else p.grad
-    return {n: float((g * numbers(f"probe {n}", *g.shape)).sum()) for n, g in written(network, folder).items()}
+    for buffer in network.buffers():
+        buffer.zero_()
+    found = written(network, folder)
+    return {n: float((g * numbers(f"probe {n}", *g.shape)).sum()) for n, g in found.items() if g.any()}
 
 
 def make(golden, only):
