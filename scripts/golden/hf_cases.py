@@ -75,7 +75,7 @@ T5 = {
 MARIAN = {
     "vocab_size": 23, "d_model": 12, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 3,
     "decoder_attention_heads": 3, "encoder_ffn_dim": 17, "decoder_ffn_dim": 17, "max_position_embeddings": 16,
-    "pad_token_id": 22, "decoder_start_token_id": 22,
+    "pad_token_id": 18, "decoder_start_token_id": 18,
 }  # fmt: skip
 WHISPER = {
     "vocab_size": 23, "d_model": 12, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 3,
