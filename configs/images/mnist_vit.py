@@ -23,7 +23,7 @@ def get_config():
     config.model.update(name="vit:ViT", classes=10, layers=3, heads=4, width=64, inner=128, patch=7)
     config.task.update(name="supervised:classify", label_smoothing=0.1)
     config.optim.update(name="adamw", learning_rate=1e-3, weight_decay=0.1, clip=1.0)
-    config.schedule.update(name="cosine", warmup=200)
+    config.schedule.update(name="cosine", warmup=0.0667)
     config.ema = 0.998
     config.eval.every = 1000
     return config

@@ -23,5 +23,5 @@ def get_config():
     config.model.update(window=16, head_norm="rms")
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=5e-3, b2=0.95, weight_decay=0.1, clip=1.0)
-    config.schedule.update(name="cosine", warmup=100)
+    config.schedule.update(name="cosine", warmup=0.0667)
     return config

@@ -59,7 +59,7 @@ def one_of_each(pages: list[pathlib.Path]) -> list[pathlib.Path]:
 
 def shrink(section: ConfigDict, package: str) -> None:
     """Gives what the section names the smallest sizes that its module declares; so too each player or part in it."""
-    if "name" in section:
+    if section.get("name"):  # a page may leave its task to the data
         takes = inspect.signature(resolve(package, section.name)).parameters
         for option, least in smallest(package, section.name).items():
             if option in takes:

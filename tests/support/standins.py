@@ -25,7 +25,7 @@ def stand_in(config: ConfigDict, folder: pathlib.Path) -> None:
         image_folder(folder / "images")
         config.data.path = str(folder / "images")
     elif config.data.name.startswith("corpus:"):
-        (folder / "input.txt").write_text(TEXT.replace(" ", "\n\n"))
+        (folder / "input.txt").write_text("\n\n".join(f"{i} {TEXT[:30]}" for i in range(100)))
         how = Reading(separator="\n\n")
         shards.write([str(folder / "input.txt")], str(folder / "corpus"), "bytes", how=how, valid=0.2, processes=1)
         config.data.path = str(folder / "corpus")
