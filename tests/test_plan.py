@@ -247,7 +247,8 @@ def test_a_plan_needs_no_data(tmp_path, monkeypatch):
         (["--zoo"], "--zoo is no flag of training; write python -m train zoo"),
         (
             ["paln"],
-            "there is no such verb; did you mean 'plan'? It takes: compare, plan, predict, sample, score, supervise, zoo",
+            "there is no such verb; did you mean 'plan'? "
+            "It takes: compare, plan, predict, sample, score, supervise, zoo",
         ),
     ],
 )
