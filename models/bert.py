@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from models.parts.activations import ACTIVATIONS, ActivationName
 from models.parts.attention import Attention, Context, Sees, causal
 from models.parts.axes import constrain, named
-from models.parts.dense import Dropout, Embed, dense
+from models.parts.dense import Dropout, Embed, at_least_one, dense
 from models.parts.positions import learned
 from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, layer_norm
 
@@ -50,9 +50,7 @@ class Bert(nn.Module):
     remat: Remat = "none"
 
     def check(self, length: int) -> None:
-        for name in ("vocab", "layers", "heads", "width", "inner", "kinds", "classes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; use 1 or more")
+        at_least_one(self, "vocab", "layers", "heads", "width", "inner", "kinds", "classes")
         if self.width % self.heads:
             raise ValueError(f"width={self.width} is not divisible by heads={self.heads}; change one")
         if length > self.context:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from models.parts.activations import ActivationName
 from models.parts.attention import Attention, Context, Sees, causal
 from models.parts.axes import constrain, named
-from models.parts.dense import Embed, dense
+from models.parts.dense import Embed, at_least_one, dense
 from models.parts.positions import learned
 from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, layer_norm
 
@@ -52,9 +52,7 @@ class Clip(nn.Module):
     remat: Remat = "none"
 
     def check(self) -> None:
-        for name in ("vocab", "context", "width", "text_layers", "image_layers", "patch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; use 1 or more")
+        at_least_one(self, "vocab", "context", "width", "text_layers", "image_layers", "patch")
         for tower in ("text", "image"):
             width, heads = getattr(self, f"{tower}_width"), getattr(self, f"{tower}_heads")
             if heads < 1 or width % heads:

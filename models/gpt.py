@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from models.parts.activations import ActivationName
 from models.parts.attention import Attention, Context
 from models.parts.axes import constrain
-from models.parts.dense import Dropout, Embed, dense
+from models.parts.dense import Dropout, Embed, at_least_one, dense
 from models.parts.positions import learned, rotary, within
 from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, empty_cache, layer_norm, residual_init
 
@@ -45,9 +45,7 @@ class GPT(nn.Module):
     divide: Literal["width", "layer", "both", "nothing"] = "width"
 
     def check(self, length: int) -> None:
-        for name in ("vocab", "layers", "heads", "width", "ratio"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; use 1 or more")
+        at_least_one(self, "vocab", "layers", "heads", "width", "ratio")
         if self.width % self.heads:
             near = max(self.heads, round(self.width / self.heads) * self.heads)
             raise ValueError(f"width={self.width} is not divisible by heads={self.heads}; width={near} is")

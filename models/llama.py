@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from models.parts.activations import ActivationName
 from models.parts.attention import Attention, Context, causal, window
 from models.parts.axes import constrain
-from models.parts.dense import Dropout, Embed, dense
+from models.parts.dense import Dropout, Embed, at_least_one, dense
 from models.parts.positions import rotary
 from models.parts.transformer import (
     Remat,
@@ -74,9 +74,7 @@ class Llama(nn.Module):
     remat: Remat = "none"
 
     def check(self) -> None:
-        for name in ("vocab", "layers", "heads", "width", "inner", "context"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; use 1 or more")
+        at_least_one(self, "vocab", "layers", "heads", "width", "inner", "context")
         if self.head_width is None and self.width % self.heads:
             raise ValueError(f"width={self.width} is not divisible by heads={self.heads}; set head_width or change one")
         if self.heads % (self.kv_heads or self.heads):

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from models.parts.activations import ActivationName
 from models.parts.attention import Context
 from models.parts.axes import constrain
-from models.parts.dense import Dropout, Embed, dense
+from models.parts.dense import Dropout, Embed, at_least_one, dense
 from models.parts.state_space import Scan, StateSpace
 from models.parts.transformer import Remat, Stack, Stacking, residual_init, rms_norm
 
@@ -44,9 +44,7 @@ class Mamba(nn.Module):
     remat: Remat = "none"
 
     def check(self) -> None:
-        for name in ("vocab", "layers", "width", "state", "kernel"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; use 1 or more")
+        at_least_one(self, "vocab", "layers", "width", "state", "kernel")
 
     @property
     def inner(self) -> int:

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from models.parts.axes import constrain
-from models.parts.dense import Dropout, Embed
+from models.parts.dense import Dropout, Embed, at_least_one
 from models.parts.recurrent import CELLS, CellName, State, product, recur
 
 Direction = Literal["forward", "both"]
@@ -155,9 +155,7 @@ class SequenceModel(nn.Module):
         return self(tokens_BL, cache, train=train)
 
     def check(self, x: jax.Array, cache: Any) -> None:
-        for name in ("width", "outputs", "layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; use 1 or more")
+        at_least_one(self, "width", "outputs", "layers")
         if (self.vocab > 0) != jnp.issubdtype(x.dtype, jnp.integer):
             said = "tokens need vocab=, how many there are" if not self.vocab else "numbers need vocab=0"
             raise ValueError(f"the inputs are {x.dtype}{list(x.shape)} and vocab={self.vocab}; {said}")

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from models.parts.activations import ActivationName
 from models.parts.attention import Attention, Context, Sees, causal
 from models.parts.axes import constrain
-from models.parts.dense import Dropout, Embed, dense
+from models.parts.dense import Dropout, Embed, at_least_one, dense
 from models.parts.positions import RelativeBias
 from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, empty_cache, gated_mlp, rms_norm
 
@@ -59,9 +59,7 @@ class T5(nn.Module):
     remat: Remat = "none"
 
     def check(self) -> None:
-        for name in ("vocab", "layers", "heads", "width", "inner", "head_width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; use 1 or more")
+        at_least_one(self, "vocab", "layers", "heads", "width", "inner", "head_width")
 
     def blocks(self, count: int, sees: Sees | None, cross: bool) -> tuple[dict[str, Any], ...]:
         attention = functools.partial(Attention, self.heads, head_width=self.head_width, scale=1.0)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from models.parts.activations import ActivationName
 from models.parts.attention import Attention, Context, Sees, causal
 from models.parts.axes import constrain, named
-from models.parts.dense import Dropout, Embed, dense
+from models.parts.dense import Dropout, Embed, at_least_one, dense
 from models.parts.positions import sinusoidal
 from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, empty_cache, layer_norm
 
@@ -49,9 +49,7 @@ class Transformer(nn.Module):
     remat: Remat = "none"
 
     def check(self) -> None:
-        for name in ("vocab", "layers", "heads", "width", "inner"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; use 1 or more")
+        at_least_one(self, "vocab", "layers", "heads", "width", "inner")
         for name, heads in (("heads", self.heads), ("decoder_heads", self.decoder_heads or self.heads)):
             if self.width % heads:
                 raise ValueError(f"width={self.width} is not divisible by {name}={heads}; change one")

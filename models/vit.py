@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from models.parts.activations import ActivationName
 from models.parts.attention import Attention
 from models.parts.axes import constrain, named
-from models.parts.dense import Dropout, dense
+from models.parts.dense import Dropout, at_least_one, dense
 from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, layer_norm, residual_init
 
 SMALLEST = {"layers": 1, "heads": 2, "width": 16, "inner": 16}  # at which pages are tested
@@ -45,9 +45,7 @@ class ViT(nn.Module):
 
     def check(self, height: int, width: int, colours: int) -> tuple[int, int]:
         """The patch's height and width."""
-        for name in ("classes", "layers", "heads", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; use 1 or more")
+        at_least_one(self, "classes", "layers", "heads", "width")
         if self.width % self.heads:
             raise ValueError(f"width={self.width} is not divisible by heads={self.heads}; change one")
         p, q = (self.patch, self.patch) if isinstance(self.patch, int) else self.patch

@@ -46,6 +46,27 @@ def parser(prog: str, description: str) -> Parser:
     return made
 
 
+def of_a_run(flags: Parser, checkpoint: bool = True) -> None:
+    """Adds the flags of a verb that reads a run: its folder, which checkpoint, and code from outside this project."""
+    flags.add_argument("--workdir", metavar="DIR", required=True, help="a run's folder, finished or not")
+    if checkpoint:
+        flags.add_argument("--best", action="store_true", help="from the checkpoint of the lowest held-out loss")
+        flags.add_argument("--step", metavar="N", type=int, help="from the checkpoint of this step; default: the last")
+    flags.add_argument(
+        "--code", metavar="MODULE:SYMBOL", action="append", default=[], help="of the run's config, outside this project"
+    )
+
+
+def read_of_a_run(flags: Parser, argv: list[str]) -> argparse.Namespace:
+    """What was given, where it fits together."""
+    options = flags.parse(argv)
+    if options.overrides:
+        raise UserError(f"--config.{options.overrides[0]}: the config is the run's own; train again to change it")
+    if getattr(options, "best", False) and options.step is not None:
+        raise UserError("--best and --step name two checkpoints; give one of them")
+    return options
+
+
 def moved(old: str, new: str) -> None:
     """The end of a command that has another name now."""
     report_errors(lambda _: Parser(prog=new).error(f"{old} is now {new}"), sys.argv[1:])

@@ -24,7 +24,7 @@ import numpy as np
 
 from data.source import Batch, Dataset
 from train import inputs, lines
-from train.cli import folder, parser
+from train.cli import folder, of_a_run, parser, read_of_a_run
 from train.errors import UserError
 from train.files import as_part
 from train.predictions import Cells, Labels, Numbers, Prediction, Texts
@@ -39,21 +39,12 @@ Answer = tuple[Cells, Prediction]  # what the row of each input begins with, and
 
 def main(argv: list[str]) -> None:
     flags = parser("python -m train predict", __doc__ or "")
+    of_a_run(flags)
     flags.add_argument(
         "files", metavar="FILES", nargs="+", help="images, tables, series, sounds or texts; or arrays, .npy"
     )
-    flags.add_argument("--workdir", metavar="DIR", required=True, help="a run's folder, finished or not")
     flags.add_argument("--out", metavar="FILE", help="where the rows go: a .csv, or a .jsonl of one object a line")
-    flags.add_argument("--best", action="store_true", help="from the checkpoint of the lowest held-out loss")
-    flags.add_argument("--step", metavar="N", type=int, help="from the checkpoint of this step; default: the last")
-    flags.add_argument(
-        "--code", metavar="MODULE:SYMBOL", action="append", default=[], help="of the run's config, outside this project"
-    )
-    options = flags.parse(argv)
-    if options.overrides:
-        raise UserError(f"--config.{options.overrides[0]}: the config is the run's own; train again to change it")
-    if options.best and options.step is not None:
-        raise UserError("--best and --step name two checkpoints; give one of them")
+    options = read_of_a_run(flags, argv)
     out = None if options.out is None else folder("--out", options.out)
     if out is not None and (out.suffix not in (".csv", ".jsonl") or not out.parent.is_dir()):
         raise UserError(f"--out {out}: give it the ending .csv or .jsonl, in a folder that is there")

@@ -11,23 +11,18 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from train.cli import folder, moved, parser
+from train.cli import folder, moved, of_a_run, parser, read_of_a_run
 from train.errors import UserError
 
 
 def main(argv: list[str]) -> None:
     flags = parser("python -m train sample", __doc__ or "")
-    flags.add_argument("--workdir", metavar="DIR", required=True, help="a run's folder, finished or not")
+    of_a_run(flags, checkpoint=False)
     flags.add_argument("--prompt", metavar="TEXT", help="what the text begins with; default: a new line, if known")
     flags.add_argument("--tokens", metavar="N", type=int, default=200, help="how many follow; default: 200")
     flags.add_argument("--temperature", metavar="T", type=float, default=0.8, help="0 is the likeliest; default: 0.8")
     flags.add_argument("--seed", metavar="N", type=int, default=0, help="another seed, another text; default: 0")
-    flags.add_argument(
-        "--code", metavar="MODULE:SYMBOL", action="append", default=[], help="of the run's config, outside this project"
-    )
-    options = flags.parse(argv)
-    if options.overrides:
-        raise UserError(f"--config.{options.overrides[0]}: the config is the run's own; train again to change it")
+    options = read_of_a_run(flags, argv)
     if options.tokens < 1 or not 0 <= options.temperature < math.inf or options.prompt == "":
         raise UserError(
             "--tokens takes 1 or more, --temperature a finite number, 0 or more, and --prompt at least one character"

@@ -21,7 +21,7 @@ import numpy as np
 
 from data.pipeline import eval_batches
 from data.source import Batch, Source
-from train.cli import folder, parser
+from train.cli import folder, of_a_run, parser, read_of_a_run
 from train.errors import UserError
 from train.files import write_json
 from train.writer import finite
@@ -45,23 +45,14 @@ class Scores(NamedTuple):
 
 def main(argv: list[str]) -> None:
     flags = parser("python -m train score", __doc__ or "")
+    of_a_run(flags)
     flags.add_argument("data", metavar="DATA", nargs="*", help="new labelled data; default: the run's own, --split")
-    flags.add_argument("--workdir", metavar="DIR", required=True, help="a run's folder, finished or not")
     flags.add_argument(
         "--split", metavar="NAME", choices=("valid", "train"), help="of the run's own data: valid, train"
     )
     flags.add_argument("--out", metavar="DIR", help=f"where {SCORES} and {PICTURES} go")
     flags.add_argument("--json", action="store_true", help="print JSON instead of text")
-    flags.add_argument("--best", action="store_true", help="the checkpoint of the lowest held-out loss")
-    flags.add_argument("--step", metavar="N", type=int, help="the checkpoint of this step; default: the last")
-    flags.add_argument(
-        "--code", metavar="MODULE:SYMBOL", action="append", default=[], help="of the run's config, outside this project"
-    )
-    options = flags.parse(argv)
-    if options.overrides:
-        raise UserError(f"--config.{options.overrides[0]}: the config is the run's own; train again to change it")
-    if options.best and options.step is not None:
-        raise UserError("--best and --step name two checkpoints; give one of them")
+    options = read_of_a_run(flags, argv)
     if options.data and options.split:
         raise UserError(f"--split {options.split} is of the run's own data; leave it out to score {options.data[0]}")
     out = None if options.out is None else folder("--out", options.out)

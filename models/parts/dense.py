@@ -11,6 +11,13 @@ from models.parts.axes import constrain, draw, gathered, named
 from models.parts.cpu import flat_dot_general
 
 
+def at_least_one(network: nn.Module, *names: str) -> None:
+    """Refuses sizes of a network that are 0 or less."""
+    for name in names:
+        if getattr(network, name) < 1:
+            raise ValueError(f"{name}={getattr(network, name)}; use 1 or more")
+
+
 def dense(
     features: int | tuple[int, ...],
     axes: tuple[str | None, ...] | None = None,
