@@ -15,7 +15,7 @@ from jaxtyping import Int64
 
 from data import cache, tokenize
 from data.permute import permute, shuffled
-from data.source import Batch, Dataset, Source, pack, unpack
+from data.source import Batch, Dataset, HeldOut, Source, pack, unpack
 from data.text import Offsets
 
 SMALLEST = {"context": 16}  # at which pages are tested
@@ -289,6 +289,7 @@ def _dataset(path: str, meta: dict[str, Any], train: Source, valid: Source, cont
     return Dataset(
         train=train, valid=valid, classes=tokenizer.vocab, unit="token", per_record=context,
         unique=meta["tokens"]["train"], fingerprint=meta["fingerprint"], tokenizer=tokenizer,
+        held_out=HeldOut(f"{meta['request']['valid']:g} of the documents, by a hash of their text"),
         bytes_per_unit=meta["text_bytes"]["valid"] / meta["tokens"]["valid"],
         train_bytes_per_unit=meta["text_bytes"]["train"] / meta["tokens"]["train"],
     )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from data.corpus import Packed
 from data.source import Columns, Dataset, Source
 from train.experiment import Experiment
 from train.files import write_whole
@@ -28,6 +29,10 @@ def lines(experiment: Experiment, asked: ConfigDict) -> Iterator[tuple[str, str]
     units = f"; {dataset.unique:,} {dataset.unit}s" if dataset.unit == "token" else ""
     train, valid = len(dataset.train), len(dataset.valid)
     yield "data", f"{config.data.name}{f' {where}' if where else ''}: {train:,} records, {valid:,} held out{units}"
+    if config.data.name.startswith("random:"):
+        yield "noise", "random numbers, from which nothing can be learnt: name data of your own (`python -m data`)"
+    if isinstance(dataset.train, Packed):
+        yield "padding", f"{dataset.train.padding:.1%} of the places in rows of whole documents"
     if dataset.tokenizer:
         yield "tokens", f"{dataset.classes:,} of {dataset.tokenizer.spec}, windows of {dataset.per_record}"
     counts = class_counts(dataset)

@@ -2,6 +2,8 @@
 
 python -m train --config configs/text/gpt_124m.py --workdir runs/gpt_124m
 
+On a corpus (docs/corpora.md): `--config.data.name=corpus:windows --config.data.path=DIR`.
+
 `plan --topology v5e:2x4 --config.accumulate=4`: 5.7 of 16 GiB a chip, 477 ms a step by the
 roofline, MFU 60 % (ffe9a44).
 

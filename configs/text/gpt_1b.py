@@ -2,6 +2,8 @@
 
 python -m train --config configs/text/gpt_1b.py --workdir runs/gpt_1b
 
+On a corpus (docs/corpora.md): `--config.data.name=corpus:windows --config.data.path=DIR`.
+
 `plan --topology v5e:16x16`: 3.1 of 16 GiB a chip, 246 ms a step by the roofline, MFU 77 %
 (ffe9a44).
 

@@ -2,6 +2,8 @@
 
 python -m train --config configs/text/gpt_7b.py --workdir runs/gpt_7b
 
+On a corpus (docs/corpora.md): `--config.data.name=corpus:windows --config.data.path=DIR`.
+
 `plan --topology v5e:16x16`: 10.6 of 16 GiB a chip, 2.27 s a step by the roofline, MFU 79 %
 (ffe9a44).
 
