@@ -124,10 +124,18 @@ def _pieces(source: str, how: Reading) -> Iterator[Piece]:
         missing = f"there is no file {source!r}: paths are relative to where you run"
     if not files:
         raise ValueError(missing)
-    for file in files:
-        yield from _of_file(
-            str(file), file.stat().length if hasattr(file.stat(), "length") else file.stat().st_size, how
-        )
+    sizes = {file: size_of(file) for file in files}
+    if not any(sizes.values()):
+        raise ValueError(f"{source} is empty; leave it out, or name another")
+    for file, size in sizes.items():
+        if size:  # a folder of code has empty files
+            yield from _of_file(str(file), size, how)
+
+
+def size_of(path: Any) -> int:
+    """Bytes of a file here or in a bucket."""
+    found = path.stat()
+    return found.st_size if isinstance(path, Path) else found.length
 
 
 def as_path(path: str) -> Any:
@@ -143,8 +151,6 @@ def _of_file(path: str, size: int, how: Reading) -> Iterator[Piece]:
     name = PurePosixPath(path)
     codec = PACKED.get(name.suffix, "")
     kind = KINDS.get((name.with_suffix("") if codec else name).suffix, "text")
-    if size == 0:
-        raise ValueError(f"{path} is empty; leave it out (--pattern chooses the files of a folder)")
     if codec or kind == "arrow":  # can be read from the start only
         yield Piece(path, kind, 0, -1, size, codec)
     elif kind == "parquet":

@@ -75,6 +75,7 @@ def save(kind, path):
             path.mkdir()
             for i, text in enumerate(TEXTS):
                 (path / f"{i:04d}.md").write_text(text)
+            (path / "empty.md").touch()
             (path / "other.bin").write_bytes(b"\xff\xfe")
     return path
 
