@@ -20,7 +20,8 @@ KINDS: dict[str, Kind] = {
     ".array_record": "array_record", ".arrayrecord": "array_record",
 }  # fmt: skip
 PACKED = {".gz": "gzip", ".zst": "zstd"}  # suffix -> codec of pyarrow
-PART = 64 << 20  # bytes of a part, before decompression
+PART = 64 << 20  # bytes of a part at most, before decompression
+SHARE = 16  # parts of a small corpus, so that all cores have work
 PIECE = 1 << 20  # bytes at which a text file too large for one document is cut, at the end of a line
 RECORDS = 100_000  # of a TFDS set or an ArrayRecord in one piece
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -51,14 +52,16 @@ class Piece(NamedTuple):
 
 
 def parts(sources: Sequence[str], how: Reading) -> list[list[Piece]]:
-    """All pieces of `sources` in order, in parts of about `PART` bytes.
+    """All pieces of `sources` in order, in parts of a `SHARE`-th of all bytes, `PIECE` to `PART`.
 
     Raises ValueError where a source does not exist, is empty, or has no document.
     """
+    files = [file for source in sources for file in _files(source, how)]
+    most = min(PART, max(PIECE, sum(file.size for file in files) // SHARE))
     found, size = [[]], 0
-    for source in sources:
-        for piece in _pieces(source, how):
-            if found[-1] and size + piece.size > PART:
+    for file in files:
+        for piece in _pieces(file, how, most):
+            if found[-1] and size + piece.size > most:
                 found.append([])
                 size = 0
             found[-1].append(piece)
@@ -102,9 +105,11 @@ def condition(text: str) -> tuple[str, Callable[[Any], bool]]:
 # Pieces of a source.
 
 
-def _pieces(source: str, how: Reading) -> Iterator[Piece]:
-    if source.startswith("tfds:"):
-        yield from _of_tfds(source)
+def _files(source: str, how: Reading) -> Iterator[Piece]:
+    """Each file of a source, whole; what holds records has their number as `stop`."""
+    if source.startswith("tfds:"):  # "tfds:NAME" or "tfds:NAME:SPLIT"
+        count = len(_tfds(source))
+        yield Piece(source, "tfds", 0, count, count << 10)
         return
     path = as_path(source)
     if any(c in source for c in "*?["):
@@ -129,7 +134,7 @@ def _pieces(source: str, how: Reading) -> Iterator[Piece]:
         raise ValueError(f"{source} is empty; leave it out, or name another")
     for file, size in sizes.items():
         if size:  # a folder of code has empty files
-            yield from _of_file(str(file), size, how)
+            yield _whole(str(file), size)
 
 
 def size_of(path: Any) -> int:
@@ -147,37 +152,34 @@ def as_path(path: str) -> Any:
     return epath.Path(path)
 
 
-def _of_file(path: str, size: int, how: Reading) -> Iterator[Piece]:
+def _whole(path: str, size: int) -> Piece:
     name = PurePosixPath(path)
     codec = PACKED.get(name.suffix, "")
     kind = KINDS.get((name.with_suffix("") if codec else name).suffix, "text")
     if codec or kind == "arrow":  # can be read from the start only
-        yield Piece(path, kind, 0, -1, size, codec)
-    elif kind == "parquet":
+        return Piece(path, kind, 0, -1, size, codec)
+    if kind == "parquet":
         with _parquet(path) as file:
-            groups = file.num_row_groups
-        for i in range(groups):
-            yield Piece(path, kind, i, i + 1, size // max(groups, 1))
-    elif kind == "array_record":
-        yield from _counted(path, kind, len(_array_record(path)), size)
-    elif kind == "jsonl" or (size > PART and _parts_company(how.separator)):
-        kind = "lines" if kind == "text" and not how.separator else kind
-        for start, stop in itertools.pairwise([*range(0, size, PART), size]):
-            yield Piece(path, kind, start, stop, stop - start)
+            return Piece(path, kind, 0, file.num_row_groups, size)
+    return Piece(path, kind, 0, len(_array_record(path)) if kind == "array_record" else size, size)
+
+
+def _pieces(file: Piece, how: Reading, most: int) -> Iterator[Piece]:
+    """A file in pieces of at most `most` bytes, where it can be read from anywhere."""
+    cut = lambda stops: (
+        file._replace(start=a, stop=b, size=file.size * (b - a) // max(file.stop, 1))
+        for a, b in itertools.pairwise([*stops, file.stop])
+    )
+    if file.kind == "parquet":
+        yield from cut(range(file.stop))
+    elif file.kind in ("array_record", "tfds"):
+        yield from cut(range(0, file.stop, RECORDS))
+    elif file.stop >= 0 and (file.kind == "jsonl" or (how.separator and _parts_company(how.separator))):
+        yield from cut(range(0, file.stop, most))
+    elif file.stop > PART and not how.separator:  # too large for one document
+        yield from (piece._replace(kind="lines") for piece in cut(range(0, file.stop, most)))
     else:
-        yield Piece(path, kind, 0, size, size)
-
-
-def _of_tfds(source: str) -> Iterator[Piece]:
-    """ "tfds:NAME" or "tfds:NAME:SPLIT"."""
-    records = _tfds(source)
-    yield from _counted(source, "tfds", len(records), len(records) << 10)
-
-
-def _counted(path: str, kind: Kind, count: int, size: int) -> Iterator[Piece]:
-    for start in range(0, count, RECORDS):
-        stop = min(start + RECORDS, count)
-        yield Piece(path, kind, start, stop, size * (stop - start) // count)
+        yield file
 
 
 # Readers of a piece.
