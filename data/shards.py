@@ -59,15 +59,13 @@ def write(
         made = parts(sources, how)
         asked = {"version": VERSION, "sources": list(sources), "how": list(how), "valid": valid, "tokenizer": tokenizer}
         asked |= {"pattern": pattern, "pieces": [list(piece) for part in made for piece in part]}
-        spec, state = _begun(folder, asked, made, how, tokenizer, pattern)
+        spec, state = _begun(folder, asked, made, how, valid)
         job = Job(str(folder), made, how, spec, state, valid)
         done = _run(job, processes or os.cpu_count() or 1)
         return _finish(folder, asked, job, done)
 
 
-def _begun(
-    folder: Path, asked: dict[str, Any], made: list[list[Piece]], how: Reading, tokenizer: str, pattern: str
-) -> tuple[str, str]:
+def _begun(folder: Path, asked: dict[str, Any], made: list[list[Piece]], how: Reading, valid: float) -> tuple[str, str]:
     """The tokenizer's spec and state, fixed when the first call begins."""
     request = folder / "parts" / "request.json"
     asked = json.loads(json.dumps(asked))
@@ -80,14 +78,17 @@ def _begun(
                 f"repeat that command to go on, or choose another --out"
             )
         return before["spec"], before["state"]
-    spec, state = chosen(tokenizer, pattern, made, how)
+    spec, state = chosen(asked["tokenizer"], asked["pattern"], made, how, valid)
     request.parent.mkdir(parents=True, exist_ok=True)
     _whole(request, json.dumps({"asked": asked, "spec": spec, "state": state}))
     return spec, state
 
 
-def chosen(tokenizer: str, pattern: str, made: list[list[Piece]], how: Reading) -> tuple[str, str]:
-    """Spec and state of "bytes", "chars", "bpe:N" or the path of a tokenizer.json or .tiktoken file."""
+def chosen(tokenizer: str, pattern: str, made: list[list[Piece]], how: Reading, valid: float = 0.0) -> tuple[str, str]:
+    """Spec and state of "bytes", "chars", "bpe:N" or the path of a tokenizer.json or .tiktoken file.
+
+    A vocabulary is trained on documents that are not held out; characters are those of all.
+    """
     path = as_path(tokenizer)
     if path.suffix in (".json", ".tiktoken"):
         if not path.is_file():
@@ -99,18 +100,25 @@ def chosen(tokenizer: str, pattern: str, made: list[list[Piece]], how: Reading) 
             )
         state = tokenize.from_tiktoken(raw, pattern) if path.suffix == ".tiktoken" else raw.decode()
         return "json+end", state
-    sample, size = [], 0
-    needs_text = not tokenizer.startswith("bytes")
-    # Every so many-th part, so that a sample is of all sources; characters are those of every part.
-    step = 1 if tokenizer == "chars" else max(1, sum(p.size for part in made for p in part) // SAMPLE)
-    for part in made[::step] if needs_text else []:
-        for text in documents(part, how):
-            sample.append(text if tokenizer != "chars" else "".join(sorted(set(tokenize.as_text(text)))).encode())
-            size += len(sample[-1])
-            if size > SAMPLE:
-                break
-    joined = b"".join(sample) if tokenizer == "chars" else b"\n".join(sample)
+    if tokenizer == "chars":
+        known = {letter for part in made for text in documents(part, how) for letter in tokenize.as_text(text)}
+        return "chars+end", tokenize.fit("chars", "".join(sorted(known)).encode(), b"")
+    sample: list[bytes] = []
+    if not tokenizer.startswith("bytes"):
+        step = max(1, sum(piece.size for part in made for piece in part) // SAMPLE)  # parts from all sources
+        texts = (text for part in made[::step] for text in documents(part, how))
+        sample = [text for text in texts if not is_held_out(name_of(text), valid)]
+    joined = b"\n".join(sample)
     return f"{tokenizer}+end", tokenize.fit(tokenizer, joined, b"")
+
+
+def name_of(text: bytes) -> int:
+    """64 bits of a document's hash."""
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+def is_held_out(name: int, valid: float) -> bool:
+    return name < int(valid * 2**64)
 
 
 def _run(job: Job, processes: int) -> list[dict[str, Any]]:
@@ -158,12 +166,12 @@ def _part(job: Job, number: int) -> dict[str, Any]:
     names = {split: folder / f"{split}.{number:05d}.npy" for split in SPLITS}
     ends: dict[str, list[int]] = {split: [] for split in SPLITS}
     grams: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
-    hashes, size, limit = [], dict.fromkeys(SPLITS, 0), int(job.valid * 2**64)
+    hashes, size = [], dict.fromkeys(SPLITS, 0)
     with contextlib.ExitStack() as stack:
         files = {split: stack.enter_context(Growing(_unfinished(path), dtype)) for split, path in names.items()}
         for text in documents(job.parts[number], job.how):
-            name = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
-            split = "valid" if name < limit else "train"
+            name = name_of(text)
+            split = "valid" if is_held_out(name, job.valid) else "train"
             tokens = np.append(tokenizer.encode(text), end)
             files[split].write(tokens.astype(dtype))
             ends[split].append(files[split].rows)
@@ -215,7 +223,7 @@ def _finish(folder: Path, asked: dict[str, Any], job: Job, done: list[dict[str, 
         if not total["documents"][split]:
             raise ValueError(
                 f"no document is in the {split} split: the sources hold {sum(total['documents'].values())}; "
-                f"cut files into more with --separator, or change --valid"
+                f"with a new --out, cut files into more with --separator, or change --valid"
             )
     hashes = np.concatenate([np.load(folder / "parts" / f"{i:05d}.hashes.npy") for i in range(len(done))])
     repeated = int(hashes.size - np.unique(hashes).size)
@@ -237,7 +245,7 @@ def _near(folder: Path, count: int) -> int:
     load = lambda split, i, what: np.load(folder / "parts" / f"{split}.{i:05d}.{what}.npy")
     counts = np.concatenate([load("valid", i, "counts") for i in range(count)])
     grams = np.concatenate([load("valid", i, "grams") for i in range(count)])
-    known, met = np.unique(grams), np.zeros(0, bool)
+    known = np.unique(grams)
     met = np.zeros(known.size, bool)
     for i in range(count):
         met |= np.isin(known, load("train", i, "grams"))

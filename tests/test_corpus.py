@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from data import corpus, documents, shards, tokenize
+from data import corpus, documents, mixture, packing, shards, tokenize
 from data.documents import Reading
 from data.pipeline import batch_at
 from models.api import from_linen
@@ -135,6 +135,14 @@ def test_a_folder_that_was_begun_otherwise_is_refused(lines, tmp_path, monkeypat
         written(tmp_path / "out", [lines], valid=0.2)
 
 
+def test_a_vocabulary_is_trained_on_what_is_not_held_out(lines):
+    how = Reading()
+    made = documents.parts([str(lines)], how)
+    kept = [text for text in TEXTS if not shards.is_held_out(shards.name_of(text.encode()), 0.5)]
+    assert 50 < len(kept) < 150
+    assert shards.chosen("bpe:400", "", made, how, 0.5)[1] == tokenize.fit("bpe:400", "\n".join(kept).encode(), b"")
+
+
 def test_tokens_are_those_of_the_documents_and_decode_to_them(lines, tmp_path):
     folder = written(tmp_path / "out", [lines], "bpe:300")
     found = corpus.windows(str(folder), context=8)
@@ -202,6 +210,11 @@ def test_a_packed_row_trains_as_its_documents_do_alone(network, whole):
 def test_a_mixture_says_the_loss_of_each_source(whole, lines, tmp_path):
     other = written(tmp_path / "other", [lines], how=Reading(where=("n>=100",)))
     found = corpus.mixture({"a": str(whole), "b": str(other)}, {"a": 3, "b": 1}, context=16)
+    metas = [json.loads((folder / "meta.json").read_text()) for folder in (whole, other)]
+    of = lambda kind: sum(meta[kind]["valid"] for meta in metas)
+    assert found.bytes_per_unit == pytest.approx(of("text_bytes") / of("tokens"))
+    each = [meta["text_bytes"]["train"] / meta["tokens"]["train"] for meta in metas]
+    assert found.train_bytes_per_unit == pytest.approx(0.75 * each[0] + 0.25 * each[1], rel=1e-4)
     batch = {k: jnp.asarray(v) for k, v in batch_at(found.train, 0, batch_size=64, seed=0).items()}
     assert abs(int((batch["source"] == 1).sum()) - 16) <= 1
     model = from_linen(GPT(vocab=257, layers=1, heads=2, width=16, context=16))
@@ -214,7 +227,7 @@ def test_a_mixture_says_the_loss_of_each_source(whole, lines, tmp_path):
 
 
 def test_best_fit_decreasing_by_hand():
-    np.testing.assert_array_equal(corpus.fill_rows(np.array([3, 7, 5, 2, 6, 4]), 10), [0, 0, 2, 2, 1, 1])
+    np.testing.assert_array_equal(packing.fill_rows(np.array([3, 7, 5, 2, 6, 4]), 10), [0, 0, 2, 2, 1, 1])
 
 
 class Numbers:
@@ -233,34 +246,34 @@ WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
 
 
 def test_shares_of_a_mixture_are_exact_and_each_source_is_seen_evenly():
-    mixture = corpus.Mixture({n: Numbers(s) for n, s in SIZES.items()}, [(0, WEIGHTS)], repeat=True)
-    source, nth = mixture.at(np.arange(1_000_000), 5)
-    cycles = 1_000_000 // corpus.SLOTS * corpus.SLOTS
+    mixed = mixture.Mixture({n: Numbers(s) for n, s in SIZES.items()}, [(0, WEIGHTS)], repeat=True)
+    source, nth = mixed.at(np.arange(1_000_000), 5)
+    cycles = 1_000_000 // mixture.SLOTS * mixture.SLOTS
     counts = np.bincount(source[:cycles]) / cycles
-    np.testing.assert_allclose(counts, [0.5, 0.3, 0.2], atol=1 / corpus.SLOTS)
+    np.testing.assert_allclose(counts, [0.5, 0.3, 0.2], atol=1 / mixture.SLOTS)
     for i in range(3):  # counted without a gap
         np.testing.assert_array_equal(nth[source == i], np.arange((source == i).sum()))
     batches = source[: 1000 * 256].reshape(1000, 256)
     for i, share in enumerate((0.5, 0.3, 0.2)):
         assert np.abs((batches == i).sum(1) - 256 * share).max() <= 2
-    ids = mixture.order(0, 20_000, 5)
+    ids = mixed.order(0, 20_000, 5)
     first = ids[(ids < 1000)][:1000]  # the first epoch of "a"
     assert np.unique(first).size == 1000
-    assert mixture.epochs(20_000, 5)["a"] == pytest.approx(10.0, rel=0.01)
+    assert mixed.epochs(20_000, 5)["a"] == pytest.approx(10.0, rel=0.01)
 
 
 def test_a_mixture_is_a_function_of_seed_and_position():
     phases = [(0, WEIGHTS), (5000, {"a": 0, "b": 1, "c": 1})]
-    mixture = corpus.Mixture({n: Numbers(s) for n, s in SIZES.items()}, phases, repeat=True)
-    together = mixture.order(0, 12_000, 3)
-    pieces = np.concatenate([mixture.order(at, at + 750, 3) for at in range(0, 12_000, 750)])
+    mixed = mixture.Mixture({n: Numbers(s) for n, s in SIZES.items()}, phases, repeat=True)
+    together = mixed.order(0, 12_000, 3)
+    pieces = np.concatenate([mixed.order(at, at + 750, 3) for at in range(0, 12_000, 750)])
     np.testing.assert_array_equal(together, pieces)
     assert not (together[5000:] < 1000).any()  # no more of "a"
-    source, nth = mixture.at(np.arange(12_000), 3)
+    source, nth = mixed.at(np.arange(12_000), 3)
     np.testing.assert_array_equal(nth[source == 2], np.arange((source == 2).sum()))
-    step = batch_at(mixture, 7, batch_size=100, seed=3, rows=np.arange(50, 100))
-    np.testing.assert_array_equal(step["x"] + mixture.first[step["source"]], together[750:800])
-    once = corpus.Mixture(mixture.sources and {n: Numbers(s) for n, s in SIZES.items()}, [(0, WEIGHTS)], repeat=False)
+    step = batch_at(mixed, 7, batch_size=100, seed=3, rows=np.arange(50, 100))
+    np.testing.assert_array_equal(step["x"] + mixed.first[step["source"]], together[750:800])
+    once = mixture.Mixture(mixed.sources and {n: Numbers(s) for n, s in SIZES.items()}, [(0, WEIGHTS)], repeat=False)
     with pytest.raises(ValueError, match="source 'c' has 7 records"):
         once.order(0, 100, 0)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from data.corpus import Packed
+from data.packing import Packed
 from data.source import Columns, Dataset, Source
 from train.experiment import Experiment
 from train.files import write_whole

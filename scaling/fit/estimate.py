@@ -76,7 +76,8 @@ class Fit(NamedTuple):
 def fit(ask: Law | Question, columns: Columns, *, certify: bool = True) -> Fit:
     """The best of all starts.  `columns` are [runs], each of the law's inputs and its output by name.
 
-    Without `certify` the certificate leaves out its invariance, which costs two more fits, and where amplitudes are
+    Without `certify` the certificate leaves out its invariance, which costs two more fits; a start that stalled is
+    polished once instead of `conditions.TRIES` times; and where amplitudes are
     solved for only the `SMALL` starts of least loss are used: for tables that fit again and again.
 
     Hoffmann et al. 2022 sum the loss over runs; a mean stops L-BFGS at its starting points, while here no scale of the

@@ -52,12 +52,12 @@ def count(experiment: Experiment) -> Budget:
 
 
 def active(experiment: Experiment) -> int:
-    """Parameters that one token meets.  Of an axis "expert" it meets the network's `experts_per_token`."""
+    """Parameters that one token meets.  Of an axis "expert" it meets the network's `experts_per_token`, else all."""
     networks = [model.network for model in build_models(experiment.config).values()]
     each = max((getattr(network, "experts_per_token", 0) for network in networks), default=0)
 
     def met(leaf: jax.ShapeDtypeStruct, names: tuple[str | None, ...]) -> int:
-        return leaf.size * each // leaf.shape[names.index("expert")] if "expert" in names else leaf.size
+        return leaf.size * each // leaf.shape[names.index("expert")] if each and "expert" in names else leaf.size
 
     return sum(jax.tree.leaves(jax.tree.map(met, experiment.state.params, experiment.axes)))
 
