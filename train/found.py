@@ -32,7 +32,10 @@ def lines(experiment: Experiment, asked: ConfigDict) -> Iterator[tuple[str, str]
     if config.data.name.startswith("random:"):
         yield "noise", "random numbers, from which nothing can be learnt: name data of your own (`python -m data`)"
     if isinstance(dataset.train, Packed):
-        yield "padding", f"{dataset.train.padding:.1%} of the places in rows of whole documents"
+        yield (
+            "padding",
+            f"{dataset.train.padding:.1%} of the places in rows of whole documents, which D counts as tokens",
+        )
     if dataset.tokenizer:
         yield "tokens", f"{dataset.classes:,} of {dataset.tokenizer.spec}, windows of {dataset.per_record}"
     counts = class_counts(dataset)
