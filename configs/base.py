@@ -13,6 +13,8 @@ def base() -> ConfigDict:
     config.cpu_devices = 1  # devices that a CPU poses as; of GPUs and TPUs all are used
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})  # devices along each axis; -1: all that are left
     config.parallel = "jit"  # or "pmap": every device runs the step on its share of the batch; only along `data`
+    config.attention = "auto"  # cuDNN's kernel on GPUs, splash on TPUs, where they can; or "xla", "cudnn", "splash"
+    config.loss_slices = 1  # of a text, one after the other: the logits of one slice stand in memory
     config.nonfinite = "stop"  # or "skip": what a NaN in loss or gradient does
     config.ema = 0.0  # decay of the average of parameters that evaluation uses, less in the first steps; 0 is off
     config.log_every = 50

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import meta
 
+from models.parts.dense import Factors
+
 Params = dict[str, Any]
 ModelState = dict[str, Any]  # running statistics and the like; {} for most networks
 Precision = Literal["float32", "bfloat16", "float64"]
@@ -47,7 +49,8 @@ def sown(module: nn.Module, params: Params, state: ModelState, streams: dict, in
 def from_linen(module: nn.Module, precision: Precision = "float32", labelled: bool = False) -> Model:
     """Splits a Linen module into trained parameters and untrained state.
 
-    `precision` is what the network computes in; parameters, state and outputs stay float32 (Micikevicius et al. 2018).
+    `precision` is what the network computes in; parameters, state and outputs stay float32 (Micikevicius et al. 2018),
+    but for the `Factors` of logits.
     The parameters of a `labelled` model keep the names of their axes, for `models.parts.axes.names` to read.
     """
 
@@ -67,7 +70,8 @@ def from_linen(module: nn.Module, precision: Precision = "float32", labelled: bo
         outputs, changed = module.apply(
             {"params": params, **state}, *inputs, train=train, rngs=streams, mutable=mutable, method=method
         )
-        outputs, changed = cast_floats((outputs, dict(changed)), "float32")
+        changed = cast_floats(dict(changed), "float32")
+        outputs = outputs if isinstance(outputs, Factors) else cast_floats(outputs, "float32")
         return outputs, {**state, **changed}
 
     return Model(init, apply, module)

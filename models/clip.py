@@ -13,9 +13,10 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from models.parts.activations import ActivationName
-from models.parts.attention import Attention, Context, Sees, causal
+from models.parts.attention import Attention, Context
 from models.parts.axes import constrain, named
 from models.parts.dense import Embed, at_least_one, dense
+from models.parts.kernels import Sees, causal
 from models.parts.positions import learned
 from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, layer_norm
 

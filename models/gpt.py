@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from models.parts.activations import ActivationName
 from models.parts.attention import Attention, Context
 from models.parts.axes import constrain
-from models.parts.dense import Dropout, Embed, at_least_one, dense
+from models.parts.dense import Dropout, Embed, Factors, Unembed, at_least_one, logits
 from models.parts.positions import learned, rotary, within
 from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, empty_cache, layer_norm, residual_init
 
@@ -91,7 +91,8 @@ class GPT(nn.Module):
         segments_BL: Int[Array, "b l"] | None = None,
         *,
         train: bool = False,
-    ) -> Float[Array, "b l v"] | tuple[Float[Array, "b l v"], Any]:
+        factors: bool = False,
+    ) -> Float[Array, "b l v"] | Factors | tuple[Float[Array, "b l v"], Any]:
         """Logits of the next token at every position; with a cache, also the cache after these tokens.
 
         Tokens whose mask is 0 are seen by no other (padding), and tokens see those of their own segment only, in which
@@ -111,9 +112,13 @@ class GPT(nn.Module):
         stack = Stack(self.blocks(), self.stack, self.remat, name="stack")
         x_BLD, layers = stack(x_BLD, None if cache is None else cache["layers"], context, train=train)
         x_BLD = layer_norm(self.epsilon, self.bias)("norm")(x_BLD)
-        unembed = dense(self.vocab, ("embed", "vocab"), use_bias=False, name="unembed")
-        logits_BLV = constrain(embed.attend(x_BLD) if self.head == "tied" else unembed(x_BLD), "batch", None, "vocab")
+        w_DV = embed.matrix() if self.head == "tied" else Unembed(self.vocab, name="unembed")(self.width)
+        logits_BLV = logits(x_BLD, w_DV, factors)
         return logits_BLV if cache is None else (logits_BLV, {"layers": layers, "length": length + L})
+
+    def factors(self, *inputs: Any, train: bool = False) -> Factors:
+        """What the logits are the product of."""
+        return self(*inputs, train=train, factors=True)
 
     def step(self, cache: Any, tokens_BL: Int[Array, "b l"], *, train: bool = False) -> tuple[Any, Any]:
         """The logits of these tokens, and the cache after them: what models/decode.py decodes with."""

@@ -12,9 +12,10 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from models.parts.activations import ActivationName
-from models.parts.attention import Attention, Context, causal, window
+from models.parts.attention import Attention, Context
 from models.parts.axes import constrain
-from models.parts.dense import Dropout, Embed, at_least_one, dense
+from models.parts.dense import Dropout, Embed, Factors, Unembed, at_least_one, logits
+from models.parts.kernels import Window, causal
 from models.parts.positions import rotary
 from models.parts.transformer import (
     Remat,
@@ -107,7 +108,7 @@ class Llama(nn.Module):
         block = lambda sees: {
             "mixer": functools.partial(attention, sees=sees), "mlp": mlp, "norm": norm, "dropout": self.dropout
         }  # fmt: skip
-        whole, near = block(causal), block(causal if self.window is None else window(self.window))
+        whole, near = block(causal), block(causal if self.window is None else Window(self.window))
         return tuple(whole if i in self.unwindowed else near for i in range(self.layers))
 
     @nn.compact
@@ -119,7 +120,8 @@ class Llama(nn.Module):
         segments_BL: Int[Array, "b l"] | None = None,
         *,
         train: bool = False,
-    ) -> Float[Array, "b l v"] | tuple[Float[Array, "b l v"], Any]:
+        factors: bool = False,
+    ) -> Float[Array, "b l v"] | Factors | tuple[Float[Array, "b l v"], Any]:
         """Logits of the next token at every position; with a cache, also the cache after these tokens.
 
         Tokens whose mask is 0 are seen by no other (padding), and tokens see those of their own segment only; both
@@ -134,11 +136,15 @@ class Llama(nn.Module):
         stack = Stack(self.blocks(), self.stack, self.remat, name="stack")
         x_BLD, layers = stack(x_BLD, None if cache is None else cache["layers"], context, train=train)
         x_BLD = rms_norm(self.epsilon)("norm")(x_BLD)
-        unembed = dense(self.vocab, ("embed", "vocab"), use_bias=False, name="unembed")
-        logits_BLV = constrain(embed.attend(x_BLD) if self.head == "tied" else unembed(x_BLD), "batch", None, "vocab")
+        w_DV = embed.matrix() if self.head == "tied" else Unembed(self.vocab, name="unembed")(self.width)
+        logits_BLV = logits(x_BLD, w_DV, factors)
         if cache is None:
             return logits_BLV
         return logits_BLV, {"layers": layers, "length": length + tokens_BL.shape[1]}
+
+    def factors(self, *inputs: Any, train: bool = False) -> Factors:
+        """What the logits are the product of."""
+        return self(*inputs, train=train, factors=True)
 
     def step(self, cache: Any, tokens_BL: Int[Array, "b l"], *, train: bool = False) -> tuple[Any, Any]:
         """The logits of these tokens, and the cache after them: what models/decode.py decodes with."""

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from models.parts.activations import ActivationName
 from models.parts.attention import Context
 from models.parts.axes import constrain
-from models.parts.dense import Dropout, Embed, at_least_one, dense
+from models.parts.dense import Dropout, Embed, Factors, Unembed, at_least_one, logits
 from models.parts.state_space import Scan, StateSpace
 from models.parts.transformer import Remat, Stack, Stacking, residual_init, rms_norm
 
@@ -65,7 +65,8 @@ class Mamba(nn.Module):
         cache: Any = None,
         *,
         train: bool = False,
-    ) -> Float[Array, "b l v"] | tuple[Float[Array, "b l v"], Any]:
+        factors: bool = False,
+    ) -> Float[Array, "b l v"] | Factors | tuple[Float[Array, "b l v"], Any]:
         """Logits of the next token at every position; with a cache, also the cache after these tokens."""
         self.check()
         embed = Embed(self.vocab, self.width, nn.initializers.normal(0.1), ("vocab", "embed"), name="token_embed")
@@ -74,9 +75,13 @@ class Mamba(nn.Module):
         stack = Stack((self.block(),) * self.layers, self.stack, self.remat, name="stack")
         x_BLD, layers = stack(x_BLD, cache, context, train=train)
         x_BLD = rms_norm(self.epsilon)("norm")(x_BLD)
-        unembed = dense(self.vocab, ("embed", "vocab"), use_bias=False, name="unembed")
-        logits_BLV = constrain(embed.attend(x_BLD) if self.head == "tied" else unembed(x_BLD), "batch", None, "vocab")
+        w_DV = embed.matrix() if self.head == "tied" else Unembed(self.vocab, name="unembed")(self.width)
+        logits_BLV = logits(x_BLD, w_DV, factors)
         return logits_BLV if cache is None else (logits_BLV, layers)
+
+    def factors(self, *inputs: Any, train: bool = False) -> Factors:
+        """What the logits are the product of."""
+        return self(*inputs, train=train, factors=True)
 
     def step(self, cache: Any, tokens_BL: Int[Array, "b l"], *, train: bool = False) -> tuple[Any, Any]:
         """The logits of these tokens, and the cache after them: what models/decode.py decodes with."""

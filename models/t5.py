@@ -12,9 +12,10 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from models.parts.activations import ActivationName
-from models.parts.attention import Attention, Context, Sees, causal
+from models.parts.attention import Attention, Context
 from models.parts.axes import constrain
 from models.parts.dense import Dropout, Embed, at_least_one, dense
+from models.parts.kernels import Sees, causal
 from models.parts.positions import RelativeBias
 from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, empty_cache, gated_mlp, rms_norm
 

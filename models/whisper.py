@@ -13,10 +13,11 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from models.parts.activations import ActivationName, gelu
-from models.parts.attention import Attention, Context, Sees, causal
+from models.parts.attention import Attention, Context
 from models.parts.axes import constrain, named
 from models.parts.convolution import conv
 from models.parts.dense import Dropout, Embed, at_least_one, dense
+from models.parts.kernels import Sees, causal
 from models.parts.positions import learned
 from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, empty_cache, layer_norm
 

@@ -143,10 +143,11 @@ def test_looking_up_has_the_gradient_of_indexing():
 @pytest.mark.slow
 def test_layouts_give_the_same_losses():
     """A sample of scripts/check/parallel.py: named axes and sizes alone; draws of dropout and samplers, batch norm, a
-    scan over time; and slices of the batch on many devices against the whole batch on one."""
+    scan over time; and slices of the batch and of its texts on many devices against
+    the whole on one."""
     layouts = ["--layouts", "2 data 2 fsdp 2 tensor", "8 pmap"]
     calls = ["markov_gpt", "mnist_vae", "mnist_resnet", *layouts], ["adding_gru", *layouts[:2]]
-    calls = [*calls, ["markov_gpt", "--accumulate", "4", *layouts]]
+    calls = [*calls, ["markov_gpt", "--accumulate", "4", "--loss-slices", "4", *layouts]]
     code = f"import sys; from scripts.check.parallel import main; sys.exit(sum(map(main, {calls})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]

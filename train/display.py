@@ -42,7 +42,9 @@ class Display:
 
     def progress(self, step: int, steps: int, values: Values, speed: Values, unit: str) -> None:
         """Values of the last logged step, and the speed since the one before."""
-        rate = f"{metric(speed['units_per_second'], f'{unit}s/s')}  {metric(speed['flops_per_second'], 'FLOP/s')}"
+        work = f"MFU {speed['mfu']:.1%}" if "mfu" in speed else metric(speed["flops_per_second"], "FLOP/s")
+        memory = f"  {metric(speed['memory_bytes'], 'B')}" if "memory_bytes" in speed else ""
+        rate = f"{metric(speed['units_per_second'], f'{unit}s/s')}  {work}{memory}"
         shown = "  ".join(f"{k} {v:.4g}" for k, v in values.items() if k in ("loss", "accuracy", "skipped"))
         line = f"{shown}  lr {values['lr']:.3g}  {rate}  data wait {speed['data_wait']:.1%}"
         if self.live:

@@ -14,24 +14,25 @@ from data.source import Dataset, check_labels
 from models.api import Model, Precision, from_linen
 from models.parts import axes
 from train import sizes
-from train.build import build
+from train.build import build, resolve
 from train.devices import mesh
 from train.errors import UserError
 from train.optim.chain import optimizer
 from train.optim.schedules import Schedule
 from train.schema import check_choice
 from train.step import Task, TrainState, init_state, train_step
-from train.wrap import augmented, penalised
+from train.wrap import augmented, penalised, placed
 
 Shapes = dict[str, jax.ShapeDtypeStruct]  # of a batch
 CHOICES = {
     "precision": from_linen,
     "parallel": mesh.check_parallel,
     "nonfinite": train_step,
+    "attention": placed,
 }  # whose signature has them
 LEAST = {"steps": 1, "batch_size": 1, "accumulate": 1, "log_every": 1, "cpu_devices": 1}
 LEAST |= {"eval.batch_size": 1, "eval.every": -1, "eval.patience": 0, "eval.train_records": 0}
-LEAST |= {"checkpoint.every": 1, "checkpoint.keep": 1, "loader.prefetch": 0, "loader.workers": 0}
+LEAST |= {"loss_slices": 1, "checkpoint.every": 1, "checkpoint.keep": 1, "loader.prefetch": 0, "loader.workers": 0}
 
 
 class Experiment(NamedTuple):
@@ -64,7 +65,13 @@ def build_experiment(config: ConfigDict, dataset: Dataset | None = None) -> Expe
 
 def build_task(config: ConfigDict, classes: int, labelled: bool = False, sources: tuple[str, ...] = ()) -> Task:
     """The task with its networks; it hears of the data's `classes` and `sources` where it asks for them."""
-    networks, offer = build_models(config, labelled), {"classes": classes, "sources": sources}
+    networks = build_models(config, labelled)
+    if (
+        config.loss_slices > 1
+        and "loss_slices" not in inspect.signature(resolve("train.tasks", config.task.name)).parameters
+    ):
+        raise UserError(f"config.loss_slices={config.loss_slices}: the task {config.task.name} knows no slices; use 1")
+    offer = {"classes": classes, "sources": sources, "loss_slices": config.loss_slices}
     task = build("train.tasks", config.task.to_dict(), "task", offer=offer, **networks)
     return augmented(penalised(task), config.augment.to_dict(), offer, config.task.name)
 

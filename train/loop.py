@@ -20,7 +20,7 @@ from data.pipeline import eval_batches, train_batches
 from data.source import Source
 from train import found, live, record, saved, score, trace
 from train.checkpoint import Checkpoints, all_finite
-from train.cost import budget
+from train.cost import budget, machine
 from train.devices import hosts, mesh
 from train.display import Display
 from train.errors import NonFiniteError, UserError
@@ -170,6 +170,7 @@ class Run:
         compiled = self.step.compile(state, self.share.place(first_batch), self.loop_key, np.float32(0))
         self.budget = budget.measure(counted, compiled, self.mesh.devices.size)
         begins = f"{'resuming at' if first else 'from'} step {first}"
+        self.peak = machine.peak(self.mesh.devices)
         self.display.say(f"  compiled in {self.step.seconds:.1f} s: {budget.compiled_line(self.budget)}; {begins}")
         self.display.start(first, config.steps)
         return state, first
@@ -211,6 +212,10 @@ class Run:
         learning_rate = peak_rate(self.config.optim.to_dict()) * experiment.schedule(step - 1)
         values = {**values, "lr": learning_rate, f"{experiment.dataset.unit}s": step * work.units_per_step}
         speed = self.clock.lap(step, work)
+        if self.peak:
+            speed["mfu"] = speed["flops_per_second"] / self.peak
+        if memory := machine.used_memory(self.mesh.local_devices[0]):
+            speed["memory_bytes"] = memory
         self.owner.check()
         self.writer.write(step, "train", values)
         self.writer.write_timing(step, speed)

@@ -14,6 +14,31 @@ import optax
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 
+@jax.custom_vjp
+def cross_entropy(scores: jax.Array, classes: jax.Array) -> jax.Array:
+    """-log softmax(scores)_class.
+
+    Its gradient, softmax - one-hot, is written as one elementwise pass over the scores, for XLA to fuse with what
+    follows: that of optax's scatters ones into an array of float32.
+    """
+    return _cross_entropy(scores, classes)[0]
+
+
+def _cross_entropy(scores: jax.Array, classes: jax.Array) -> tuple[jax.Array, tuple]:
+    normaliser = jax.nn.logsumexp(scores, axis=-1)
+    own = jnp.take_along_axis(scores, classes[..., None].astype(jnp.int32), axis=-1).squeeze(-1)
+    return normaliser - own, (scores, classes, normaliser)
+
+
+def _cross_entropy_gradient(saved: tuple, g: jax.Array) -> tuple[jax.Array, None]:
+    scores, classes, normaliser = saved
+    own = jax.lax.broadcasted_iota(classes.dtype, scores.shape, scores.ndim - 1) == classes[..., None]
+    return g[..., None] * (jnp.exp(scores - normaliser[..., None]) - own.astype(scores.dtype)), None
+
+
+cross_entropy.defvjp(_cross_entropy, _cross_entropy_gradient)
+
+
 def hinge(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     return jax.nn.relu(1 - outputs * targets)
 
@@ -27,8 +52,8 @@ def class_hinge(scores: jax.Array, classes: jax.Array) -> jax.Array:
 
 def focal(scores: jax.Array, classes: jax.Array) -> jax.Array:
     """Cross-entropy -log p weighed by (1 - p)²: what is already known counts little."""
-    cross_entropy = optax.losses.softmax_cross_entropy_with_integer_labels(scores, classes)
-    return cross_entropy * (1 - jnp.exp(-cross_entropy)) ** 2
+    surprise = cross_entropy(scores, classes)
+    return surprise * (1 - jnp.exp(-surprise)) ** 2
 
 
 LossName = Literal["mse", "mae", "huber", "log_cosh", "binary_cross_entropy", "hinge", "squared_hinge"]
@@ -49,7 +74,7 @@ LOSSES: dict[str, Loss] = {
 BOUNDARIES = {"binary_cross_entropy": 0.5, "hinge": 0.0, "squared_hinge": 0.0}
 
 CLASS_LOSSES: dict[str, Loss] = {
-    "cross_entropy": optax.losses.softmax_cross_entropy_with_integer_labels,  # -log softmax(o)_t
+    "cross_entropy": cross_entropy,  # -log softmax(o)_t
     "hinge": class_hinge,  # Crammer & Singer 2001
     "focal": focal,  # Lin et al. 2017, γ = 2
 }

@@ -24,7 +24,7 @@ def initial_state(experiment: Experiment, devices: Mesh, key: jax.Array, batch: 
 def step_program(experiment: Experiment, devices: Mesh, say: Callable[[str], None]) -> "Program":
     """(state, batch, key, rate) -> state, metrics.  The state that goes in is given up."""
     config = experiment.config
-    task = wrap.placed(experiment.task, devices, experiment.axes, config.parallel)
+    task = wrap.placed(experiment.task, devices, experiment.axes, config.parallel, config.attention)
     step = functools.partial(
         train_step, task=task, tx=experiment.tx, accumulate=config.accumulate, nonfinite=config.nonfinite
     )
@@ -42,7 +42,8 @@ def step_program(experiment: Experiment, devices: Mesh, say: Callable[[str], Non
 
 def eval_program(experiment: Experiment, devices: Mesh, say: Callable[[str], None]) -> "Program":
     """(params, batch, model_state, key, index) -> metrics."""
-    score = functools.partial(eval_step, task=wrap.placed(experiment.task, devices, experiment.axes))
+    task = wrap.placed(experiment.task, devices, experiment.axes, attention=experiment.config.attention)
+    score = functools.partial(eval_step, task=task)
     return Program(
         "evaluation", score, say=say, out_shardings=mesh.whole(devices), options=mesh.compiler_options(devices)
     )

@@ -23,8 +23,8 @@ from train.writer import finite
 if TYPE_CHECKING:
     from train.cost.budget import Budget
 
-# What a run may change on its way: its numbers stay the same, but for the order in which devices add.
-LAYOUT = ("cpu_devices", "mesh", "parallel", "loader")
+# What a run may change on its way: its numbers stay the same, but for the order in which is added up.
+LAYOUT = ("cpu_devices", "mesh", "parallel", "loader", "attention", "loss_slices")
 ROW = {"name": str, "steps": int, "tokens_seen": int, "params_total": int, "loss": NUMBER, "metrics": dict}
 ROW |= {"wall_seconds": NUMBER, "git_commit": str, "config_hash": str}
 AGAIN = "remove it, and the command of the run makes it again"

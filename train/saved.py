@@ -149,6 +149,10 @@ def config_of(workdir: pathlib.Path, code: Sequence[str] = ()) -> ConfigDict:
     except FileNotFoundError:
         raise UserError(f"{workdir} has no config.json: name the --workdir of a run") from None
     check_saved(config.to_dict(), code)
+    from train import configs
+
+    for name, value in configs.load(configs.BASE).base().items():  # of an older run: what every experiment has by now
+        config[name] = config.get(name, value)
     return config
 
 

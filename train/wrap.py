@@ -5,13 +5,14 @@ penalised   what a network itself asks to be small is added in training (its sta
 gathered    parameters that devices keep in parts are made whole where the loss begins
 spread      networks spread their activations over the devices where they name the axes
 split       each device runs the network on its own part of the batch (`jax.pmap`)
+attending   attention is computed by the fastest program that these devices have, or the one that the config names
 
 `Experiment.task` is penalised and augmented.  `placed` adds what the devices need, once they are known; one device
 needs nothing.
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -19,7 +20,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Key
 
 from models.api import ModelState, Params
-from models.parts import axes
+from models.parts import axes, kernels
 from train.augment import ORDER, refusal
 from train.build import build
 from train.devices import mesh
@@ -68,9 +69,29 @@ def penalised(task: Task) -> Task:
     return task._replace(loss=loss)
 
 
-def placed(task: Task, devices: Mesh, names: Any, parallel: mesh.Parallel = "jit") -> Task:
+def placed(
+    task: Task, devices: Mesh, names: Any, parallel: mesh.Parallel = "jit", attention: kernels.Kernel = "xla"
+) -> Task:
     """`task` on these devices; `names` are those of the axes of its parameters (`Experiment.axes`)."""
-    return split(task) if parallel == "pmap" else spread(gathered(task, devices, names), devices)
+    task = split(task) if parallel == "pmap" else spread(gathered(task, devices, names), devices)
+    return attending(task, devices, attention)
+
+
+def attending(task: Task, devices: Mesh, kernel: kernels.Kernel) -> Task:
+    """`task`, whose attention is computed by `kernel`; raises where these devices have no such program."""
+    platform, before = devices.devices.flat[0].platform, task.within
+    try:
+        with kernels.using(kernel, platform):
+            pass
+    except ValueError as error:
+        raise UserError(f"config.{error}") from None
+
+    @contextlib.contextmanager
+    def within() -> Iterator[None]:
+        with before(), kernels.using(kernel, platform):
+            yield
+
+    return task._replace(within=within)
 
 
 def gathered(task: Task, devices: Mesh, names: Any) -> Task:
@@ -97,7 +118,7 @@ def spread(task: Task, devices: Mesh) -> Task:
 
 def spreading(devices: Mesh) -> contextlib.AbstractContextManager:
     """Within it networks spread their activations over the devices; with one device nothing changes."""
-    return contextlib.nullcontext() if devices.size == 1 else axes.spread(mesh.placing(devices))
+    return contextlib.nullcontext() if devices.size == 1 else axes.spread(mesh.spreading(devices))
 
 
 def split(task: Task) -> Task:

@@ -23,6 +23,15 @@ def gelu(x: jax.Array) -> jax.Array:
     return 0.5 * x * (1 + jax.lax.erf(x * math.sqrt(0.5)))
 
 
+def in_float32(activation: Activation) -> Activation:
+    """`activation`, computed in 32 bits where its input has 16: rounded once, and not after each operation."""
+
+    def wide(x: jax.Array) -> jax.Array:
+        return activation(x.astype(jnp.float32)).astype(x.dtype) if x.dtype.itemsize == 2 else activation(x)
+
+    return wide
+
+
 def gated(by: Activation) -> Activation:
     """a · by(b), where a is the first half of the last axis and b the second (Dauphin et al. 2016, Shazeer 2020)."""
 
@@ -73,6 +82,8 @@ ACTIVATIONS: dict[str, Activation] = {
     "hard_swish": jax.nn.hard_silu,  # x hard_sigmoid(x); Howard et al. 2019
     **GATES,
 }
+EXACT = ("identity", "relu", "leaky_relu", "relu6", "hard_tanh")  # one operation, or none
+ACTIVATIONS = {name: f if name in EXACT else in_float32(f) for name, f in ACTIVATIONS.items()}
 
 
 def units_before(name: ActivationName, width: int) -> int:

@@ -14,20 +14,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from models.parts.axes import constrain, named
 from models.parts.dense import dense
+from models.parts.kernels import Seen, Sees, attend, causal
 from models.parts.positions import Turn
 
 Cache = dict[str, jax.Array]  # keys_BTKH, values_BTKH of one layer
-Sees = Callable[[jax.Array, jax.Array], jax.Array]  # (query positions, key positions) -> which key a query sees
-
-
-def causal(query: jax.Array, key: jax.Array) -> jax.Array:
-    """Itself and what came before."""
-    return key <= query
-
-
-def window(size: int) -> Sees:
-    """The last `size` positions, its own among them (Child et al. 2019; Jiang et al. 2023)."""
-    return lambda query, key: (key <= query) & (query - key < size)
 
 
 class Context(NamedTuple):
@@ -50,7 +40,7 @@ ALONE = Context()
 class Attention(nn.Module):
     """softmax(q k / √H) v, by head.  With a cache, the input continues the `length` tokens that it holds.
 
-    `sees` is the mask: `causal`, `window(size)`, or None: every position sees every other.  `turn` gives queries and
+    `sees` is the mask: `causal`, `Window(size)`, or None: every position sees every other.  `turn` gives queries and
     keys their positions, `head_norm` normalises both before (Dehghani et al. 2023).  `cross` reads the context's
     memory.  Where there are as many heads of keys as of queries, the three projections are one product.
     """
@@ -84,7 +74,7 @@ class Attention(nn.Module):
             k = jax.lax.dynamic_update_slice(cache["keys"], k.astype(cache["keys"].dtype), start)
             v = jax.lax.dynamic_update_slice(cache["values"], v.astype(cache["values"].dtype), start)
             cache = {"keys": k, "values": v}
-        mixed = attend(q, k, v, self.mask(position_L, k.shape[1], cache, context), context, self.scale, self.cross)
+        mixed = attend(q, k, v, self.seen(cache, context), self.scale)
         out_bias = self.bias if self.out_bias is None else self.out_bias
         out = dense(D, ("heads", "embed"), use_bias=out_bias, kernel_init=self.out_init, name="out")
         return out(mixed.reshape(B, L, -1)), cache
@@ -93,7 +83,7 @@ class Attention(nn.Module):
         D = x_BLD.shape[-1]
         N, H = self.heads, self.head_width or D // self.heads
         K = self.kv_heads or N
-        split = lambda x, heads: constrain(x.reshape(*x.shape[:2], heads, H), "batch", None, "heads", None)
+        split = lambda x, heads: constrain(x.reshape(x.shape[0], x.shape[1], heads, H), "batch", None, "heads", None)
         stacked = lambda count, heads, name: dense(
             (count, heads * H), ("embed", None, "heads"), use_bias=self.bias and self.key_bias, name=name
         )
@@ -103,48 +93,19 @@ class Attention(nn.Module):
             q_bias = v_bias = lambda x: x
         if K == N and not self.cross:
             qkv = stacked(3, N, "qkv")(x_BLD)
-            return split(q_bias(qkv[..., 0, :]), N), split(qkv[..., 1, :], N), split(v_bias(qkv[..., 2, :]), N)
+            q, k, v = jnp.split(qkv, 3, axis=-2)
+            return split(q_bias(q), N), split(k, N), split(v_bias(v), N)
         q = dense(N * H, ("embed", "heads"), use_bias=self.bias and self.key_bias, name="q")(x_BLD)
         kv = stacked(2, K, "kv")(keys_BTD)
-        return split(q_bias(q), N), split(kv[..., 0, :], K), split(v_bias(kv[..., 1, :]), K)
+        k, v = jnp.split(kv, 2, axis=-2)
+        return split(q_bias(q), N), split(k, K), split(v_bias(v), K)
 
     def add_bias(self, name: str, units: int) -> Callable[[jax.Array], jax.Array]:
         bias = self.param(name, named(nn.initializers.zeros, "heads"), (units,))
-        return lambda x: x + bias.astype(x.dtype)[None, None]
+        return lambda x: x + bias.astype(x.dtype)
 
-    def mask(self, position_L: jax.Array, keys: int, cache: Cache | None, context: Context) -> Any:
-        """Bool [B or 1, 1, L, T]; or "causal", which needs no array; or None: all is seen."""
-        given = context.memory_mask_BT if self.cross else context.mask_BT
-        segments = None if self.cross else context.segments_BT
-        plain = given is None and segments is None and cache is None and context.bias is None
-        if plain and not self.cross and self.sees is causal:
-            return "causal"
-        mask = None if given is None else given[:, None, None]
-        if segments is not None:
-            same = (segments[:, :, None] == segments[:, None])[:, None]
-            mask = same if mask is None else same & mask
-        if self.sees is None or self.cross:
-            return mask
-        seen = self.sees(position_L[:, None], jnp.arange(keys)[None])[None, None]
-        return seen if mask is None else seen & mask
-
-
-def attend(
-    q: Float[Array, "b l n h"],
-    k: Float[Array, "b t k h"],
-    v: Float[Array, "b t k h"],
-    mask: Any,
-    context: Context,
-    scale: float | None,
-    cross: bool,
-) -> Float[Array, "b l n h"]:
-    """A query that sees no key gives 0, where the softmax over nothing would be the mean of all values."""
-    if isinstance(mask, str):
-        return jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=True)
-    bias = None if cross else context.bias
-    mixed = jax.nn.dot_product_attention(q, k, v, bias=bias, mask=mask, scale=scale)
-    given = context.memory_mask_BT if cross else context.mask_BT
-    if given is None:  # every query sees itself
-        return mixed
-    sees_any = jnp.any(mask, axis=-1)[:, 0, :, None, None]
-    return jnp.where(sees_any, mixed, jnp.zeros_like(mixed))
+    def seen(self, cache: Cache | None, context: Context) -> Seen:
+        if self.cross:
+            return Seen(None, keys_BT=context.memory_mask_BT)
+        cached = cache is not None
+        return Seen(self.sees, context.length, context.mask_BT, context.segments_BT, context.bias, cached)

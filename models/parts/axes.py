@@ -12,16 +12,26 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from flax import linen as nn
 from flax import struct
 from flax.core import meta
 
+SUM = "sum"
 Place = Callable[[jax.Array, tuple[str | None, ...]], jax.Array]  # (array, names of its axes) -> the array, spread
 
-_place: contextvars.ContextVar[Place | None] = contextvars.ContextVar("place", default=None)
+
+class Spread(NamedTuple):
+    """How arrays lie on several devices."""
+
+    place: Place
+    # (fn, names of the axes of each argument, of each result, and those left to XLA) -> fn on every device's own part
+    per_device: Callable[[Callable, tuple, Any, tuple[str, ...]], Callable]
+
+
+_spread: contextvars.ContextVar[Spread | None] = contextvars.ContextVar("spread", default=None)
 _batch_axis: contextvars.ContextVar[str | None] = contextvars.ContextVar("batch_axis", default=None)
 
 
@@ -58,13 +68,24 @@ def names(tree: Any) -> Any:
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
     """`x`, spread over devices as its axes say; an axis None is whole on each."""
-    place = _place.get()
-    return x if place is None else place(x, axes)
+    spread = _spread.get()
+    return x if spread is None else spread.place(x, axes)
+
+
+def per_device(fn: Callable, inputs: tuple, outputs: Any, leave: tuple[str, ...] = ()) -> Callable:
+    """`fn` on every device's own part of its arguments: for what XLA cannot split by itself.
+
+    `inputs` are the names of each argument's axes, `outputs` those of the result, or a tuple of them; of a result that
+    stands for a sum over the batch (`SUM`) the devices' parts are added up.  How arrays are split along axes in
+    `leave` is left to XLA.
+    """
+    spread = _spread.get()
+    return fn if spread is None else spread.per_device(fn, inputs, outputs, leave)
 
 
 def is_spread() -> bool:
     """Whether `constrain` does anything: several devices share each array."""
-    return _place.get() is not None
+    return _spread.get() is not None
 
 
 def gathered(w: jax.Array, *axes: str | None) -> jax.Array:
@@ -95,9 +116,9 @@ def _within(variable: contextvars.ContextVar, value: Any) -> Iterator[None]:
         variable.reset(token)
 
 
-def spread(place: Place) -> contextlib.AbstractContextManager[None]:
-    """Within it `constrain` is `place`."""
-    return _within(_place, place)
+def spread(how: Spread) -> contextlib.AbstractContextManager[None]:
+    """Within it `constrain` and `per_device` work as `how` says."""
+    return _within(_spread, how)
 
 
 def split_batch(axis: str) -> contextlib.AbstractContextManager[None]:

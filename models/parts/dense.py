@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +73,39 @@ class Embed(nn.Module):
 
     def attend(self, x: jax.Array) -> jax.Array:
         """x · table: [..., width] → [..., count]."""
-        return flat_dot_general(x, gathered(self.embedding, *self.axes).T, (((x.ndim - 1,), (0,)), ((), ())))
+        return product(x, self.matrix())
+
+    def matrix(self) -> jax.Array:
+        """What `attend` multiplies by: [width, count]."""
+        return gathered(self.embedding, *self.axes).T
+
+
+class Factors(NamedTuple):
+    """Logits that are not computed yet: x_BLD · w_DV, in the precision of the network."""
+
+    x: jax.Array
+    w: jax.Array
+
+
+class Unembed(nn.Module):
+    """The matrix from the width to the logits, where it is not the embedding's."""
+
+    count: int
+
+    @nn.compact
+    def __call__(self, width: int) -> jax.Array:
+        init = named(nn.linear.default_kernel_init, "embed", "vocab")
+        return gathered(self.param("kernel", init, (width, self.count)), "embed", "vocab")
+
+
+def logits(x_BLD: jax.Array, w_DV: jax.Array, factors: bool = False) -> jax.Array | Factors:
+    """The last product of a language model, or its `factors`: what a loss in slices asks for (train/slices.py)."""
+    return Factors(x_BLD, w_DV) if factors else constrain(product(x_BLD, w_DV), "batch", None, "vocab")
+
+
+def product(x: jax.Array, w: jax.Array) -> jax.Array:
+    """x · w over the last axis of x."""
+    return flat_dot_general(x, w, (((x.ndim - 1,), (0,)), ((), ())))
 
 
 class Dropout(nn.Module):

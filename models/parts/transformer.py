@@ -69,7 +69,8 @@ def gated_mlp(
     def apply(x_BLD: jax.Array) -> jax.Array:
         h = dense((2, units), ("embed", None, "mlp"), use_bias=bias, name="up")(x_BLD)
         h = constrain(h, "batch", None, None, "mlp")
-        return down(x_BLD.shape[-1], bias, out_init)(h[..., 0, :] * ACTIVATIONS[activation](h[..., 1, :]))
+        up, gate = (part.squeeze(-2) for part in jnp.split(h, 2, axis=-2))
+        return down(x_BLD.shape[-1], bias, out_init)(up * ACTIVATIONS[activation](gate))
 
     return apply
 

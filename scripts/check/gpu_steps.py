@@ -19,6 +19,7 @@ def config_of(network: str, shape: dict[str, Any]) -> ConfigDict:
     """The experiment: the page's own optimizer, no schedule, no evaluation."""
     config = base()
     config.batch_size, config.precision = shape["batch"], "bfloat16"
+    config.attention, config.loss_slices = shape.get("attention", "auto"), shape.get("slices", 1)
     config.task.update(name="supervised:classify")
     if network == "gpt":
         sizes = {name: shape[name] for name in ("layers", "heads", "width", "context", "vocab")}
@@ -37,20 +38,12 @@ def config_of(network: str, shape: dict[str, Any]) -> ConfigDict:
 
 
 def bare(network: str, shape: dict[str, Any]) -> Bare:
-    import jax
 
     from train.devices import runtime
 
     runtime.set_up()
-    if shape.get("attention") == "cudnn":  # tried before a page can name it; it takes no float32
-        plain = jax.nn.dot_product_attention
-
-        def fused(q: jax.Array, *kv: jax.Array, **named: Any) -> jax.Array:
-            q16, *kv16 = (x.astype("bfloat16") for x in (q, *kv))
-            return plain(q16, *kv16, implementation="cudnn", **named).astype(q.dtype)
-
-        jax.nn.dot_product_attention = fused
     steps = Bare(config_of(network, shape))
+    steps.program.options |= shape.get("options", {})
     batch = functools.cache(steps.batch)
     steps.batch = lambda i: batch(i % 2)  # two batches, placed once: drawing 256 images takes seconds
     return steps

@@ -1,13 +1,14 @@
 """Is a run the same however it is spread over devices?  Every config page, small, on eight devices that a CPU poses as.
 
-    uv run python -m scripts.check.parallel [PAGE ...] [--layouts NAME ...] [--accumulate N]
+    uv run python -m scripts.check.parallel [PAGE ...] [--layouts NAME ...] [--accumulate N] [--loss-slices N]
 
 Each page trains on one device and then on each layout.  A cell is the largest relative difference of any logged loss
 (training, held out) from that on one device; the last columns say how much of the parameters `fsdp` and `tensor` split.
 Batches are of 64, and the learning rate is a hundredth of what it would be there (in proportion to the batch): in steps
 of full length deep networks with batch norm grow every rounding tenfold.  Networks compute in 32 bits, but for one.
 With --accumulate the layouts take the batch in N slices, without dropout, and are still compared with the whole batch:
-meant for networks without batch statistics and random draws.  Exits with 1 where a difference is over 1e-5.
+meant for networks without batch statistics and random draws; with --loss-slices they compute the loss of a language
+model in slices of its texts.  Exits with 1 where a difference is over 1e-5.
 """
 
 import argparse
@@ -54,6 +55,7 @@ def main(argv: list[str]) -> int:
     flags.add_argument("pages", nargs="*", default=[page.stem for page in PAGES], metavar="PAGE")
     flags.add_argument("--layouts", nargs="+", choices=list(LAYOUTS), default=list(LAYOUTS), metavar="NAME")
     flags.add_argument("--accumulate", type=int, default=1, metavar="N")
+    flags.add_argument("--loss-slices", type=int, default=1, metavar="N")
     options = flags.parse_args(argv)
     runtime.set_up(DEVICES)
     mesh.SMALL = 1  # networks this small would otherwise not be split at all
@@ -65,7 +67,7 @@ def main(argv: list[str]) -> int:
         one = losses(page, {"mesh.data": 1, **extra, "accumulate": 1}, 1)
         print(f"{page.stem:<{width}}", end="", flush=True)
         for name in options.layouts:
-            found = losses(page, {**LAYOUTS[name], **extra}, DEVICES)
+            found = losses(page, {**LAYOUTS[name], **extra, "loss_slices": options.loss_slices}, DEVICES)
             difference = float(np.max(np.abs(found - one) / np.maximum(np.abs(one), 1e-3)))
             worst = max(worst, difference)
             print(f"{difference:>23.1e}", end="", flush=True)

@@ -1,13 +1,18 @@
-"""This machine: how much memory is free, how fast it multiplies, and how busy others keep it."""
+"""This machine: how much memory is free and used, how fast it multiplies, and how busy others keep it."""
 
+import contextlib
 import os
 import pathlib
+import platform
 import re
 import time
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from train.cost.chips import CHIPS
+from train.files import Damaged, read_json, write_json
 
 PROC = pathlib.Path("/proc")
 CGROUP = pathlib.Path("/sys/fs/cgroup")
@@ -31,6 +36,43 @@ def read(path: pathlib.Path) -> str:
         return path.read_text()
     except OSError:
         return ""
+
+
+def used_memory(device: Any) -> float | None:
+    """Bytes that were in use at once at the most: on `device`, or by this process where it is a CPU."""
+    if device.platform != "cpu":
+        return (device.memory_stats() or {}).get("peak_bytes_in_use")
+    found = re.search(r"VmHWM:\s+(\d+) kB", read(PROC / "self" / "status"))
+    return 1024.0 * int(found[1]) if found else None
+
+
+def peak(devices: Any) -> float | None:
+    """FLOP/s that these devices (an array of them) reach together at most; None where no maker's page is known here.
+
+    Of chips it is what their maker says, in bfloat16; of a CPU what `speed` found when this machine was first asked.
+    """
+    first, processes = devices.flat[0], len({device.process_index for device in devices.flat})
+    if first.platform == "cpu":
+        return processes * measured_once()
+    chip = CHIPS.get(first.device_kind)
+    return None if chip is None else devices.size * chip.flops / chip.parts
+
+
+def measured_once() -> float:
+    """`speed()`, kept at home by the name of the processor and how many of them this process may use."""
+    path = pathlib.Path("~/.cache/isoflop/peaks.json").expanduser()
+    model = re.search(r"model name\s*:\s*(.*)", read(PROC / "cpuinfo"))
+    name = f"{os.cpu_count()} × {model[1] if model else platform.processor()}"
+    try:
+        known = read_json(path, {}, "remove it, and it is measured again")
+    except (OSError, Damaged):
+        known = {}
+    if not isinstance(known.get(name), float):
+        known[name] = speed()
+        with contextlib.suppress(OSError):  # a home that cannot be written to: it is measured every time
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, known)
+    return known[name]
 
 
 def speed() -> float:

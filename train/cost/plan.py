@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from data.tfds import NotPrepared
+from train import wrap
 from train.cost import budget, chips, hlo, machine, memory
 from train.devices import mesh, runtime
 from train.errors import UserError
@@ -66,6 +67,7 @@ class Plan(NamedTuple):
     least_seconds: float | None = None  # of a step, by its products alone at the speed of this machine
     chip: chips.Chip | None = None  # of a topology; None on this machine, where steps were timed
     chips: int = 1
+    peak: float | None = None  # FLOP/s of all chips; of a CPU what it was seen to reach
     compute_seconds: float = 0.0
     memory_seconds: float = 0.0
     memory_bytes: float = 0.0  # read and written a step
@@ -92,8 +94,7 @@ class Plan(NamedTuple):
     @property
     def mfu(self) -> float:
         """The network's own FLOPs over what the chips could do in the time of a step (Chowdhery et al. 2022)."""
-        peak = self.chip.flops * self.chips if self.chip else math.nan
-        return self.work.flops_per_step / (self.step_seconds or math.nan) / peak
+        return self.work.flops_per_step / (self.step_seconds or math.nan) / (self.peak or math.nan)
 
 
 Tell = Callable[[Plan], None]  # hears of the plan when it is counted, before anything is compiled
@@ -118,7 +119,8 @@ def here(config: ConfigDict, tell: Tell = lambda _: None) -> Plan:
     if made.fits is False and not made.in_doubt:
         return made._replace(refused="the step was neither compiled nor timed")
     ways = 1 if mesh.on_cpu(devices) else devices.devices.size
-    made = made._replace(least_seconds=made.work.flops_per_step / machine.speed() / ways)
+    reached = machine.peak(devices.devices)
+    made = made._replace(peak=reached, least_seconds=made.work.flops_per_step / (reached or machine.speed() * ways))
     if made.least_seconds > LIMIT / 2:
         return made._replace(
             refused=f"the step was neither compiled nor timed: its products alone take {seconds(made.least_seconds)} "
@@ -195,7 +197,9 @@ def elsewhere(config: ConfigDict, topology: str, tell: Tell = lambda _: None) ->
             f"topology {topology}: no peaks of {found.kind} are known; they are of {', '.join(chips.CHIPS)}"
         )
     cores = len(found.devices) // found.chips
-    made = counted(experiment, devices, cores)._replace(available_bytes=chip.memory, chip=chip, chips=found.chips)
+    made = counted(experiment, devices, cores)._replace(
+        available_bytes=chip.memory, chip=chip, chips=found.chips, peak=chip.flops * found.chips
+    )
     tell(made)
     program = step_program(experiment, devices, lambda _: None)
     try:
@@ -254,7 +258,7 @@ def estimate(experiment: Experiment, devices: Mesh) -> float:
     size = lambda aval: memory.nbytes(aval) * width(aval) * parts.get(getattr(aval, "shape", ()), 1.0)
     step = functools.partial(
         train_step,
-        task=experiment.task,
+        task=wrap.attending(experiment.task, devices, config.attention),
         tx=experiment.tx,
         accumulate=config.accumulate,
         nonfinite=config.nonfinite,

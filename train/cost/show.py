@@ -51,7 +51,8 @@ def rest(plan: Plan) -> str:
             f"  memory  {metric(plan.peak_bytes, 'B')} (XLA plans {metric(plan.xla_bytes or 0.0, 'B')}), of which "
             f"train state {metric(plan.state_bytes, 'B')}",
             f"  step    {digits(plan.step_seconds * 1e3)} ms (median of {plan.timed_steps} timed here), "
-            f"{metric(work.flops_per_step / plan.step_seconds, 'FLOP/s')}",
+            f"{metric(work.flops_per_step / plan.step_seconds, 'FLOP/s')}"
+            + (f", MFU {plan.mfu:.1%}" if plan.peak else ""),
             f"  {busy(plan)}",
         ]
     else:
@@ -110,6 +111,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "others_busy": plan.others,
         "compile_seconds": plan.compile_seconds,
         "devices": plan.devices,
+        "mfu": plan.mfu if plan.peak and plan.step_seconds else None,
         "mesh": plan.mesh,
         "changes": list(plan.chosen),
     }

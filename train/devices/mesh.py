@@ -1,6 +1,7 @@
 """The only file that knows devices: how many there are, where arrays live, and what XLA is told for them."""
 
 import contextlib
+import functools
 import importlib.util
 import math
 import os
@@ -194,9 +195,37 @@ def arguments(mesh: Mesh, state: Any, names: Any, batch: Any) -> tuple[Any, ...]
     )
 
 
-def placing(mesh: Mesh) -> axes.Place:
+def spreading(mesh: Mesh) -> axes.Spread:
     """Spreads an array over the devices as the names of its axes say."""
-    return lambda x, names: jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec(mesh, x.shape, names)))
+    place = lambda x, names: jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec(mesh, x.shape, names)))
+    return axes.Spread(place, functools.partial(per_device, mesh))
+
+
+def per_device(mesh: Mesh, fn: Callable, inputs: tuple, outputs: Any, leave: tuple[str, ...] = ()) -> Callable:
+    """`fn` under `jax.shard_map`, by names of axes (`models.parts.axes.per_device`)."""
+
+    def split(*args: jax.Array) -> Any:
+        specs = tuple(spec(mesh, x.shape, names) for x, names in zip(args, inputs, strict=True))
+        batch = tuple(axis for axis in RULES["batch"] if axis in jax.tree.leaves(list(map(tuple, specs))))
+        several = outputs and (outputs[0] == axes.SUM or isinstance(outputs[0], tuple))
+        wanted = outputs if several else (outputs,)
+
+        def local(*parts: jax.Array) -> tuple:
+            results = fn(*parts) if several else (fn(*parts),)
+            add = lambda x: jax.lax.psum(x, batch) if batch else x
+            return tuple(add(x) if names == axes.SUM else x for x, names in zip(results, wanted, strict=True))
+
+        shapes = jax.eval_shape(fn, *args) if several else (jax.eval_shape(fn, *args),)
+        found = tuple(
+            PartitionSpec() if names == axes.SUM else spec(mesh, x.shape, names)
+            for x, names in zip(shapes, wanted, strict=True)
+        )
+        own = set(mesh.axis_names) - {axis for name in leave for axis in RULES[name]}
+        run = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=found, axis_names=own, check_vma=False)
+        results = run(*args)
+        return results if several else results[0]
+
+    return split
 
 
 def opened(mesh: Mesh, p: jax.Array) -> jax.Array:

@@ -1,5 +1,7 @@
 """Tasks whose loss is a masked mean over what a network says of each input: classes or numbers."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -10,6 +12,7 @@ from train.errors import UserError
 from train.losses import BOUNDARIES, CLASS_LOSSES, LOSSES, ClassLossName, LossName
 from train.metrics import Metrics, mean, quotient
 from train.predictions import Classes, Numbers
+from train.slices import summed
 from train.step import Batch, Scored, Task
 
 
@@ -19,6 +22,7 @@ def classify(
     label_smoothing: float = 0.0,
     loss: ClassLossName = "cross_entropy",
     sources: tuple[str, ...] = (),
+    loss_slices: int = 1,
 ) -> Task:
     """Cross-entropy of `y` [B], or of every token `y` [B, L], given `x`.  `mask` (as `y`, or [B]) says what counts.
 
@@ -27,6 +31,7 @@ def classify(
 
     `loss` is another of CLASS_LOSSES (train/losses.py), for `y` of classes alone.
     `y` holds classes, or of a mixed batch (train/augment.py) float32 probabilities with one axis more.
+    With `loss_slices` a language model's logits are computed for so many slices of the texts, one after the other.
     `classes` is the data's: a target beyond the network's outputs would silently become a NaN, so it is refused.
     With smoothing s the target is (1 - s) one-hot + s / outputs (Szegedy et al. 2015); evaluation never smooths.
     """
@@ -37,14 +42,14 @@ def classify(
     def init(key, batch):
         return model.init(key, batch["x"])
 
-    def scalar(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
-        logits, state = model.apply(params, state, *inputs(batch), key=key, train=train)
+    def each(logits: jax.Array, y: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """What each prediction costs, and what is told of it."""
         if logits.shape[-1] < classes:
             raise ValueError(f"the network has {logits.shape[-1]} outputs and the data {classes} classes")
-        if not jnp.issubdtype(batch["y"].dtype, jnp.floating):
-            values, target = value(logits, batch["y"]), batch["y"]
+        if not jnp.issubdtype(y.dtype, jnp.floating):
+            values, target = value(logits, y), y
         elif loss == "cross_entropy":
-            values, target = optax.losses.softmax_cross_entropy(logits, batch["y"]), batch["y"].argmax(-1)
+            values, target = optax.losses.softmax_cross_entropy(logits, y), y.argmax(-1)
         else:
             raise ValueError(
                 f"the loss {loss} is of one class for each y, and y holds probabilities; use cross_entropy"
@@ -52,8 +57,25 @@ def classify(
         if train and label_smoothing:
             uniform = optax.losses.softmax_cross_entropy(logits, jnp.full_like(logits, 1 / logits.shape[-1]))
             values = (1 - label_smoothing) * values + label_smoothing * uniform
-        found, (state, metrics) = masked_mean(values, {"accuracy": accurate(logits.argmax(-1), target)}, batch, state)
+        return values, {"accuracy": is_first(logits, target)}
+
+    def scalar(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
+        if loss_slices > 1:
+            return sliced(params, state, batch, key, train)
+        logits, state = model.apply(params, state, *inputs(batch), key=key, train=train)
+        values, told = each(logits, batch["y"], train)
+        found, (state, metrics) = masked_mean(values, told, batch, state)
         return found, (state, metrics | by_source(values, batch, sources))
+
+    def sliced(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
+        if not hasattr(model.network, "factors") or batch["y"].ndim != 2:
+            raise ValueError("config.loss_slices is for language models of one text (gpt, llama, mamba); set it to 1")
+        factors, state = model.apply(params, state, *inputs(batch), key=key, train=train, method="factors")
+        cost = functools.partial(each, train=train)
+        weight = counted(batch["y"], batch).astype(jnp.float32)
+        total, values, told = summed(cost, loss_slices, factors, batch["y"], weight)
+        _, (state, metrics) = masked_mean(values, told, batch, state)
+        return quotient(total, metrics["loss"][1]), (state, metrics | by_source(values, batch, sources))
 
     def predict(params, state, x):
         """The softmax of the scores, which for the loss `hinge` ranks classes and is no probability."""
@@ -86,6 +108,14 @@ def regress(model: Model, loss: LossName = "mse") -> Task:
         return Numbers(jax.nn.sigmoid(outputs) if loss == "binary_cross_entropy" else outputs)
 
     return Task(init, scalar, predict)
+
+
+def is_first(scores: jax.Array, classes: jax.Array) -> jax.Array:
+    """Whether `classes` is `scores.argmax(-1)`, as a sum, which XLA takes together with the loss's own."""
+    own = jnp.take_along_axis(scores, classes[..., None].astype(jnp.int32), axis=-1)
+    before = jax.lax.broadcasted_iota(classes.dtype, scores.shape, scores.ndim - 1) < classes[..., None]
+    above = (scores > own) | ((scores == own) & before)
+    return (above.astype(jnp.float32).sum(-1) == 0).astype(jnp.float32)
 
 
 def accurate(said: jax.Array, true: jax.Array) -> jax.Array:

@@ -1,0 +1,215 @@
+"""The programs that compute attention.
+
+xla     every score stands in memory: any mask, precision and device
+cudnn   NVIDIA's fused kernel (through `jax.nn`), for floats of 16 bits
+splash  JAX's fused kernel for TPUs, for texts of a multiple of 128 tokens
+
+A fused kernel goes through the keys block by block and keeps none of the scores (Dao et al. 2022).  `using` says which
+one; outside of it attention is XLA's, and so it is with a cache.
+
+Shapes: B batch, L length of the queries, T length of the keys, N heads, K heads of keys, H head width.
+"""
+
+import contextlib
+import contextvars
+import functools
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from models.parts.axes import per_device
+
+Kernel = Literal["auto", "xla", "cudnn", "splash"]
+PLATFORMS = {"gpu": "cudnn", "cuda": "cudnn", "tpu": "splash"}  # of `auto`, elsewhere it is XLA's
+LANES = 128  # numbers side by side in a TPU's registers: blocks are multiples of it
+BLOCK = 1024  # queries and keys in a block of splash, at most
+Sees = Callable[[jax.Array, jax.Array], jax.Array]  # (query positions, key positions) -> which key a query sees
+
+
+def causal(query: jax.Array, key: jax.Array) -> jax.Array:
+    """Itself and what came before."""
+    return key <= query
+
+
+class Window(NamedTuple):
+    """The last `size` positions, its own among them (Child et al. 2019; Jiang et al. 2023)."""
+
+    size: int
+
+    def __call__(self, query: jax.Array, key: jax.Array) -> jax.Array:
+        return (key <= query) & (query - key < self.size)
+
+
+class Seen(NamedTuple):
+    """Which keys a query sees: those that `sees` says, that are no padding, and of its own segment."""
+
+    sees: Sees | None = causal  # None: all
+    first: int | Int[Array, ""] = 0  # the position of the first query
+    keys_BT: Bool[Array, "b t"] | None = None  # False: padding, seen by no query
+    segments_BT: Int[Array, "b t"] | None = None
+    bias: Float[Array, "1 n l t"] | None = None  # added to the scores
+    cached: bool = False
+
+    def mask(self, L: int, T: int) -> Bool[Array, "b 1 l t"] | None:
+        """All of it as one array, [B or 1, 1, L or 1, T]; None where all is seen."""
+        mask = None if self.keys_BT is None else self.keys_BT[:, None, None]
+        if self.segments_BT is not None:
+            same = (self.segments_BT[:, :, None] == self.segments_BT[:, None])[:, None]
+            mask = same if mask is None else same & mask
+        if self.sees is None:
+            return mask
+        seen = self.sees(self.first + jnp.arange(L)[:, None], jnp.arange(T)[None])[None, None]
+        return seen if mask is None else seen & mask
+
+    @property
+    def plain(self) -> bool:
+        """Whether `sees` says all, of whole texts."""
+        return not self.cached and self.keys_BT is None and self.segments_BT is None
+
+
+class Chosen(NamedTuple):
+    name: Literal["xla", "cudnn", "splash"] = "xla"
+    asked: bool = False  # by name: what it cannot do is refused, and not left to XLA
+
+
+XLA = Chosen()
+_chosen: contextvars.ContextVar[Chosen] = contextvars.ContextVar("attention", default=XLA)
+
+
+@contextlib.contextmanager
+def using(kernel: Kernel, platform: str):
+    """Within it attention is computed by `kernel` on `platform` (cpu, gpu, cuda, tpu)."""
+    best = PLATFORMS.get(platform, "xla")
+    if kernel not in ("auto", "xla", best):
+        where = {"cudnn": "GPUs", "splash": "TPUs"}[kernel]
+        raise ValueError(f"attention={kernel!r} is for {where}, and this is a {platform}; use 'auto' or {best!r}")
+    token = _chosen.set(Chosen(best) if kernel == "auto" else Chosen(kernel, kernel != "xla"))
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def attend(
+    q: Float[Array, "b l n h"], k: Float[Array, "b t k h"], v: Float[Array, "b t k h"], seen: Seen, scale: float | None
+) -> Float[Array, "b l n h"]:
+    """softmax(scale · q k + bias) v over the keys that are seen; `scale` None is 1 / √H.
+
+    A query that sees no key gives 0, where the softmax over nothing would be the mean of all values.
+    """
+    name, asked = _chosen.get()
+    if name != "xla" and not seen.cached:
+        reason = REFUSALS[name](q, k, seen)
+        if reason and asked:
+            raise ValueError(f"attention={name!r}: {reason}; attention='auto' leaves that to XLA")
+        name = "xla" if reason else name
+    mixed = COMPUTED[name if not seen.cached else "xla"](q, k, v, seen, scale)
+    if seen.keys_BT is None:  # every query sees itself
+        return mixed
+    mask = seen.mask(q.shape[1], k.shape[1])
+    assert mask is not None, "keys are masked"
+    return jnp.where(jnp.any(mask, axis=-1)[:, 0, :, None, None], mixed, jnp.zeros_like(mixed))
+
+
+def xla(q: jax.Array, k: jax.Array, v: jax.Array, seen: Seen, scale: float | None) -> jax.Array:
+    if seen.plain and seen.sees is causal and seen.bias is None:
+        return jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=True)
+    mask = seen.mask(q.shape[1], k.shape[1])
+    return jax.nn.dot_product_attention(q, k, v, bias=seen.bias, mask=mask, scale=scale)
+
+
+def cudnn(q: jax.Array, k: jax.Array, v: jax.Array, seen: Seen, scale: float | None) -> jax.Array:
+    """What `sees` says is the kernel's own; any other mask is an array that it adds to the scores."""
+    fused = functools.partial(jax.nn.dot_product_attention, q, k, v, scale=scale, implementation="cudnn")
+    bias = None if seen.bias is None else seen.bias.astype(q.dtype)
+    if seen.plain and seen.sees is causal:
+        return fused(bias, is_causal=True)
+    if seen.plain and isinstance(seen.sees, Window):
+        return fused(bias, is_causal=True, local_window_size=(seen.sees.size - 1, 0))
+    mask = seen.mask(q.shape[1], k.shape[1])
+    return fused(bias, None if mask is None else jnp.broadcast_to(mask, (*mask.shape[:2], q.shape[1], k.shape[1])))
+
+
+def cudnn_refusal(q: jax.Array, k: jax.Array, seen: Seen) -> str:
+    if q.dtype not in (jnp.bfloat16, jnp.float16):
+        return f"cuDNN's kernel is for floats of 16 bits, and these are {q.dtype} (config.precision)"
+    if q.shape[-1] % 8 or q.shape[-1] > 128:
+        return f"cuDNN's kernel takes heads of a multiple of 8 up to 128, and theirs is {q.shape[-1]}"
+    masked = seen.bias is not None or not (seen.plain and (seen.sees is causal or isinstance(seen.sees, Window)))
+    if masked and (q.shape[1] % 2 or k.shape[1] % 2):
+        return f"cuDNN's kernel takes a mask of even lengths, and these are {q.shape[1]} and {k.shape[1]}"
+    return ""
+
+
+def splash(
+    q: jax.Array, k: jax.Array, v: jax.Array, seen: Seen, scale: float | None, interpret: bool = False
+) -> jax.Array:
+    """Blocks that no query sees are not visited; segments and padding are compared within blocks."""
+    L, T, H = q.shape[1], k.shape[1], q.shape[-1]
+    if seen.segments_BT is None and seen.keys_BT is None:
+        numbers = ()
+    else:
+        ones = jnp.ones((len(q), L), jnp.int32)
+        queries = ones if seen.segments_BT is None else seen.segments_BT
+        keys = jnp.ones((len(k), T), jnp.int32) if seen.segments_BT is None else seen.segments_BT
+        numbers = (queries, keys if seen.keys_BT is None else jnp.where(seen.keys_BT, keys, -1))
+    q = q * (H**-0.5 if scale is None else jnp.asarray(scale, q.dtype))
+
+    def local(q_BLNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array, *numbers: jax.Array) -> jax.Array:
+        from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as library
+
+        fused = splash_kernel(L, T, q_BLNH.shape[2], seen.sees, interpret)
+        heads_first = lambda x: jnp.moveaxis(x, 2, 1)
+        segments = library.SegmentIds(*numbers) if numbers else None
+        mixed = jax.vmap(fused)(heads_first(q_BLNH), heads_first(k_BTKH), heads_first(v_BTKH), segments)
+        return jnp.moveaxis(mixed, 1, 2)
+
+    rows = ("batch", None, "heads", None)
+    return per_device(local, (rows, rows, rows, *(("batch", None) for _ in numbers)), rows)(q, k, v, *numbers)
+
+
+def splash_kernel(L: int, T: int, heads: int, sees: Sees | None, interpret: bool):
+    """The kernel of [N, L, H] queries, [K, T, H] keys and values of one text."""
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as library
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+
+    if sees is causal:
+        mask = masks.CausalMask((L, T))
+    elif isinstance(sees, Window):
+        mask = masks.LocalMask((L, T), (sees.size - 1, 0), 0)
+    else:
+        mask = masks.FullMask((L, T))
+    queries, keys = block(L), block(T)
+    sizes = library.BlockSizes(
+        block_q=queries, block_kv=keys, block_kv_compute=min(keys, 512),
+        block_q_dkv=queries, block_kv_dkv=keys, block_kv_dkv_compute=min(keys, 512), use_fused_bwd_kernel=True,
+    )  # fmt: skip
+    with jax.ensure_compile_time_eval():  # the mask's blocks are constants, also where gradients are taken
+        return library.make_splash_mha(
+            masks.MultiHeadMask([mask] * heads), block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret
+        )
+
+
+def block(length: int) -> int:
+    """The largest power of two times `LANES` that divides `length`, up to `BLOCK`."""
+    size = LANES
+    while size < BLOCK and length % (2 * size) == 0:
+        size *= 2
+    return size
+
+
+def splash_refusal(q: jax.Array, k: jax.Array, seen: Seen) -> str:
+    if q.shape[1] % LANES or k.shape[1] % LANES:
+        return f"splash takes lengths of a multiple of {LANES}, and these are {q.shape[1]} and {k.shape[1]}"
+    if not (seen.sees is None or seen.sees is causal or isinstance(seen.sees, Window)):
+        return f"splash knows what is causal, windows, and all; {seen.sees} is none of them"
+    if seen.bias is not None:
+        return "splash adds nothing to the scores, and this network adds a bias of positions"
+    return ""
+
+
+COMPUTED = {"xla": xla, "cudnn": cudnn, "splash": splash}
+REFUSALS = {"cudnn": cudnn_refusal, "splash": splash_refusal}

@@ -1,0 +1,128 @@
+"""Fused attention is XLA's attention, and a loss in slices is the whole loss: values and gradients."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from models.api import from_linen
+from models.gpt import GPT
+from models.llama import Llama
+from models.parts import kernels
+from models.parts.kernels import Seen, Window, causal
+from train.devices import mesh
+from train.errors import UserError
+from train.losses import cross_entropy
+from train.step import Task
+from train.tasks.supervised import classify, is_first
+from train.wrap import attending
+
+L, H = 256, 64
+PADDED = jnp.arange(L)[None] < jnp.array([[L], [100]])
+SEGMENTS = jnp.stack([jnp.arange(L) // 100, jnp.zeros(L, jnp.int32)])
+MASKS = {
+    "causal": Seen(causal),
+    "window": Seen(Window(70)),
+    "all": Seen(None),
+    "padding": Seen(None, keys_BT=PADDED),
+    "padding before the text": Seen(causal, keys_BT=~PADDED),
+    "segments": Seen(causal, segments_BT=SEGMENTS),
+    "segments and a window": Seen(Window(33), segments_BT=SEGMENTS, keys_BT=PADDED),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_splash_is_plain_attention(name, monkeypatch):
+    keys = jax.random.split(jax.random.key(0), 4)
+    heads = (4, 2, 2)  # fewer heads of keys
+    qkv = [jax.random.normal(key, (2, L, n, H)) for key, n in zip(keys[:3], heads, strict=True)]
+    probe = jax.random.normal(keys[3], qkv[0].shape)
+    monkeypatch.setitem(kernels.COMPUTED, "splash", functools.partial(kernels.splash, interpret=True))
+
+    def run(*qkv: jax.Array) -> tuple[jax.Array, jax.Array]:
+        out = kernels.attend(*qkv, MASKS[name], None)
+        return jnp.sum(out * probe), out
+
+    both = jax.value_and_grad(run, argnums=(0, 1, 2), has_aux=True)
+    (_, plain), plain_grads = both(*qkv)
+    with kernels.using("splash", "tpu"):
+        (_, fused), fused_grads = both(*qkv)
+    np.testing.assert_allclose(fused, plain, atol=2e-6)
+    for a, b in zip(fused_grads, plain_grads, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_who_sees_nothing_says_nothing():
+    q = jax.random.normal(jax.random.key(0), (1, 4, 1, 8))
+    nobody = jnp.zeros((1, 4), bool)
+    assert not kernels.attend(q, q, q, Seen(None, keys_BT=nobody), None).any()
+
+
+def test_a_kernel_that_cannot_says_why():
+    q = jnp.zeros((1, 100, 2, 64))
+    with kernels.using("splash", "tpu"), pytest.raises(ValueError, match=r"multiple of 128, and these are 100"):
+        kernels.attend(q, q, q, Seen(), None)
+    with kernels.using("cudnn", "gpu"), pytest.raises(ValueError, match=r"16 bits, and these are float32"):
+        kernels.attend(q, q, q, Seen(), None)
+    with kernels.using("auto", "tpu"):  # leaves it to XLA
+        assert kernels.attend(q, q, q, Seen(), None).shape == q.shape
+    task = Task(lambda *_: ({}, {}), lambda *_: None)
+    with pytest.raises(UserError, match=r"attention='cudnn' is for GPUs, and this is a cpu; use 'auto' or 'xla'"):
+        attending(task, mesh.alone(), "cudnn")
+
+
+def test_cross_entropy_has_the_gradient_of_its_formula():
+    scores = 5 * jax.random.normal(jax.random.key(0), (3, 7, 11))
+    classes = jax.random.randint(jax.random.key(1), (3, 7), 0, 11)
+    weight = jax.random.normal(jax.random.key(2), (3, 7))
+    theirs = optax.losses.softmax_cross_entropy_with_integer_labels
+    total = lambda loss: jax.value_and_grad(lambda scores: jnp.sum(weight * loss(scores, classes)))(scores)
+    for a, b in zip(total(cross_entropy), total(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_the_best_class_is_the_first_of_equals():
+    scores = jax.random.randint(jax.random.key(0), (500, 6), 0, 3).astype(jnp.float32)  # full of ties
+    classes = jax.random.randint(jax.random.key(1), (500,), 0, 6)
+    np.testing.assert_array_equal(is_first(scores, classes), scores.argmax(-1) == classes)
+
+
+NETWORKS = {
+    "tied": GPT(37, layers=1, heads=2, width=16, context=16),
+    "untied": Llama(37, layers=1, heads=2, width=16, inner=16, context=16),
+}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_loss_in_slices_is_the_whole_loss(network, precision):
+    """Over several devices: tests/test_mesh.py."""
+    model = from_linen(NETWORKS[network], precision)
+    B, draw = 8, np.random.default_rng(0)
+    x, y = jnp.asarray(draw.integers(0, 37, (2, B, 16), np.int32))
+    batch = {"x": x, "y": y, "mask": jnp.asarray(draw.random((B, 16)) < 0.7), "source": jnp.arange(B) % 2}
+    params, state = model.init(jax.random.key(0), x)
+
+    def trained(slices: int):
+        task = classify(model, 37, label_smoothing=0.1, sources=("a", "b"), loss_slices=slices)
+        both = jax.jit(jax.value_and_grad(task.loss, has_aux=True), static_argnums=4)
+        return both(params, state, batch, jax.random.key(1), True)
+
+    (whole, (_, told)), grads = trained(1)
+    (sliced, (_, told_in_slices)), grads_in_slices = trained(4)
+    allowed = 1e-6 if precision == "float32" else 1e-2  # of the norm: they add in another order
+    apart = lambda a, b: float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
+    np.testing.assert_allclose(sliced, whole, rtol=1e-6)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), told_in_slices, told)
+    assert max(jax.tree.leaves(jax.tree.map(apart, grads_in_slices, grads))) < allowed
+
+
+def test_slices_are_refused_where_they_cannot_be():
+    task = classify(from_linen(NETWORKS["tied"]), 37, loss_slices=3)
+    x = jnp.zeros((2, 16), jnp.int32)
+    params, state = task.init(jax.random.key(0), {"x": x})
+    with pytest.raises(ValueError, match=r"config.loss_slices=3 does not divide 16 tokens; 2 does"):
+        task.loss(params, state, {"x": x, "y": x}, jax.random.key(0), True)
