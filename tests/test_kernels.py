@@ -1,6 +1,7 @@
 """Fused attention is XLA's attention, and a loss in slices is the whole loss: values and gradients."""
 
 import functools
+import importlib.util
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,8 @@ from models.gpt import GPT
 from models.llama import Llama
 from models.parts import kernels
 from models.parts.kernels import Seen, Window, causal
+from train import configs
+from train.cost import hlo, plan
 from train.devices import mesh
 from train.errors import UserError
 from train.losses import cross_entropy
@@ -53,6 +56,64 @@ def test_splash_is_plain_attention(name, monkeypatch):
     np.testing.assert_allclose(fused, plain, atol=2e-6)
     for a, b in zip(fused_grads, plain_grads, strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+@pytest.mark.parametrize("sees", [causal, Window(1), Window(200), Window(513), None])
+@pytest.mark.parametrize(("L", "T"), [(640, 640), (1024, 384), (3072, 3072)])
+def test_blocks_that_a_kernel_visits(L, T, sees):
+    """Those in which any query sees any key."""
+    rows, columns = kernels.block(L), kernels.block(T)
+    every = np.ones((L, T), bool) if sees is None else np.asarray(sees(jnp.arange(L)[:, None], jnp.arange(T)[None]))
+    blocks = every.reshape(L // rows, rows, T // columns, columns).any((1, 3))
+    said = f"visits_{blocks.sum()}_of_{L // rows}x{T // columns}_blocks"
+    assert kernels.blocks_said(L, T, sees) == said
+
+
+KERNEL = 'custom_call_target="tpu_custom_call", note={'
+PROGRAM = f"""HloModule step
+
+ENTRY %main (q: bf16[2,4,256,64], k: bf16[2,2,256,64]) -> bf16[2,4,256,64] {{
+  %q = bf16[2,4,256,64]{{3,2,1,0}} parameter(0)
+  %k = bf16[2,2,256,64]{{3,2,1,0}} parameter(1)
+  %fwd = (bf16[2,4,256,64]{{3,2,1,0}}, f32[2,4,256,128]{{3,2,1,0}}) custom-call(%q, %k, /*index=2*/%k), {KERNEL}
+"xprof_metadata":"{{}}"
+}}, metadata={{op_name="jit(step)/visits_3_of_2x2_blocks/splash_mha_fwd_residuals"}}
+  %bwd_dkv = (bf16[2,2,4,256,64]{{4,3,2,1,0}}, bf16[2,2,256,64]{{3,2,1,0}}) custom-call(%q, %k, %k, %q), {KERNEL}
+"xprof_metadata":"{{}}"
+}}, metadata={{op_name="jit(step)/visits_3_of_2x2_blocks/splash_mha_dkv"}}
+}}
+"""
+
+
+def test_work_of_a_kernel():
+    """Three blocks of 128 × 128, of 2 texts × 4 heads of 64: two products forward, five backward; keys and values (of
+    two heads) pass by for each block of queries that sees them, queries and gradients for each block of keys."""
+    block, heads = 2 * 128 * 128 * 64, 2 * 4
+    q, k = 2 * 4 * 256 * 64 * 2, 2 * 2 * 256 * 64 * 2
+    passed = heads * 3 * 128 * 64 * 2  # of each of the two arrays
+    work = hlo.analyse(PROGRAM)
+    assert work.flops == (2 + 5) * 3 * heads * block
+    forward = q + 2 * passed + q + 4 * 2 * 4 * 256 * 128
+    backward = 2 * k + 2 * q + k + 2 * passed
+    assert work.bytes == forward + backward
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs libtpu, the extra tpu")
+def test_the_plan_counts_what_splash_does():
+    """Forward, again in rematerialisation, and backward: 2 + 2 + 5 products of the blocks that are seen."""
+
+    def flops(attention: str) -> float:
+        config = configs.load("markov_llama").get_config()
+        config.update(batch_size=8, attention=attention, precision="bfloat16")
+        config.data.context = config.model.context = 2048
+        config.model.update(heads=2, kv_heads=1, head_width=128, layers=2, remat="full", stack="scan")
+        return plan.elsewhere(config, "v5e:2x4").work.compiled_flops or 0.0
+
+    visited = 3 * 1024 * 1024  # of four blocks
+    fused = (2 + 2 + 5) * 2 * visited * 128 * 8 * 2 * 2
+    plain = (2 + 2 + 4) * 2 * 2048 * 2048 * 128 * 8 * 2 * 2
+    assert flops("splash") - fused == pytest.approx(flops("xla") - plain, rel=1e-3)
 
 
 def test_who_sees_nothing_says_nothing():

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from models.parts.axes import SUM, per_device
-from models.parts.dense import Factors, product
+from models.parts.dense import Factors
 
 Metrics = dict[str, jax.Array]
 Each = Callable[[jax.Array, jax.Array], tuple[jax.Array, Metrics]]  # logits_BlV, y_Bl -> values_Bl, metrics_Bl
@@ -68,6 +68,11 @@ def over_devices(each: Each, slices: int, trains: bool, x_BLD, w_DV, y_BL, weigh
     total, values, *rest = per_device(local, inputs, outputs, leave=("vocab",))(x_BLD, w_DV, y_BL, weight_BL)
     metrics, gradients = dict(zip(names, rest, strict=False)), tuple(rest[len(names) :])
     return (total, values, metrics), gradients
+
+
+def product(x: jax.Array, w: jax.Array) -> jax.Array:
+    """x · w over the last axis of x; in two axes, as dense layers do it, XLA:TPU breaks off in this loop."""
+    return jax.lax.dot_general(x, w, (((x.ndim - 1,), (0,)), ((), ())))
 
 
 def in_slices(each: Each, slices: int, trains: bool, x_BLD, w_DV, y_BL, weight_BL) -> tuple[tuple, tuple]:

@@ -164,7 +164,8 @@ def splash(
         fused = splash_kernel(L, T, q_BLNH.shape[2], seen.sees, interpret)
         heads_first = lambda x: jnp.moveaxis(x, 2, 1)
         segments = library.SegmentIds(*numbers) if numbers else None
-        mixed = jax.vmap(fused)(heads_first(q_BLNH), heads_first(k_BTKH), heads_first(v_BTKH), segments)
+        with jax.named_scope(blocks_said(L, T, seen.sees)):
+            mixed = jax.vmap(fused)(heads_first(q_BLNH), heads_first(k_BTKH), heads_first(v_BTKH), segments)
         return jnp.moveaxis(mixed, 1, 2)
 
     rows = ("batch", None, "heads", None)
@@ -191,6 +192,22 @@ def splash_kernel(L: int, T: int, heads: int, sees: Sees | None, interpret: bool
         return library.make_splash_mha(
             masks.MultiHeadMask([mask] * heads), block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret
         )
+
+
+def blocks_said(L: int, T: int, sees: Sees | None) -> str:
+    """How many blocks the kernel visits, of how many; the compiled program carries it, for its work to be counted by
+    (train/cost/hlo.py)."""
+    queries, keys = block(L), block(T)
+
+    def visited(row: int, column: int) -> bool:
+        """Whether a query of the block sees a key of it: the last query the first key, the first one the last key."""
+        if sees is None:
+            return True
+        near = column * keys <= (row + 1) * queries - 1
+        return near and not (isinstance(sees, Window) and row * queries - ((column + 1) * keys - 1) >= sees.size)
+
+    rows, columns = L // queries, T // keys
+    return f"visits_{sum(visited(i, j) for i in range(rows) for j in range(columns))}_of_{rows}x{columns}_blocks"
 
 
 def block(length: int) -> int:

@@ -86,7 +86,7 @@ def parse(text: str) -> dict[str, Computation]:
     """name -> instructions; the entry also under "ENTRY"."""
     program: dict[str, Computation] = {}
     current: Computation = []
-    for line in text.splitlines():
+    for line in re.sub(r"\n(?=[\"}][^\n])", " ", text).splitlines():  # a kernel's attributes hold line breaks
         if line and not line[0].isspace() and line.endswith("{"):
             head = line.split()
             name = head[1] if head[0] == "ENTRY" else head[0]
@@ -101,6 +101,7 @@ def parse(text: str) -> dict[str, Computation]:
 
 
 def instruction(line: str) -> Instruction | None:
+    line = re.sub(r"/\*index=\d+\*/", "", line)  # which XLA writes before every fifth of many
     name, _, right = line.removeprefix("ROOT ").partition(" = ")
     end = closing(right, 0) + 1 if right.startswith("(") else right.find(" ")
     shape, right = right[:end], right[end:].lstrip()
@@ -211,7 +212,31 @@ def instruction_flops(item: Instruction, index: dict[str, Instruction], program:
         contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", item.rest)
         axes = [int(i) for i in (contracted[1] if contracted else "").split(",") if i]
         return 2.0 * math.prod(arrays(item.shape)[0][1]) * math.prod(dims[i] for i in axes)
-    return 0.0
+    kernel = attention(item, index)
+    return kernel.flops if kernel else 0.0
+
+
+def attention(item: Instruction, index: dict[str, Instruction]) -> Cost | None:
+    """What a kernel of attention does, which the program shows as one call: by its name, its arrays [B, N, L, H] and
+    the blocks that it visits (models/parts/kernels.py); bytes are those it reads more than once.
+
+    Products of a block: q k and p v forward; backward the scores again, then those of the gradients of p, v and k, and
+    in the same kernel or in one of its own that of q.
+    """
+    said = re.search(r"visits_(\d+)_of_(\d+)x(\d+)_blocks", item.rest)
+    if item.op != "custom-call" or not said:
+        return None
+    visited, rows, columns = map(int, said.groups())
+    given = [(width(dtype), dims) for name in item.operands for dtype, dims, _ in arrays(index[name].shape)]
+    (each, queries), (_, keys) = [(size, dims) for size, dims in given if len(dims) > 2 and size > 1][:2]
+    (*B, N, L, H), (*_, K, T, _) = queries, keys  # one text has no axis of texts
+    B, backward = math.prod(B), "_dkv" in item.name
+    with_q = len(arrays(item.shape)[0][1]) > len(queries)  # its parts, one for each block of keys
+    products = (5 if with_q else 4) if backward else 3 if "_dq" in item.name else 2
+    # Two arrays pass by block after block: keys and values forward, queries and the gradient of the output backward.
+    passed, once = (N * visited * L / rows, N * L) if backward else (N * visited * T / columns, K * T)
+    flops = 2.0 * products * B * N * L * T * H * visited / (rows * columns)
+    return Cost(flops, 2 * B * H * each * max(0.0, passed - once))
 
 
 def convolution_flops(item: Instruction, index: dict[str, Instruction]) -> float:
@@ -249,6 +274,7 @@ def instruction_bytes(item: Instruction, index: dict[str, Instruction], program:
         return transfer(item)
     if item.op == "async-start":
         return size(item.shape.split("),")[0], outside=True)
+    again = attention(item, index)
     if item.op == "dynamic-slice":
         return 2 * size(item.shape, outside=True)
     if item.op == "dynamic-update-slice":
@@ -266,7 +292,7 @@ def instruction_bytes(item: Instruction, index: dict[str, Instruction], program:
                 written -= read[i]  # updated in place
                 names = {part.name: part for part in inner}
                 read[i] = sum(size(names[part.operands[1]].shape) for part in users)
-    return sum(read) + max(written, 0.0)
+    return sum(read) + max(written, 0.0) + (again.bytes if again else 0.0)
 
 
 def transfer(item: Instruction) -> float:

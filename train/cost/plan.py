@@ -294,8 +294,8 @@ def too_large(made: Plan, error: Exception, topology: str) -> Plan:
     needed, available = float(found[1]) * scale[found[2]], float(found[3]) * scale[found[4]]
     said = (
         f"the step does not fit {topology}: a chip would hold {needed / GiB:.1f} GiB of temporaries and has "
-        f"{available / GiB:.2f} for all; raise config.accumulate, set config.model.remat, split parameters "
-        "(config.mesh.fsdp), or let --fit choose"
+        f"{available / GiB:.2f} for all; raise config.accumulate, set config.loss_slices (of a language "
+        "model) or config.model.remat, split parameters (config.mesh.fsdp), or let --fit choose"
     )
     return made._replace(xla_bytes=max(needed, available + 1), available_bytes=available, refused=said)
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 from jax.experimental import mesh_utils, topologies
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from models.parts import axes
@@ -88,11 +89,16 @@ def topology(name: str) -> Topology:
 def compiling_elsewhere() -> Iterator[None]:
     """Without the compilation cache, which can only be read by the device that a program is for."""
     before = jax.config.jax_enable_compilation_cache
-    jax.config.update("jax_enable_compilation_cache", False)
+
+    def set_to(on: bool) -> None:
+        jax.config.update("jax_enable_compilation_cache", on)
+        compilation_cache.reset_cache()  # JAX looks at its options once
+
+    set_to(False)
     try:
         yield
     finally:
-        jax.config.update("jax_enable_compilation_cache", before)
+        set_to(before)
 
 
 def sizes_of(sizes: Mapping[str, int], devices: int) -> dict[str, int]:
