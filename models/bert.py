@@ -86,7 +86,7 @@ class Bert(nn.Module):
         x_BLD = Dropout(self.dropout)(layer_norm(self.epsilon)("norm_embed")(x_BLD), train)
         context = Context(mask_BT=None if mask_BL is None else mask_BL != 0)
         stack = Stack((self.block(),) * self.layers, self.stack, self.remat, name="stack")
-        x_BLD, _ = stack(constrain(x_BLD, "batch", None, None), None, context, train=train)
+        x_BLD, _ = stack(constrain(x_BLD, "batch", "length", None), None, context, train=train)
         if self.head == "words":
             return self.words(x_BLD, embed)
         if self.head == "span":
@@ -102,7 +102,7 @@ class Bert(nn.Module):
         bias_V = self.param("words_bias", named(nn.initializers.zeros, "vocab"), (self.vocab,))
         unembed = dense(self.vocab, ("embed", "vocab"), use_bias=False, name="unembed")
         logits_BLV = embed.attend(h) if self.tied == "tied" else unembed(h)
-        return constrain(logits_BLV + jnp.asarray(bias_V, logits_BLV.dtype)[None, None], "batch", None, "vocab")
+        return constrain(logits_BLV + jnp.asarray(bias_V, logits_BLV.dtype)[None, None], "batch", "length", "vocab")
 
 
 def chosen(logits_BL2: jax.Array) -> tuple[jax.Array, jax.Array]:

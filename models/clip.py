@@ -94,7 +94,7 @@ class Clip(nn.Module):
         x = embed(text_BL) + learned(self.context, self.text_width, init)(jnp.arange(L))[None]
         context = Context(mask_BT=None if mask_BL is None else mask_BL != 0)
         stack = Stack(self.blocks("text", causal), self.stack, self.remat, name="text")
-        x, _ = stack(constrain(x, "batch", None, None), None, context, train=train)
+        x, _ = stack(constrain(x, "batch", "length", None), None, context, train=train)
         x = layer_norm(self.text_epsilon)("text_norm")(x)
         where_B = (text_BL if self.end is None else text_BL == self.end).argmax(-1)
         chosen = jnp.take_along_axis(x, where_B[:, None, None], axis=1)[:, 0]
@@ -117,7 +117,7 @@ class Clip(nn.Module):
         x = jnp.concatenate([jnp.broadcast_to(first_D, (len(x), 1, D)), x], axis=1) + places_PD[None]
         x = layer_norm(self.image_epsilon)("image_norm_before")(x)
         stack = Stack(self.blocks("image", None), self.stack, self.remat, name="image")
-        x, _ = stack(constrain(x, "batch", None, None), train=train)
+        x, _ = stack(constrain(x, "batch", "length", None), train=train)
         x = layer_norm(self.image_epsilon)("image_norm")(x[:, 0])
         return unit(dense(self.width, ("embed", None), use_bias=False, name="image_out")(x))
 

@@ -107,7 +107,7 @@ class GPT(nn.Module):
         if self.positions == "learned":
             place = length + jnp.arange(L)[None] if segments_BL is None else within(segments_BL)
             x_BLD = x_BLD + learned(self.context, self.width, init)(place)
-        x_BLD = Dropout(self.dropout)(constrain(x_BLD, "batch", None, None), train)
+        x_BLD = Dropout(self.dropout)(constrain(x_BLD, "batch", "length", None), train)
         context = Context(length, None if mask_BL is None else mask_BL != 0, segments_BT=segments_BL)
         stack = Stack(self.blocks(), self.stack, self.remat, name="stack")
         x_BLD, layers = stack(x_BLD, None if cache is None else cache["layers"], context, train=train)

@@ -131,7 +131,7 @@ class Llama(nn.Module):
         length = 0 if cache is None else cache["length"]
         init = nn.initializers.normal(self.width**-0.5)
         embed = Embed(self.vocab, self.width, init, ("vocab", "embed"), name="token_embed")
-        x_BLD = Dropout(self.dropout)(constrain(embed(tokens_BL), "batch", None, None), train)
+        x_BLD = Dropout(self.dropout)(constrain(embed(tokens_BL), "batch", "length", None), train)
         context = Context(length, None if mask_BL is None else mask_BL != 0, segments_BT=segments_BL)
         stack = Stack(self.blocks(), self.stack, self.remat, name="stack")
         x_BLD, layers = stack(x_BLD, None if cache is None else cache["layers"], context, train=train)

@@ -86,7 +86,7 @@ class T5(nn.Module):
             S = jnp.arange(source_BS.shape[1])
             context = Context(mask_BT=mask_BS, bias=bias(name="encoder_bias")(S, S))
             stack = Stack(self.blocks(self.layers, None, False), self.stack, self.remat, name="encoder")
-            x_BSD, _ = stack(drop(constrain(embed(source_BS), "batch", None, None)), None, context, train=train)
+            x_BSD, _ = stack(drop(constrain(embed(source_BS), "batch", "length", None)), None, context, train=train)
             memory_BSD = drop(norm("encoder_norm")(x_BSD))
         else:
             memory_BSD = carry["memory"]
@@ -98,12 +98,14 @@ class T5(nn.Module):
         context = Context(length, None, relative, memory_BSD, mask_BS)
         count = self.layers if self.decoder_layers is None else self.decoder_layers
         stack = Stack(self.blocks(count, causal, True), self.stack, self.remat, name="decoder")
-        x_BLD = drop(constrain(embed(target_BL), "batch", None, None))
+        x_BLD = drop(constrain(embed(target_BL), "batch", "length", None))
         x_BLD, layers = stack(x_BLD, None if carry is None else carry["layers"], context, train=train)
         x_BLD = drop(norm("decoder_norm")(x_BLD))
         unembed = dense(self.vocab, ("embed", "vocab"), use_bias=False, name="unembed")
         x_BLD = x_BLD * self.width**-0.5 if self.divide == "width" else x_BLD
-        logits_BLV = constrain(unembed(x_BLD) if self.head == "untied" else embed.attend(x_BLD), "batch", None, "vocab")
+        logits_BLV = constrain(
+            unembed(x_BLD) if self.head == "untied" else embed.attend(x_BLD), "batch", "length", "vocab"
+        )
         return logits_BLV if carry is None else (logits_BLV, {**carry, "layers": layers, "length": length + L})
 
     def __call__(

@@ -81,7 +81,7 @@ class Transformer(nn.Module):
         def placed(table: Embed, tokens: jax.Array, length: Any) -> jax.Array:
             x = table(tokens) * (self.width**0.5 if self.multiply == "width" else 1.0)
             places = sinusoidal(length + jnp.arange(tokens.shape[1]), self.width).astype(x.dtype)
-            return Dropout(self.dropout)(constrain(x + places[None], "batch", None, None), train)
+            return Dropout(self.dropout)(constrain(x + places[None], "batch", "length", None), train)
 
         if source_BS is not None:
             blocks = self.blocks(self.layers, self.heads, self.inner, None, False)
@@ -100,7 +100,7 @@ class Transformer(nn.Module):
         bias_V = self.param("words_bias", named(nn.initializers.zeros, "vocab"), (vocab,))
         unembed = dense(vocab, ("embed", "vocab"), use_bias=False, name="unembed")
         logits_BLV = unembed(x_BLD) if self.head == "untied" else target_embed.attend(x_BLD)
-        logits_BLV = constrain(logits_BLV + bias_V.astype(logits_BLV.dtype)[None, None], "batch", None, "vocab")
+        logits_BLV = constrain(logits_BLV + bias_V.astype(logits_BLV.dtype)[None, None], "batch", "length", "vocab")
         return (
             logits_BLV if carry is None else (logits_BLV, carry | {"layers": layers, "length": length + x_BLD.shape[1]})
         )

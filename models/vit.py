@@ -71,7 +71,7 @@ class ViT(nn.Module):
         places_LD = self.param("position_embed", named(init, None, "embed"), (rows * columns + 1, self.width))
         first = jnp.broadcast_to(first_D.astype(x_BLD.dtype), (B, 1, self.width))
         x_BLD = jnp.concatenate([first, x_BLD], axis=1) + places_LD.astype(x_BLD.dtype)[None]
-        x_BLD = Dropout(self.dropout)(constrain(x_BLD, "batch", None, None), train)
+        x_BLD = Dropout(self.dropout)(constrain(x_BLD, "batch", "length", None), train)
         stack = Stack((self.block(),) * self.layers, self.stack, self.remat, name="stack")
         x_BLD, _ = stack(x_BLD, train=train)
         return dense(self.classes, ("embed", None), name="class")(layer_norm(self.epsilon)("norm")(x_BLD)[:, 0])

@@ -67,7 +67,7 @@ class Whisper(nn.Module):
     def run(self, sound_BMF: Any, text_BL: Any, carry: Any, train: bool) -> Any:
         """Hears the sound, where there is one, then writes the text, where there is one."""
         self.check()
-        drop = lambda x: Dropout(self.dropout)(constrain(x, "batch", None, None), train)
+        drop = lambda x: Dropout(self.dropout)(constrain(x, "batch", "length", None), train)
         if sound_BMF is None:
             memory_BSD = carry["memory"]
         else:
@@ -96,7 +96,9 @@ class Whisper(nn.Module):
         x_BLD, layers = stack(x_BLD, None if carry is None else carry["layers"], context, train=train)
         x_BLD = layer_norm()("decoder_norm")(x_BLD)
         unembed = dense(self.vocab, ("embed", "vocab"), use_bias=False, name="unembed")
-        logits_BLV = constrain(unembed(x_BLD) if self.head == "untied" else embed.attend(x_BLD), "batch", None, "vocab")
+        logits_BLV = constrain(
+            unembed(x_BLD) if self.head == "untied" else embed.attend(x_BLD), "batch", "length", "vocab"
+        )
         return logits_BLV if carry is None else (logits_BLV, {**carry, "layers": layers, "length": length + L})
 
     def __call__(

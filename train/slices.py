@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from models.parts.axes import SUM, per_device
+from models.parts.axes import SUM, parts, per_device
 from models.parts.dense import Factors
 
 Metrics = dict[str, jax.Array]
@@ -27,10 +27,11 @@ def summed(
 
     `each` says what the logits of some tokens cost.
     """
-    length = factors.x.shape[1]
+    length = factors.x.shape[1] // parts("length")
     if length % slices:
+        each = " of a device" if parts("length") > 1 else ""
         near = max(n for n in range(1, slices) if length % n == 0)
-        raise ValueError(f"config.loss_slices={slices} does not divide {length} tokens; {near} does")
+        raise ValueError(f"config.loss_slices={slices} does not divide {length} tokens{each}; {near} does")
     total, values, metrics = _summed(each, slices, factors.x, factors.w, y_BL, weight_BL)
     return total, jax.lax.stop_gradient(values), jax.lax.stop_gradient(metrics)
 
@@ -55,16 +56,16 @@ _summed.defvjp(_forward, _backward)
 
 
 def over_devices(each: Each, slices: int, trains: bool, x_BLD, w_DV, y_BL, weight_BL) -> tuple[tuple, tuple]:
-    """(total, values, metrics), (dx, dw); every device goes through the slices of its own rows."""
-    rows = ("batch", None)
+    """(total, values, metrics), (dx, dw); every device goes through the slices of its own part."""
+    rows, states = ("batch", "length"), ("batch", "length", None)
     names = tuple(jax.eval_shape(each, jax.ShapeDtypeStruct((*y_BL.shape, w_DV.shape[1]), jnp.float32), y_BL)[1])
 
     def local(*parts: jax.Array) -> tuple[jax.Array, ...]:
         (total, values, metrics), gradients = in_slices(each, slices, trains, *parts)
         return (total, values, *(metrics[name] for name in names), *gradients)
 
-    outputs = (SUM, rows, *(rows for _ in names), *((("batch", None, None), SUM) if trains else ()))
-    inputs = (("batch", None, None), (None, None), rows, rows)
+    outputs = (SUM, rows, *(rows for _ in names), *((states, SUM) if trains else ()))
+    inputs = (states, (None, None), rows, rows)
     total, values, *rest = per_device(local, inputs, outputs, leave=("vocab",))(x_BLD, w_DV, y_BL, weight_BL)
     metrics, gradients = dict(zip(names, rest, strict=False)), tuple(rest[len(names) :])
     return (total, values, metrics), gradients

@@ -83,7 +83,9 @@ class Attention(nn.Module):
         D = x_BLD.shape[-1]
         N, H = self.heads, self.head_width or D // self.heads
         K = self.kv_heads or N
-        split = lambda x, heads: constrain(x.reshape(x.shape[0], x.shape[1], heads, H), "batch", None, "heads", None)
+        by_head = lambda x, heads: x.reshape(x.shape[0], x.shape[1], heads, H)
+        queries = lambda x: constrain(by_head(x, N), "batch", "length", "heads", None)
+        split = lambda x, heads: constrain(by_head(x, heads), "batch", None, "heads", None)  # whole texts of keys
         stacked = lambda count, heads, name: dense(
             (count, heads * H), ("embed", None, "heads"), use_bias=self.bias and self.key_bias, name=name
         )
@@ -94,11 +96,11 @@ class Attention(nn.Module):
         if K == N and not self.cross:
             qkv = stacked(3, N, "qkv")(x_BLD)
             q, k, v = jnp.split(qkv, 3, axis=-2)
-            return split(q_bias(q), N), split(k, N), split(v_bias(v), N)
+            return queries(q_bias(q)), split(k, N), split(v_bias(v), N)
         q = dense(N * H, ("embed", "heads"), use_bias=self.bias and self.key_bias, name="q")(x_BLD)
         kv = stacked(2, K, "kv")(keys_BTD)
         k, v = jnp.split(kv, 2, axis=-2)
-        return split(q_bias(q), N), split(k, K), split(v_bias(v), K)
+        return queries(q_bias(q)), split(k, K), split(v_bias(v), K)
 
     def add_bias(self, name: str, units: int) -> Callable[[jax.Array], jax.Array]:
         bias = self.param(name, named(nn.initializers.zeros, "heads"), (units,))

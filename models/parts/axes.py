@@ -4,7 +4,7 @@ Names are logical ("embed", "heads", "batch"); train/devices/mesh.py says which 
 Without `spread` around them all of this does nothing.
 
 parameters    named(init, "embed", "mlp")                    what is not named is spread by its size
-activations   constrain(x_BLD, "batch", None, None)
+activations   constrain(x_BLD, "batch", "length", None)
 random draws  draw(jax.random.normal, key, (B, D))           over a batch: the same numbers on any number of devices
 """
 
@@ -29,6 +29,7 @@ class Spread(NamedTuple):
     place: Place
     # (fn, names of the axes of each argument, of each result, and those left to XLA) -> fn on every device's own part
     per_device: Callable[[Callable, tuple, Any, tuple[str, ...]], Callable]
+    parts: Callable[[str], int]  # into how many an axis of that name is split
 
 
 _spread: contextvars.ContextVar[Spread | None] = contextvars.ContextVar("spread", default=None)
@@ -76,11 +77,17 @@ def per_device(fn: Callable, inputs: tuple, outputs: Any, leave: tuple[str, ...]
     """`fn` on every device's own part of its arguments: for what XLA cannot split by itself.
 
     `inputs` are the names of each argument's axes, `outputs` those of the result, or a tuple of them; of a result that
-    stands for a sum over the batch (`SUM`) the devices' parts are added up.  How arrays are split along axes in
+    stands for a sum over batch and length (`SUM`) the devices' parts are added up.  How arrays are split along axes in
     `leave` is left to XLA.
     """
     spread = _spread.get()
     return fn if spread is None else spread.per_device(fn, inputs, outputs, leave)
+
+
+def parts(name: str) -> int:
+    """Into how many parts devices split the axes of that name, where it is divisible."""
+    spread = _spread.get()
+    return 1 if spread is None else spread.parts(name)
 
 
 def is_spread() -> bool:

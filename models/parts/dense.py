@@ -100,7 +100,7 @@ class Unembed(nn.Module):
 
 def logits(x_BLD: jax.Array, w_DV: jax.Array, factors: bool = False) -> jax.Array | Factors:
     """The last product of a language model, or its `factors`: what a loss in slices asks for (train/slices.py)."""
-    return Factors(x_BLD, w_DV) if factors else constrain(product(x_BLD, w_DV), "batch", None, "vocab")
+    return Factors(x_BLD, w_DV) if factors else constrain(product(x_BLD, w_DV), "batch", "length", "vocab")
 
 
 def product(x: jax.Array, w: jax.Array) -> jax.Array:

@@ -20,11 +20,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from models.parts.axes import per_device
+from models.parts.axes import parts, per_device
 
 Kernel = Literal["auto", "xla", "cudnn", "splash"]
 PLATFORMS = {"gpu": "cudnn", "cuda": "cudnn", "tpu": "splash"}  # of `auto`, elsewhere it is XLA's
 LANES = 128  # numbers side by side in a TPU's registers: blocks are multiples of it
+KEPT = "attention"  # what rematerialisation may keep of a kernel calls itself so
 BLOCK = 1024  # queries and keys in a block of splash, at most
 Sees = Callable[[jax.Array, jax.Array], jax.Array]  # (query positions, key positions) -> which key a query sees
 
@@ -158,22 +159,29 @@ def splash(
         numbers = (queries, keys if seen.keys_BT is None else jnp.where(seen.keys_BT, keys, -1))
     q = q * (H**-0.5 if scale is None else jnp.asarray(scale, q.dtype))
 
-    def local(q_BLNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array, *numbers: jax.Array) -> jax.Array:
+    fused = splash_kernel(L, T, q.shape[2] // parts("heads"), seen.sees, interpret)
+    arrays, form = jax.tree.flatten(fused)
+
+    def local(q_BLNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array, *rest: jax.Array) -> jax.Array:
         from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as library
 
-        fused = splash_kernel(L, T, q_BLNH.shape[2], seen.sees, interpret)
+        numbers, fused = rest[: len(rest) - len(arrays)], jax.tree.unflatten(form, rest[len(rest) - len(arrays) :])
         heads_first = lambda x: jnp.moveaxis(x, 2, 1)
         segments = library.SegmentIds(*numbers) if numbers else None
         with jax.named_scope(blocks_said(L, T, seen.sees)):
             mixed = jax.vmap(fused)(heads_first(q_BLNH), heads_first(k_BTKH), heads_first(v_BTKH), segments)
         return jnp.moveaxis(mixed, 1, 2)
 
-    rows = ("batch", None, "heads", None)
-    return per_device(local, (rows, rows, rows, *(("batch", None) for _ in numbers)), rows)(q, k, v, *numbers)
+    rows, keys = ("batch", "length", "heads", None), ("batch", None, "heads", None)
+    numbered = (("batch", "length"), ("batch", None)) if numbers else ()
+    # The mask's blocks: [heads, blocks of queries, blocks of keys], and the positions of the queries.
+    own = None if seen.sees is None else "length"
+    blocks = tuple((None, own, None) if x.ndim == 3 else (own,) for x in arrays)
+    return per_device(local, (rows, keys, keys, *numbered, *blocks), rows)(q, k, v, *numbers, *arrays)
 
 
 def splash_kernel(L: int, T: int, heads: int, sees: Sees | None, interpret: bool):
-    """The kernel of [N, L, H] queries, [K, T, H] keys and values of one text."""
+    """The kernel of [N, L, H] queries, [K, T, H] keys and values of one text, whose queries devices may share."""
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as library
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 
@@ -182,22 +190,25 @@ def splash_kernel(L: int, T: int, heads: int, sees: Sees | None, interpret: bool
     elif isinstance(sees, Window):
         mask = masks.LocalMask((L, T), (sees.size - 1, 0), 0)
     else:
-        mask = masks.FullMask((L, T))
-    queries, keys = block(L), block(T)
+        mask = masks.FullMask((L // parts("length"), T))  # the same for every part of the queries
+    queries, keys, shares = block(L // parts("length")), block(T), 1 if sees is None else parts("length")
     sizes = library.BlockSizes(
         block_q=queries, block_kv=keys, block_kv_compute=min(keys, 512),
         block_q_dkv=queries, block_kv_dkv=keys, block_kv_dkv_compute=min(keys, 512), use_fused_bwd_kernel=True,
     )  # fmt: skip
     with jax.ensure_compile_time_eval():  # the mask's blocks are constants, also where gradients are taken
         return library.make_splash_mha(
-            masks.MultiHeadMask([mask] * heads), block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret
-        )
+            masks.MultiHeadMask([mask] * heads), block_sizes=sizes, head_shards=1, q_seq_shards=shares,
+            residual_checkpoint_name=KEPT, interpret=interpret,
+        )  # fmt: skip
 
 
 def blocks_said(L: int, T: int, sees: Sees | None) -> str:
-    """How many blocks the kernel visits, of how many; the compiled program carries it, for its work to be counted by
-    (train/cost/hlo.py)."""
-    queries, keys = block(L), block(T)
+    """How many blocks the kernel visits, of how many, on the device that visits most.
+
+    The compiled program carries it, for its work to be counted by (train/cost/hlo.py).
+    """
+    queries, keys = block(L // parts("length")), block(T)
 
     def visited(row: int, column: int) -> bool:
         """Whether a query of the block sees a key of it: the last query the first key, the first one the last key."""
@@ -206,8 +217,10 @@ def blocks_said(L: int, T: int, sees: Sees | None) -> str:
         near = column * keys <= (row + 1) * queries - 1
         return near and not (isinstance(sees, Window) and row * queries - ((column + 1) * keys - 1) >= sees.size)
 
-    rows, columns = L // queries, T // keys
-    return f"visits_{sum(visited(i, j) for i in range(rows) for j in range(columns))}_of_{rows}x{columns}_blocks"
+    columns, rows = T // keys, L // queries
+    each = rows // parts("length")
+    most = max(sum(visited(i, j) for i in range(r, r + each) for j in range(columns)) for r in range(0, rows, each))
+    return f"visits_{most}_of_{each}x{columns}_blocks"
 
 
 def block(length: int) -> int:
@@ -219,8 +232,12 @@ def block(length: int) -> int:
 
 
 def splash_refusal(q: jax.Array, k: jax.Array, seen: Seen) -> str:
-    if q.shape[1] % LANES or k.shape[1] % LANES:
-        return f"splash takes lengths of a multiple of {LANES}, and these are {q.shape[1]} and {k.shape[1]}"
+    shares = parts("length")
+    if q.shape[1] % (LANES * shares) or k.shape[1] % LANES:
+        on_each = f" on each of {shares} devices" if shares > 1 else ""
+        return f"splash takes lengths of a multiple of {LANES}{on_each}, and these are {q.shape[1]} and {k.shape[1]}"
+    if q.shape[2] % parts("heads") or k.shape[2] % parts("heads"):
+        return f"heads are split {parts('heads')} ways, and there are {q.shape[2]} of queries and {k.shape[2]} of keys"
     if not (seen.sees is None or seen.sees is causal or isinstance(seen.sees, Window)):
         return f"splash knows what is causal, windows, and all; {seen.sees} is none of them"
     if seen.bias is not None:

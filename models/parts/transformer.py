@@ -18,13 +18,17 @@ from models.parts.attention import ALONE, Context
 from models.parts.axes import constrain
 from models.parts.dense import Dropout, dense
 from models.parts.experts import Experts
+from models.parts.kernels import KEPT
 
 Stacking = Literal["unrolled", "scan"]
 Remat = Literal["none", "full", "dots"]
 REMAT_POLICIES = {
     "none": None,
     "full": jax.checkpoint_policies.nothing_saveable,
-    "dots": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
+    "dots": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
+        jax.checkpoint_policies.save_only_these_names(KEPT),
+    ),
 }
 
 # Parts of a block.  They make their layers, by name, within the block that calls them.
@@ -55,7 +59,7 @@ def dense_mlp(
 
     def apply(x_BLD: jax.Array) -> jax.Array:
         h = dense(units_before(activation, units), ("embed", "mlp"), use_bias=bias, name="up")(x_BLD)
-        h = ACTIVATIONS[activation](constrain(h, "batch", None, "mlp"))
+        h = ACTIVATIONS[activation](constrain(h, "batch", "length", "mlp"))
         return down(x_BLD.shape[-1], bias, out_init)(h)
 
     return apply
@@ -68,7 +72,7 @@ def gated_mlp(
 
     def apply(x_BLD: jax.Array) -> jax.Array:
         h = dense((2, units), ("embed", None, "mlp"), use_bias=bias, name="up")(x_BLD)
-        h = constrain(h, "batch", None, None, "mlp")
+        h = constrain(h, "batch", "length", None, "mlp")
         up, gate = (part.squeeze(-2) for part in jnp.split(h, 2, axis=-2))
         return down(x_BLD.shape[-1], bias, out_init)(up * ACTIVATIONS[activation](gate))
 
@@ -126,7 +130,7 @@ class Block(nn.Module):
             x_BLD = residual(x_BLD, lambda x: cross(x, None, context)[0], "norm_cross")
         if self.mlp is not None:
             x_BLD = residual(x_BLD, self.mlp, "norm2")
-        return constrain(x_BLD, "batch", None, None), after[0]
+        return constrain(x_BLD, "batch", "length", None), after[0]
 
 
 class Stack(nn.Module):

@@ -46,6 +46,8 @@ LAYOUTS = {
     "2 data 4 tensor": {"mesh.data": 2, "mesh.tensor": 4},
     "2 fsdp 4 tensor": {"mesh.fsdp": 2, "mesh.tensor": 4},
     "2 data 2 fsdp 2 tensor": {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2},
+    "2 data 4 context": {"mesh.data": 2, "mesh.context": 4},
+    "2 fsdp 2 context 2 tensor": {"mesh.fsdp": 2, "mesh.context": 2, "mesh.tensor": 2},
     "8 pmap": {"mesh.data": 8, "parallel": "pmap"},
 }
 
@@ -60,7 +62,7 @@ def main(argv: list[str]) -> int:
     runtime.set_up(DEVICES)
     mesh.SMALL = 1  # networks this small would otherwise not be split at all
     width = max(map(len, options.pages))
-    print(f"{'':<{width}}" + "".join(f"{name:>23}" for name in options.layouts) + f"{'fsdp':>7}{'tensor':>8}")
+    print(f"{'':<{width}}" + "".join(f"{name:>27}" for name in options.layouts) + f"{'fsdp':>7}{'tensor':>8}")
     worst = 0.0
     for page in [page for page in PAGES if page.stem in options.pages]:
         extra = {"accumulate": options.accumulate, "model.dropout": 0.0} if options.accumulate > 1 else {}
@@ -70,7 +72,7 @@ def main(argv: list[str]) -> int:
             found = losses(page, {**LAYOUTS[name], **extra, "loss_slices": options.loss_slices}, DEVICES)
             difference = float(np.max(np.abs(found - one) / np.maximum(np.abs(one), 1e-3)))
             worst = max(worst, difference)
-            print(f"{difference:>23.1e}", end="", flush=True)
+            print(f"{difference:>27.1e}", end="", flush=True)
         print(f"{split(page, 'fsdp'):>7.0%}{split(page, 'tensor'):>8.0%}", flush=True)
     print(f"largest difference {worst:.1e}")
     return int(not worst <= ALLOWED)

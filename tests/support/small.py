@@ -32,7 +32,9 @@ PACKAGES = {"data": "data", "model": "models", "task": "train.tasks"}  # section
 def small(page: pathlib.Path, folder: pathlib.Path) -> ConfigDict:
     """The page's config, shrunk; a file that it wants is written to `folder`."""
     config = configs.load(str(page)).get_config()
-    config.mesh.update({"data": -1, "fsdp": 1, "tensor": 1})  # a page may be made for more devices than there are
+    config.mesh.update(
+        {"data": -1, "fsdp": 1, "context": 1, "tensor": 1}
+    )  # a page may be made for more devices than there are
     for name, limits in RUN.items():
         section = config[name] if name else config
         for key, most in limits.items():

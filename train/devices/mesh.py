@@ -19,13 +19,14 @@ from models.parts import axes
 from train.devices import runtime
 from train.errors import UserError, suggest
 
-DEFAULT = {"data": -1, "fsdp": 1, "tensor": 1}  # axes of the mesh, the slowest network first
+DEFAULT = {"data": -1, "fsdp": 1, "context": 1, "tensor": 1}  # axes of the mesh, the slowest network first
 # Logical axis -> the axes of the mesh that split it.  Parameters are split by `fsdp` along the width of the residual
 # stream and gathered where they are used; `tensor` splits what lies between two such widths (Megatron: Shoeybi et al.
-# 2019), and the vocabulary.
+# 2019), and the vocabulary; `context` splits texts, whose keys and values each device gathers whole.
 RULES: dict[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
     "copies": ("data",),  # the batch, where `fsdp` has to split another axis
+    "length": ("context",),
     "embed": ("fsdp",),
     "mlp": ("tensor",),
     "heads": ("tensor",),
@@ -204,7 +205,8 @@ def arguments(mesh: Mesh, state: Any, names: Any, batch: Any) -> tuple[Any, ...]
 def spreading(mesh: Mesh) -> axes.Spread:
     """Spreads an array over the devices as the names of its axes say."""
     place = lambda x, names: jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec(mesh, x.shape, names)))
-    return axes.Spread(place, functools.partial(per_device, mesh))
+    parts = lambda name: math.prod(mesh.shape[axis] for axis in RULES[name])
+    return axes.Spread(place, functools.partial(per_device, mesh), parts)
 
 
 def per_device(mesh: Mesh, fn: Callable, inputs: tuple, outputs: Any, leave: tuple[str, ...] = ()) -> Callable:
@@ -212,13 +214,14 @@ def per_device(mesh: Mesh, fn: Callable, inputs: tuple, outputs: Any, leave: tup
 
     def split(*args: jax.Array) -> Any:
         specs = tuple(spec(mesh, x.shape, names) for x, names in zip(args, inputs, strict=True))
-        batch = tuple(axis for axis in RULES["batch"] if axis in jax.tree.leaves(list(map(tuple, specs))))
+        shared = (*RULES["batch"], *RULES["length"])
+        over = tuple(axis for axis in shared if axis in jax.tree.leaves(list(map(tuple, specs))))
         several = outputs and (outputs[0] == axes.SUM or isinstance(outputs[0], tuple))
         wanted = outputs if several else (outputs,)
 
         def local(*parts: jax.Array) -> tuple:
             results = fn(*parts) if several else (fn(*parts),)
-            add = lambda x: jax.lax.psum(x, batch) if batch else x
+            add = lambda x: jax.lax.psum(x, over) if over else x
             return tuple(add(x) if names == axes.SUM else x for x, names in zip(results, wanted, strict=True))
 
         shapes = jax.eval_shape(fn, *args) if several else (jax.eval_shape(fn, *args),)
