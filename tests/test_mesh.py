@@ -22,7 +22,7 @@ from train.step import TrainState
 
 def posing(**sizes):
     """A mesh of one device that poses as many: enough to ask what would be split."""
-    sizes = {"data": 1, "fsdp": 1, "tensor": 1, **sizes}
+    sizes = {"data": 1, "fsdp": 1, "context": 1, "tensor": 1, **sizes}
     devices = np.full(tuple(sizes.values()), jax.devices()[0], dtype=object)
     return Mesh(devices, tuple(sizes))
 
@@ -30,11 +30,11 @@ def posing(**sizes):
 @pytest.mark.parametrize(
     ("sizes", "devices", "expected"),
     [
-        ({}, 8, (8, 1, 1)),
-        ({"data": -1, "fsdp": 2, "tensor": 2}, 8, (2, 2, 2)),
-        ({"data": 2, "fsdp": -1}, 8, (2, 4, 1)),
-        ({"tensor": 4, "data": 2}, 8, (2, 1, 4)),
-        ({"data": -1}, 1, (1, 1, 1)),
+        ({}, 8, (8, 1, 1, 1)),
+        ({"data": -1, "fsdp": 2, "tensor": 2}, 8, (2, 2, 1, 2)),
+        ({"data": 2, "fsdp": -1}, 8, (2, 4, 1, 1)),
+        ({"context": 2, "tensor": 4}, 8, (1, 1, 2, 4)),
+        ({"data": -1}, 1, (1, 1, 1, 1)),
     ],
 )
 def test_minus_one_is_what_is_left(sizes, devices, expected):
@@ -44,7 +44,7 @@ def test_minus_one_is_what_is_left(sizes, devices, expected):
 @pytest.mark.parametrize(
     ("sizes", "said"),
     [
-        ({"data": 3}, r"data 3, fsdp 1, tensor 1\) does not fit 8 devices; make the product 8"),
+        ({"data": 3}, r"data 3, fsdp 1, context 1, tensor 1\) does not fit 8 devices; make the product 8"),
         ({"data": -1, "tensor": 3}, "does not fit 8 devices; choose sizes whose product divides that"),
         ({"data": -1, "fsdp": -1}, "data and fsdp are both -1"),
         ({"fdsp": 2}, "config.mesh.fdsp is no axis of the mesh; did you mean 'fsdp'"),
@@ -145,7 +145,7 @@ def test_layouts_give_the_same_losses():
     """A sample of scripts/check/parallel.py: named axes and sizes alone; draws of dropout and samplers, batch norm, a
     scan over time; and slices of the batch and of its texts on many devices against
     the whole on one."""
-    layouts = ["--layouts", "2 data 2 fsdp 2 tensor", "8 pmap"]
+    layouts = ["--layouts", "2 fsdp 2 context 2 tensor", "8 pmap"]
     calls = ["markov_gpt", "mnist_vae", "mnist_resnet", *layouts], ["adding_gru", *layouts[:2]]
     calls = [*calls, ["markov_gpt", "--accumulate", "4", "--loss-slices", "4", *layouts]]
     code = f"import sys; from scripts.check.parallel import main; sys.exit(sum(map(main, {calls})))"

@@ -156,11 +156,11 @@ def test_a_page_for_many_devices_is_counted_on_one(capsys):
     assert made["blocks"]["position_embed"] == 2048 * 2048
     # 12 D² a block of attention and perceptron, and the scales of two norms.
     assert made["blocks"]["stack/blocks"] == 24 * (12 * 2048**2 + 2 * 2048)
-    assert "config.mesh (data -1, fsdp 32, tensor 1) does not fit" in made["refused"]
+    assert "config.mesh (data -1, fsdp 32, context 1, tensor 1) does not fit" in made["refused"]
 
 
 def test_a_step_that_takes_longer_than_the_limit_is_not_timed(monkeypatch, capsys):
-    monkeypatch.setattr(machine, "speed", lambda: 1e3)
+    monkeypatch.setattr(machine, "peak", lambda _: 1e3)
     monkeypatch.setattr(Program, "compile", lambda *_: pytest.fail("compiled what is not timed"))
     main(["plan", "--config", "digits_mlp"])
     shown = capsys.readouterr().out
@@ -172,7 +172,7 @@ def test_a_step_that_takes_longer_than_the_limit_is_not_timed(monkeypatch, capsy
 def test_timing_ends_at_its_limit(monkeypatch):
     """The first step, and no more where that took the whole of the time."""
     monkeypatch.setattr(plan, "LIMIT", 1e-9)
-    monkeypatch.setattr(machine, "speed", lambda: 1e30)
+    monkeypatch.setattr(machine, "peak", lambda _: 1e30)
     made = plan.here(configs.load("digits_mlp").get_config())
     assert made.timed_steps == 1
 
