@@ -29,7 +29,7 @@ from train.files import write_json
 from train.metrics import Metrics, Sums, added, compute, merge_on_host, since_best
 from train.optim.chain import evaluation_params, learning_rates, peak_rate
 from train.owner import Owner
-from train.program import eval_program, initial_state, step_program
+from train.program import check_attention, eval_program, initial_state, step_program
 from train.signals import Interrupt, Interrupted
 from train.step import TrainState
 from train.writer import Silent, Writer, check_copies
@@ -53,6 +53,7 @@ def train(
     mesh.check_batch(devices, config.batch_size, "batch_size", config.accumulate)
     mesh.check_batch(devices, config.eval.batch_size, "eval.batch_size")
     mesh.check_parallel(devices, config.parallel)
+    check_attention(experiment, devices)
     check_copies(config.writers)
     trace.check(profile, config.steps)
     # Only now: what is refused above leaves no folder that holds its config.

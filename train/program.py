@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from train import wrap
 from train.devices import mesh
+from train.errors import UserError
 from train.experiment import Experiment
 from train.step import Batch, TrainState, eval_step, init_state, train_step
 
@@ -19,6 +20,20 @@ def initial_state(experiment: Experiment, devices: Mesh, key: jax.Array, batch: 
     init = functools.partial(init_state, experiment.task, experiment.tx)
     where = mesh.shardings(devices, experiment.state, experiment.axes)
     return jax.jit(init, out_shardings=where, compiler_options=mesh.init_options(devices))(key, batch)
+
+
+def check_attention(experiment: Experiment, devices: Mesh) -> None:
+    """Refuses a kernel of attention that the config names, and that these devices lack or that cannot do its work."""
+    config = experiment.config
+    task = wrap.placed(experiment.task, devices, experiment.axes, config.parallel, config.attention)
+    if config.attention in ("auto", "xla") or config.parallel == "pmap":
+        return
+    state, key = experiment.state, jax.eval_shape(lambda: jax.random.key(0))
+    try:
+        with task.within():
+            jax.eval_shape(lambda s, b, k: task.loss(s.params, s.model_state, b, k, True), state, experiment.batch, key)
+    except ValueError as error:
+        raise UserError(f"config.{str(error).splitlines()[0]}") from None
 
 
 def step_program(experiment: Experiment, devices: Mesh, say: Callable[[str], None]) -> "Program":

@@ -4,7 +4,8 @@
     python -m scripts.check.gpu --out DIR --small            the same on a CPU at tiny sizes: a rehearsal
     python -m scripts.check.gpu --out DIR --parts a f        some of the parts
 
-a  six pages through the front door, 20 steps: losses beside the CPU's, in the highest and in the default precision
+a  six pages through the front door, 20 steps: losses beside the CPU's, in the highest and in the default precision;
+   and how far the CPU's own are from those in 64 bits, which no device can be nearer to
 b  kill -9 and resume: the same bits, or how far off
 c  GPT-2 124M in bfloat16, 1,024 tokens: the largest batch, time, tokens/s, MFU, memory beside the plan; PyTorch beside
 d  ResNet-50 in bfloat16, 224 x 224, batch 256, beside PyTorch (channels last, compiled)
@@ -119,6 +120,7 @@ def pages(context: Context) -> Rows:
     changes = {"steps": STEPS, "log_every": 1, "schedule.warmup": 5, "eval.every": 0}
     environments = {
         "cpu": {"JAX_PLATFORMS": "cpu"},
+        "64 bits": {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"},
         "highest": {"JAX_DEFAULT_MATMUL_PRECISION": "highest"},
         "default": {},
     }
@@ -126,7 +128,12 @@ def pages(context: Context) -> Rows:
     with ThreadPoolExecutor(context.size(6, 1)) as several:  # nobody's time is taken here
         losses = {
             (page, name): several.submit(
-                train, page, context.out / "a" / f"{page}_{name}", changes=changes, **environment, **SHARED
+                train,
+                page,
+                context.out / "a" / f"{page}_{name}",
+                changes=changes | ({"precision": "float64"} if name == "64 bits" else {}),
+                **environment,
+                **SHARED,
             )
             for page in names
             for name, environment in environments.items()
@@ -134,8 +141,9 @@ def pages(context: Context) -> Rows:
     rows = []
     for page in names:
         with telling(rows, page):
-            cpu, highest, default = (losses[page, name].result() for name in environments)
-            off = f"highest precision {apart(cpu, highest):.1e} (allowed 1e-5), default {apart(cpu, default):.1e}"
+            cpu, exact, highest, default = (losses[page, name].result() for name in environments)
+            off = f"highest precision {apart(cpu, highest):.1e} (allowed 1e-5; the CPU from 64 bits: "
+            off += f"{apart(exact, cpu):.1e}), default {apart(cpu, default):.1e}"
             rows.append((page, off))
     return rows
 

@@ -24,7 +24,7 @@ from train.devices import mesh, runtime
 from train.errors import UserError
 from train.experiment import Experiment, build_experiment
 from train.numbers import seconds
-from train.program import initial_state, step_program
+from train.program import check_attention, initial_state, step_program
 from train.step import train_step
 
 TIMED_STEPS = 5  # at least, and at least TIMED_SECONDS, but for no longer than LIMIT
@@ -107,7 +107,7 @@ def here(config: ConfigDict, tell: Tell = lambda _: None) -> Plan:
         devices = mesh.make_mesh(config.mesh.to_dict(), config.cpu_devices)
     except UserError as error:
         devices, elsewhere_only = mesh.alone(), str(error)
-    check(devices, config)
+    check(devices, experiment)
     shared = devices.devices.size if mesh.on_cpu(devices) else 1  # devices that a CPU poses as share its memory
     free = machine.free_memory(devices.devices.flat[0])
     made = counted(experiment, devices, shared)._replace(available_bytes=free)
@@ -190,7 +190,7 @@ def elsewhere(config: ConfigDict, topology: str, tell: Tell = lambda _: None) ->
     experiment = planned(config)
     found = mesh.topology(topology)
     devices = mesh.make_mesh(config.mesh.to_dict(), devices=found.devices)
-    check(devices, config)
+    check(devices, experiment)
     chip = chips.CHIPS.get(found.kind)
     if chip is None:
         raise UserError(
@@ -280,7 +280,9 @@ def planned(config: ConfigDict) -> Experiment:
     return build_experiment(posed)
 
 
-def check(devices: Mesh, config: ConfigDict) -> None:
+def check(devices: Mesh, experiment: Experiment) -> None:
+    config = experiment.config
+    check_attention(experiment, devices)
     mesh.check_batch(devices, config.batch_size, "batch_size", config.accumulate)
     mesh.check_parallel(devices, config.parallel)
 
