@@ -263,6 +263,17 @@ def test_without_libtpu_it_is_named():
         main(["plan", "--config", "digits_mlp", "--topology", "v5e:2x4"])
 
 
+@pytest.mark.parametrize(("batch", "slices", "measured"), [(16, 2, 9.72), (16, 1, 11.00), (256, 8, 81.34)])
+def test_an_estimate_for_a_gpu_is_near_what_one_used(batch, slices, measured):
+    """GiB of GPT-2 124M in bfloat16 on an H200 (scripts/check/gpu_h200.json); its own FLOPs at the chip's peak."""
+    config = configs.load("gpt_124m").get_config()
+    config.update(batch_size=batch, loss_slices=slices)
+    config.model.update(stack="unrolled", remat="none")
+    made = plan.elsewhere(config, "h200:1")
+    assert made.peak_bytes == pytest.approx(measured * 2**30, rel=0.1)
+    assert made.compute_seconds == pytest.approx(made.work.flops_per_step / 989.4e12, rel=1e-3)
+
+
 def test_fit_changes_what_costs_least_first():
     config = configs.load("configs/text/gpt_124m.py").get_config()
     config.model.remat = "none"

@@ -50,8 +50,8 @@ def train(
     asked, experiment = config, build_experiment(config)
     config = experiment.config
     devices = mesh.make_mesh(config.mesh.to_dict(), config.cpu_devices)
-    mesh.check_batch(devices, config.batch_size, "batch_size", config.accumulate)
-    mesh.check_batch(devices, config.eval.batch_size, "eval.batch_size")
+    mesh.check_batch(devices.shape, config.batch_size, "batch_size", config.accumulate)
+    mesh.check_batch(devices.shape, config.eval.batch_size, "eval.batch_size")
     mesh.check_parallel(devices, config.parallel)
     check_attention(experiment, devices)
     check_copies(config.writers)

@@ -74,12 +74,12 @@ def placed(
 ) -> Task:
     """`task` on these devices; `names` are those of the axes of its parameters (`Experiment.axes`)."""
     task = split(task) if parallel == "pmap" else spread(gathered(task, devices, names), devices)
-    return attending(task, devices, attention)
+    return attending(task, devices.devices.flat[0].platform, attention)
 
 
-def attending(task: Task, devices: Mesh, kernel: kernels.Kernel) -> Task:
-    """`task`, whose attention is computed by `kernel`; raises where these devices have no such program."""
-    platform, before = devices.devices.flat[0].platform, task.within
+def attending(task: Task, platform: str, kernel: kernels.Kernel, posed: bool = False) -> Task:
+    """`task`, whose attention is computed by `kernel`, or a pose of it; raises where a platform has no such program."""
+    before = task.within
     try:
         with kernels.using(kernel, platform):
             pass
@@ -88,7 +88,7 @@ def attending(task: Task, devices: Mesh, kernel: kernels.Kernel) -> Task:
 
     @contextlib.contextmanager
     def within() -> Iterator[None]:
-        with before(), kernels.using(kernel, platform):
+        with before(), kernels.using(kernel, platform, posed):
             yield
 
     return task._replace(within=within)

@@ -74,6 +74,7 @@ class Seen(NamedTuple):
 class Chosen(NamedTuple):
     name: Literal["xla", "cudnn", "splash"] = "xla"
     asked: bool = False  # by name: what it cannot do is refused, and not left to XLA
+    posed: bool = False  # the kernel is not here: what takes its place has its inputs and results, for a plan
 
 
 XLA = Chosen()
@@ -81,13 +82,14 @@ _chosen: contextvars.ContextVar[Chosen] = contextvars.ContextVar("attention", de
 
 
 @contextlib.contextmanager
-def using(kernel: Kernel, platform: str):
+def using(kernel: Kernel, platform: str, posed: bool = False):
     """Within it attention is computed by `kernel` on `platform` (cpu, gpu, cuda, tpu)."""
     best = PLATFORMS.get(platform, "xla")
     if kernel not in ("auto", "xla", best):
         where = {"cudnn": "GPUs", "splash": "TPUs"}[kernel]
         raise ValueError(f"attention={kernel!r} is for {where}, and this is a {platform}; use 'auto' or {best!r}")
-    token = _chosen.set(Chosen(best) if kernel == "auto" else Chosen(kernel, kernel != "xla"))
+    chosen = Chosen(best) if kernel == "auto" else Chosen(kernel, kernel != "xla")
+    token = _chosen.set(chosen._replace(posed=posed))
     try:
         yield
     finally:
@@ -101,13 +103,14 @@ def attend(
 
     A query that sees no key gives 0, where the softmax over nothing would be the mean of all values.
     """
-    name, asked = _chosen.get()
+    name, asked, posed = _chosen.get()
     if name != "xla" and not seen.cached:
         reason = REFUSALS[name](q, k, seen)
         if reason and asked:
             raise ValueError(f"attention={name!r}: {reason}; attention='auto' leaves that to XLA")
         name = "xla" if reason else name
-    mixed = COMPUTED[name if not seen.cached else "xla"](q, k, v, seen, scale)
+    name = "xla" if seen.cached else name
+    mixed = pose(q, k, v) if posed and name != "xla" else COMPUTED[name](q, k, v, seen, scale)
     if seen.keys_BT is None:  # every query sees itself
         return mixed
     mask = seen.mask(q.shape[1], k.shape[1])
@@ -244,6 +247,15 @@ def splash_refusal(q: jax.Array, k: jax.Array, seen: Seen) -> str:
         return "splash adds nothing to the scores, and this network adds a bias of positions"
     return ""
 
+
+@jax.custom_vjp
+def pose(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """In the place of a kernel, for what a program holds: nothing stands in memory but what goes in and comes out."""
+    del k, v
+    return q
+
+
+pose.defvjp(lambda q, k, v: (q, (q, k, v)), lambda kept, g: (g * kept[0], kept[1], kept[2]))
 
 COMPUTED = {"xla": xla, "cudnn": cudnn, "splash": splash}
 REFUSALS = {"cudnn": cudnn_refusal, "splash": splash_refusal}

@@ -2,6 +2,7 @@
 
     python -m train plan --config text_gpt                              on this machine
     python -m train plan --config gpt_1b --topology v5e:16x16 --fit     on TPUs that are not here (extra tpu)
+    python -m train plan --config gpt_1b --topology h100:8              on GPUs that are not here: an estimate
 
 First comes what is counted without compiling.  Only what fits is compiled and timed, for ten seconds at most.
 """
@@ -17,12 +18,14 @@ def main(argv: list[str]) -> None:
     flags = parser("python -m train plan", __doc__ or "")
     flags.add_argument("--config", metavar="FILE", required=True, help="the experiment, or its name")
     flags.add_argument("--config.KEY", metavar="VALUE", dest="_", help="changes one of its values")
-    flags.add_argument("--topology", metavar="KIND:SHAPE", help="plan for these TPUs, such as v5e:2x4")
+    flags.add_argument(
+        "--topology", metavar="KIND:SHAPE", help="plan for these TPUs, such as v5e:2x4, or GPUs, such as h100:8"
+    )
     flags.add_argument("--fit", action="store_true", help="change accumulation, remat, mesh, batch until it fits them")
     flags.add_argument("--json", action="store_true", help="the plan as one JSON object; what comes first on stderr")
     options = flags.parse(argv)
-    if options.fit and not options.topology:
-        raise UserError("--fit needs --topology KIND:SHAPE: on this machine there is nothing to choose")
+    if options.fit and "x" not in (options.topology or ""):
+        raise UserError("--fit needs --topology KIND:SHAPE of TPUs, for which programs are compiled to choose from")
 
     from train import configs
 

@@ -67,6 +67,20 @@ def temporaries(jaxpr: Any, size: Size = nbytes) -> float:
     return peak(operations, sizes, held, results)
 
 
+def traffic(jaxpr: Any, size: Size = nbytes) -> float:
+    """Bytes that products, convolutions, reductions and the like read and write; loops times their length."""
+    moved = 0.0
+    for equation in jaxpr.eqns:
+        name = equation.primitive.name
+        bodies = [body for body in map(plain, flat(equation.params.values())) if hasattr(body, "eqns")]
+        if bodies:
+            each = [traffic(body, size) for body in bodies]
+            moved += max(each) if name == "cond" else sum(each) * (equation.params["length"] if name == "scan" else 1)
+        elif name in MATERIALISED:
+            moved += sum(size(v.aval) for v in (*equation.invars, *equation.outvars) if not isinstance(v, Literal))
+    return moved
+
+
 def peak(operations: Sequence[Operation], sizes: dict[int, float], held: set[int], results: set[int]) -> float:
     """The most bytes alive at once, of variables that are neither `held` nor `results`."""
     writer = {n: i for i, operation in enumerate(operations) for n in operation.writes}

@@ -9,7 +9,7 @@ import math
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -18,8 +18,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from data.tfds import NotPrepared
+from models.parts.kernels import Kernel
 from train import wrap
-from train.cost import budget, chips, hlo, machine, memory
+from train.cost import budget, chips, flops, hlo, machine, memory
 from train.devices import mesh, runtime
 from train.errors import UserError
 from train.experiment import Experiment, build_experiment
@@ -71,6 +72,7 @@ class Plan(NamedTuple):
     compute_seconds: float = 0.0
     memory_seconds: float = 0.0
     memory_bytes: float = 0.0  # read and written a step
+    exchange_seconds: float = 0.0  # of GPUs that are not here
     collectives: tuple[Traffic, ...] = ()
     chosen: tuple[str, ...] = ()  # what --fit changed
 
@@ -95,6 +97,11 @@ class Plan(NamedTuple):
     def mfu(self) -> float:
         """The network's own FLOPs over what the chips could do in the time of a step (Chowdhery et al. 2022)."""
         return self.work.flops_per_step / (self.step_seconds or math.nan) / (self.peak or math.nan)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether anything was compiled: not for GPUs that are not here."""
+        return self.compile_seconds is not None
 
 
 Tell = Callable[[Plan], None]  # hears of the plan when it is counted, before anything is compiled
@@ -188,6 +195,8 @@ def elsewhere(config: ConfigDict, topology: str, tell: Tell = lambda _: None) ->
     what is left of each collective after the computation that it runs beside.
     """
     experiment = planned(config)
+    if gpus := re.fullmatch(r"(\w+):(\d+)", topology):
+        return on_gpus(experiment, gpus[1].lower(), int(gpus[2]), tell)
     found = mesh.topology(topology)
     devices = mesh.make_mesh(config.mesh.to_dict(), devices=found.devices)
     check(devices, experiment)
@@ -225,47 +234,102 @@ def elsewhere(config: ConfigDict, topology: str, tell: Tell = lambda _: None) ->
     )
 
 
-def counted(experiment: Experiment, devices: Mesh, sharing: int) -> Plan:
+def on_gpus(experiment: Experiment, kind: str, count: int, tell: Tell) -> Plan:
+    """On GPUs that are not here, for which nothing can be compiled: estimates, from the program as JAX has it.
+
+    The time is the longest of three, each at its peak: products (with what is recomputed, and what attention masks),
+    what products and optimizer move, and what GPUs exchange: gathered parameters and scattered gradients of `fsdp`,
+    sums of gradients over the others.  What `tensor` and `context` exchange within layers is not counted.
+    """
+    gpus = [chip for name, chip in chips.CHIPS.items() if name.startswith("NVIDIA")]
+    known = {chip.name.lower().replace(" ", "-"): chip for chip in gpus}  # of two sizes of memory the larger
+    if kind not in known:
+        raise UserError(f"--topology {kind}:{count}: no peaks of {kind} are known; they are of {', '.join(known)}")
+    chip, config, sizes = known[kind], experiment.config, mesh.sizes_of(experiment.config.mesh.to_dict(), count)
+    devices = mesh.posed(sizes)
+    check_rows(sizes, config)
+    made = counted(experiment, devices, 1, "gpu")._replace(
+        available_bytes=chip.memory, chip=chip, chips=count, peak=chip.flops * count
+    )
+    tell(made)
+    plain = step_jaxpr(experiment, devices, "gpu", kernel="xla")
+    work = flops.jaxpr_flops(plain) / (sizes["context"] * sizes["tensor"])
+    moved = (
+        memory.traffic(step_jaxpr(experiment, devices, "gpu"), sizing(experiment, devices, wide=False))
+        + 2 * made.state_bytes
+    )
+    params, wide = made.work.params_total / sizes["tensor"], 2.0 if config.precision == "bfloat16" else 4.0
+    share = lambda n: (n - 1) / n
+    sent = 3 * share(sizes["fsdp"]) * params * wide * config.accumulate
+    sent += 2 * share(count // sizes["fsdp"] // sizes["tensor"]) * params / sizes["fsdp"] * 4.0
+    return made._replace(
+        work=made.work._replace(compiled_flops=work * count),
+        peak_bytes=made.estimated_bytes,
+        compute_seconds=work / chip.flops,
+        memory_seconds=moved / chip.bandwidth,
+        memory_bytes=moved,
+        exchange_seconds=sent / chip.links,
+        step_seconds=max(work / chip.flops, moved / chip.bandwidth, sent / chip.links),
+    )
+
+
+def counted(experiment: Experiment, devices: Any, sharing: int, platform: str = "") -> Plan:
     """What is known before anything is compiled; `sharing` devices have one memory."""
     state_bytes = mesh.bytes_on_each(devices, experiment.state, experiment.axes)
     return Plan(
         config=experiment.config,
         work=budget.count(experiment),
         unit=experiment.dataset.unit,
-        devices=devices.devices.size,
+        devices=math.prod(devices.shape.values()),
         mesh=dict(devices.shape),
         state_bytes=sharing * state_bytes,
-        estimated_bytes=sharing * (state_bytes + estimate(experiment, devices)),
+        estimated_bytes=sharing * (state_bytes + estimate(experiment, devices, platform)),
         available_bytes=None,
     )
 
 
-def estimate(experiment: Experiment, devices: Mesh) -> float:
+def estimate(experiment: Experiment, devices: Any, platform: str = "") -> float:
     """About how many bytes a device needs beside the train state: its rows of the batch, and temporaries.
 
     What has the shape of a parameter is split as that parameter is; the axis `tensor` is taken to split nothing else.
+    A `platform` that is named is one that is not here.
     """
-    config, state = experiment.config, experiment.state
-    rows = config.batch_size // math.prod(devices.shape[axis] for axis in mesh.RULES["batch"])
-    batch = {n: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype) for n, x in experiment.batch.items()}
+    wide = not platform and mesh.on_cpu(devices)
+    rows = sum(memory.nbytes(x) for x in rows_of(experiment, devices).values())
+    return memory.temporaries(step_jaxpr(experiment, devices, platform), sizing(experiment, devices, wide)) + rows
+
+
+def rows_of(experiment: Experiment, devices: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """One device's part of a batch."""
+    rows = experiment.config.batch_size // math.prod(devices.shape[axis] for axis in mesh.RULES["batch"])
+    return {n: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype) for n, x in experiment.batch.items()}
+
+
+def sizing(experiment: Experiment, devices: Any, wide: bool) -> memory.Size:
+    """Bytes of an array on one device; a CPU multiplies what has 16 bits in 32 (`wide`)."""
+    state = experiment.state
     where = mesh.shardings(devices, state, experiment.axes).params
     parts = {
         leaf.shape: math.prod(sharding.shard_shape(leaf.shape)) / max(1, leaf.size)
         for leaf, sharding in zip(jax.tree.leaves(state.params), jax.tree.leaves(where), strict=True)
     }
-    # A CPU multiplies what has 16 bits in 32.
-    width = lambda aval: 2.0 if mesh.on_cpu(devices) and getattr(aval, "dtype", None) == jax.numpy.bfloat16 else 1.0
-    size = lambda aval: memory.nbytes(aval) * width(aval) * parts.get(getattr(aval, "shape", ()), 1.0)
+    width = lambda aval: 2.0 if wide and getattr(aval, "dtype", None) == jax.numpy.bfloat16 else 1.0
+    return lambda aval: memory.nbytes(aval) * width(aval) * parts.get(getattr(aval, "shape", ()), 1.0)
+
+
+def step_jaxpr(experiment: Experiment, devices: Any, platform: str = "", kernel: Kernel | None = None) -> Any:
+    """The train step on one device's rows, as JAX has it; its attention by `kernel`, or as the config says."""
+    config = experiment.config
+    here = platform or devices.devices.flat[0].platform
     step = functools.partial(
         train_step,
-        task=wrap.attending(experiment.task, devices, config.attention),
+        task=wrap.attending(experiment.task, here, kernel or config.attention, posed=bool(platform)),
         tx=experiment.tx,
         accumulate=config.accumulate,
         nonfinite=config.nonfinite,
     )
     key = jax.eval_shape(lambda: jax.random.key(0))
-    jaxpr = jax.make_jaxpr(step)(state, batch, key, np.float32(0)).jaxpr
-    return memory.temporaries(jaxpr, size) + sum(memory.nbytes(x) for x in batch.values())
+    return jax.make_jaxpr(step)(experiment.state, rows_of(experiment, devices), key, np.float32(0)).jaxpr
 
 
 def planned(config: ConfigDict) -> Experiment:
@@ -283,8 +347,12 @@ def planned(config: ConfigDict) -> Experiment:
 def check(devices: Mesh, experiment: Experiment) -> None:
     config = experiment.config
     check_attention(experiment, devices)
-    mesh.check_batch(devices, config.batch_size, "batch_size", config.accumulate)
+    check_rows(devices.shape, config)
     mesh.check_parallel(devices, config.parallel)
+
+
+def check_rows(sizes: Mapping[str, int], config: ConfigDict) -> None:
+    mesh.check_batch(sizes, config.batch_size, "batch_size", config.accumulate)
 
 
 def too_large(made: Plan, error: Exception, topology: str) -> Plan:

@@ -55,6 +55,14 @@ def rest(plan: Plan) -> str:
             + (f", MFU {plan.mfu:.1%}" if plan.peak else ""),
             f"  {busy(plan)}",
         ]
+    elif not plan.compiled:
+        recomputed = (work.compiled_flops or math.nan) / work.flops_per_step
+        lines += [
+            f"  step    {digits(plan.step_seconds * 1e3)} ms at the least, MFU {plan.mfu:.0%}: products "
+            f"{digits(plan.compute_seconds * 1e3)} ({recomputed:.2f} × the network's own), memory traffic "
+            f"{digits(plan.memory_seconds * 1e3)}, exchange {digits(plan.exchange_seconds * 1e3)}",
+            "  all of it estimated: nothing is compiled for GPUs that are not here",
+        ]
     else:
         recomputed = (work.compiled_flops or math.nan) / work.flops_per_step
         lines += [
@@ -126,6 +134,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             "seconds_products": plan.compute_seconds,
             "seconds_memory": plan.memory_seconds,
             "seconds_waited": plan.waited,
+            "seconds_exchange": plan.exchange_seconds,
             "mfu_roofline": plan.mfu,
         }
     return found

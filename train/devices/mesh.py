@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.experimental import mesh_utils, topologies
 from jax.experimental.compilation_cache import compilation_cache
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from models.parts import axes
 from train.devices import runtime
@@ -62,6 +62,11 @@ def alone() -> Mesh:
     return make_mesh({"data": 1}, devices=jax.devices()[:1])
 
 
+def posed(sizes: Mapping[str, int]) -> AbstractMesh:
+    """A mesh of devices that are not here and cannot be compiled for: enough to ask how arrays would be split."""
+    return AbstractMesh(tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
+
+
 class Topology(NamedTuple):
     devices: list[Any]  # cores; a chip of some kinds has two
     chips: int
@@ -73,7 +78,8 @@ def topology(name: str) -> Topology:
     shape = re.fullmatch(r"\w+:(\d+(?:x\d+)+)", name)
     if not shape:
         raise UserError(
-            f"--topology {name!r} is no topology; write KIND:SHAPE, such as v5e:2x4, v5p:4x4x4, tpu7x:2x2x1"
+            f"--topology {name!r} is no topology; write KIND:SHAPE, such as v5e:2x4, v5p:4x4x4, tpu7x:2x2x1, or "
+            "KIND:COUNT of GPUs, such as h100:8"
         )
     # libtpu looks for the machine it is on, and for another process that uses its chips; there is none of either.
     os.environ |= {**runtime.NO_TPU, "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -275,8 +281,8 @@ def init_options(mesh: Mesh) -> dict[str, Any]:
     return {"xla_backend_optimization_level": 0} if on_cpu(mesh) else {}
 
 
-def check_batch(mesh: Mesh, batch_size: int, key: str, accumulate: int = 1) -> None:
-    devices = math.prod(mesh.shape[a] for a in RULES["batch"])
+def check_batch(sizes: Mapping[str, int], batch_size: int, key: str, accumulate: int = 1) -> None:
+    devices = math.prod(sizes[a] for a in RULES["batch"])
     parts = devices * accumulate
     if batch_size % parts:
         near = sorted({batch_size // parts * parts or parts, (batch_size // parts + 1) * parts})
