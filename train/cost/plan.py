@@ -273,7 +273,7 @@ def on_gpus(experiment: Experiment, kind: str, count: int, tell: Tell) -> Plan:
     )
 
 
-def counted(experiment: Experiment, devices: Any, sharing: int, platform: str = "") -> Plan:
+def counted(experiment: Experiment, devices: mesh.Sizes, sharing: int, platform: str = "") -> Plan:
     """What is known before anything is compiled; `sharing` devices have one memory."""
     state_bytes = mesh.bytes_on_each(devices, experiment.state, experiment.axes)
     return Plan(
@@ -288,7 +288,7 @@ def counted(experiment: Experiment, devices: Any, sharing: int, platform: str = 
     )
 
 
-def estimate(experiment: Experiment, devices: Any, platform: str = "") -> float:
+def estimate(experiment: Experiment, devices: mesh.Sizes, platform: str = "") -> float:
     """About how many bytes a device needs beside the train state: its rows of the batch, and temporaries.
 
     What has the shape of a parameter is split as that parameter is; the axis `tensor` is taken to split nothing else.
@@ -299,13 +299,13 @@ def estimate(experiment: Experiment, devices: Any, platform: str = "") -> float:
     return memory.temporaries(step_jaxpr(experiment, devices, platform), sizing(experiment, devices, wide)) + rows
 
 
-def rows_of(experiment: Experiment, devices: Any) -> dict[str, jax.ShapeDtypeStruct]:
+def rows_of(experiment: Experiment, devices: mesh.Sizes) -> dict[str, jax.ShapeDtypeStruct]:
     """One device's part of a batch."""
     rows = experiment.config.batch_size // math.prod(devices.shape[axis] for axis in mesh.RULES["batch"])
     return {n: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype) for n, x in experiment.batch.items()}
 
 
-def sizing(experiment: Experiment, devices: Any, wide: bool) -> memory.Size:
+def sizing(experiment: Experiment, devices: mesh.Sizes, wide: bool) -> memory.Size:
     """Bytes of an array on one device; a CPU multiplies what has 16 bits in 32 (`wide`)."""
     state = experiment.state
     where = mesh.shardings(devices, state, experiment.axes).params
@@ -317,7 +317,7 @@ def sizing(experiment: Experiment, devices: Any, wide: bool) -> memory.Size:
     return lambda aval: memory.nbytes(aval) * width(aval) * parts.get(getattr(aval, "shape", ()), 1.0)
 
 
-def step_jaxpr(experiment: Experiment, devices: Any, platform: str = "", kernel: Kernel | None = None) -> Any:
+def step_jaxpr(experiment: Experiment, devices: mesh.Sizes, platform: str = "", kernel: Kernel | None = None) -> Any:
     """The train step on one device's rows, as JAX has it; its attention by `kernel`, or as the config says."""
     config = experiment.config
     here = platform or devices.devices.flat[0].platform

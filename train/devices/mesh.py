@@ -34,6 +34,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "layers": (),
 }
 Parallel = Literal["jit", "pmap"]
+Sizes = Mesh | AbstractMesh  # of devices, or posed
 MAPPED = "data"  # what `jax.pmap` calls the axis of devices
 SMALL = 4096  # numbers in a parameter below which every device keeps the whole of it, unless its axes have names
 
@@ -127,7 +128,7 @@ def sizes_of(sizes: Mapping[str, int], devices: int) -> dict[str, int]:
     return {name: devices // taken if size == -1 else size for name, size in found.items()}
 
 
-def spec(mesh: Mesh, shape: tuple[int, ...], names: tuple[str | None, ...]) -> PartitionSpec:
+def spec(mesh: Sizes, shape: tuple[int, ...], names: tuple[str | None, ...]) -> PartitionSpec:
     """Which axes of the mesh split which axes of an array.
 
     By its axes' names; what a mesh axis does not divide stays whole there, and no mesh axis splits two of them.
@@ -144,7 +145,7 @@ def spec(mesh: Mesh, shape: tuple[int, ...], names: tuple[str | None, ...]) -> P
     return PartitionSpec(*parts)
 
 
-def spec_by_size(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
+def spec_by_size(mesh: Sizes, shape: tuple[int, ...]) -> PartitionSpec:
     """For a parameter whose axes have no names: `fsdp` splits its largest axis, the last of equals, that it divides."""
     ways = mesh.shape["fsdp"]
     if ways == 1 or math.prod(shape) < SMALL:
@@ -154,7 +155,7 @@ def spec_by_size(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
     return PartitionSpec(*("fsdp" if i == best else None for i in range(len(shape))))
 
 
-def shardings(mesh: Mesh, state: Any, names: Any) -> Any:
+def shardings(mesh: Sizes, state: Any, names: Any) -> Any:
     """Where each array of a train state lives: a tree of shardings.
 
     `names` are those of the axes of `state.params`.  What the optimizer keeps for a parameter, found by its path and
@@ -184,12 +185,12 @@ def shardings(mesh: Mesh, state: Any, names: Any) -> Any:
     )
 
 
-def whole(mesh: Mesh) -> NamedSharding:
+def whole(mesh: Sizes) -> NamedSharding:
     """On every device all of it."""
     return NamedSharding(mesh, PartitionSpec())
 
 
-def bytes_on_each(mesh: Mesh, state: Any, names: Any) -> float:
+def bytes_on_each(mesh: Sizes, state: Any, names: Any) -> float:
     """Bytes of a train state that one device holds."""
     leaves = zip(jax.tree.leaves(state), jax.tree.leaves(shardings(mesh, state, names)), strict=True)
     return float(sum(math.prod(s.shard_shape(x.shape)) * x.dtype.itemsize for x, s in leaves))
