@@ -103,13 +103,11 @@ def attend(
 
     A query that sees no key gives 0, where the softmax over nothing would be the mean of all values.
     """
-    name, asked, posed = _chosen.get()
-    if name != "xla" and not seen.cached:
-        reason = REFUSALS[name](q, k, seen)
-        if reason and asked:
+    name, asked, posed = XLA if seen.cached else _chosen.get()
+    if name != "xla" and (reason := REFUSALS[name](q, k, seen)):
+        if asked:
             raise ValueError(f"attention={name!r}: {reason}; attention='auto' leaves that to XLA")
-        name = "xla" if reason else name
-    name = "xla" if seen.cached else name
+        name = "xla"
     mixed = pose(q, k, v) if posed and name != "xla" else COMPUTED[name](q, k, v, seen, scale)
     if seen.keys_BT is None:  # every query sees itself
         return mixed
