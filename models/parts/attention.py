@@ -104,7 +104,7 @@ class Attention(nn.Module):
 
     def add_bias(self, name: str, units: int) -> Callable[[jax.Array], jax.Array]:
         bias = self.param(name, named(nn.initializers.zeros, "heads"), (units,))
-        return lambda x: x + bias.astype(x.dtype)
+        return lambda x: x + bias.astype(x.dtype).reshape(*(1,) * (x.ndim - 1), -1)
 
     def seen(self, cache: Cache | None, context: Context) -> Seen:
         if self.cross:
