@@ -96,7 +96,10 @@ def test_padding_changes_nothing(images):
     files = sorted((place / "new").rglob("*.png"))
     together = run.predict(files)
     alone = [run.predict(str(file)) for file in files[:8]]
-    np.testing.assert_array_equal(together.probabilities[:8], np.concatenate([one.probabilities for one in alone]))
+    np.testing.assert_array_equal(together.probabilities[:8], run.predict(files[:8]).probabilities)
+    # In another row of the batch a sum may be rounded otherwise.
+    found = np.concatenate([one.probabilities for one in alone])
+    np.testing.assert_allclose(found, together.probabilities[:8], rtol=5e-7)
     assert together.best[:8].tolist() == [one.best[0] for one in alone]
     assert jax.tree.leaves(run.params)[0].dtype == jnp.float32
 
