@@ -9,7 +9,7 @@ a  six pages through the front door, 20 steps: losses beside the CPU's, in the h
 b  kill -9 and resume: the same bits, or how far off
 c  GPT-2 124M in bfloat16, 1,024 tokens: the largest batch, time, tokens/s, MFU, memory beside the plan; PyTorch beside
 d  ResNet-50 in bfloat16, 224 x 224, batch 256, beside PyTorch (channels last, compiled)
-e  attention by XLA beside cuDNN's fused one, at 1k, 4k and 16k tokens; the step of c with the fused one
+e  attention by XLA beside cuDNN's fused one: every mask, forward and gradients; time at 1k, 4k and 16k tokens
 h  a GPT of 1.3 B with rematerialization: memory and MFU
 f  the share of a run spent waiting for data
 
@@ -318,6 +318,10 @@ def get(name: str, server: subprocess.Popen[str]) -> float:
 def attention(context: Context) -> Rows:
     rows: Rows = []
     ways = context.size(("xla", "cudnn"), ("xla",))
+    with telling(rows, "masks"):
+        for mask, (fused, plain) in ask(f"from scripts.check.gpu_steps import agree; agree({ways[-1]!r})").items():
+            text = f"{ways[-1]} {fused:.1e}, XLA {plain:.1e} off XLA's in 32 bits, gradients too"
+            rows.append((f"mask {mask}, bfloat16", text))
     for length in context.size((1024, 4096, 16384), (64,)):
         for way in ways:
             with telling(rows, what := f"{way}, {length:,} tokens"):

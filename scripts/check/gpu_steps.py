@@ -88,6 +88,51 @@ def attend(length: int, way: str, heads: int = 16, head: int = 128) -> None:
     print(json.dumps({"ms": sorted(laps)[2] * 1e3, "peak": stats.get("peak_bytes_in_use", 0)}))
 
 
+def agree(way: str, length: int = 512, heads: int = 4, head: int = 64) -> None:
+    """Prints how far attention in bfloat16 and its gradients are from XLA's in float32, by mask: [`way`, XLA] each.
+
+    Differences are of norms, over that of XLA's in float32.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from models.parts import kernels
+    from models.parts.kernels import Seen, Window, causal
+
+    place = jnp.arange(length)
+    seen = {
+        "causal": Seen(causal),
+        "window": Seen(Window(100)),
+        "all": Seen(None),
+        "padding": Seen(None, keys_BT=place[None] < jnp.array([[length], [length // 2]])),
+        "segments": Seen(causal, segments_BT=jnp.stack([place // 100, place * 0])),
+        "bias": Seen(None, bias=jax.random.normal(jax.random.key(5), (1, heads, length, length))),
+    }
+    keys = jax.random.split(jax.random.key(0), 4)
+    shapes = [(2, length, n, head) for n in (heads, heads // 2, heads // 2, heads)]  # fewer heads of keys
+    *qkv, probe = (jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True))
+    platform = jax.devices()[0].platform
+
+    def run(mask: Seen, kernel: kernels.Kernel, dtype: str) -> list[jax.Array]:
+        def total(*qkv: jax.Array) -> tuple[jax.Array, jax.Array]:
+            mixed = kernels.attend(*qkv, mask, None).astype(jnp.float32)
+            return jnp.sum(mixed * probe), mixed
+
+        both = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True))
+        with kernels.using(kernel, platform):
+            (_, mixed), gradients = both(*(x.astype(dtype) for x in qkv))
+        return [x.astype(jnp.float32) for x in (mixed, *gradients)]
+
+    def off(a: list[jax.Array], b: list[jax.Array]) -> float:
+        return max(float(jnp.linalg.norm(x - y) / jnp.linalg.norm(y)) for x, y in zip(a, b, strict=True))
+
+    found = {}
+    for name, mask in seen.items():
+        exact = run(mask, "xla", "float32")
+        found[name] = [off(run(mask, kernel, "bfloat16"), exact) for kernel in (way, "xla")]
+    print(json.dumps(found))
+
+
 def main() -> None:
     steps = bare(sys.argv[1], json.loads(sys.argv[2]))
     for line in sys.stdin:
