@@ -28,7 +28,7 @@ INCEPTIONS = {
     "5b": (384, 192, 384, 48, 128, 128),
 }
 POOLED = ("4a", "5a")  # what a max-pool of stride 2 stands before
-SMALLEST = {"width": 16, "modules": ("4a", "5a")}  # at which pages are tested
+SMALLEST = {"width": 16, "modules": ("4a",)}  # at which pages are tested
 
 
 def layers(kind: NormName, train: bool) -> Callable:

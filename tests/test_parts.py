@@ -344,6 +344,7 @@ def merged(path):
     return tuple(label for label, _ in itertools.groupby(path) if label)
 
 
+@pytest.mark.slow
 def test_ctc_sums_over_all_alignments():
     """Loss and gradient, against all K^T paths; of each sequence only its frames, of the batch what the mask counts."""
     model, params = says(normal(0, 4, T, K))

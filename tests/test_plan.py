@@ -120,6 +120,7 @@ def test_networks_lower_for_cuda_and_tpu(page, tmp_path):
     lower(page, tmp_path, ["cuda", "tpu"])
 
 
+@pytest.mark.slow
 def test_a_plan_of_this_machine(capsys):
     page = ["plan", "--config", "configs/classics/digits_mlp.py"]
     main([*page, "--json"])
@@ -177,6 +178,7 @@ def test_timing_ends_at_its_limit(monkeypatch):
     assert made.timed_steps == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts the time of its processors")
 def test_a_busy_machine_is_said():
     """One process at work beside this one, which waits: one processor."""
@@ -206,6 +208,7 @@ def test_memory_of_a_program_before_it_is_compiled():
     assert memory.temporaries(jaxpr(scanned)) == 2 * n
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory a process held at most")
 def test_memory_by_which_a_process_grows():
     """What was given back before the end counts, and what was freed before the start does not make it unseen."""

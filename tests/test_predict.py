@@ -90,6 +90,7 @@ def test_images(images, capsys):
     assert np.mean(nats) == pytest.approx(scores[4]["loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing(images):
     place, _ = images
     run = load(str(place / "run"))
@@ -402,6 +403,7 @@ def distance(a, b):
     return row[-1]
 
 
+@pytest.mark.slow
 def test_labels_and_sound(tmp_path):
     """Labels of arrays are those of the evaluation's errors; a .wav at another rate, in stereo, says the same."""
     data = {"name": "audio:dialled", "digits": 3, "train": 8, "valid": 9}

@@ -18,7 +18,11 @@ from scripts.golden.hf_saved import GOLDEN, checkpoint, told
 from tests.support.golden import numbers
 
 UNREAD = {("BertForMaskedLM", "untied"): {"cls.predictions.bias"}}  # tensors that the class itself never reads
-EVERY = [(architecture, case) for architecture, cases in CASES.items() for case in cases]
+EVERY = [  # of plain ones the gradients are compiled too
+    pytest.param(architecture, case, marks=[pytest.mark.slow] if case == "plain" else [])
+    for architecture, cases in CASES.items()
+    for case in cases
+]
 
 
 def given(architecture, case):

@@ -32,6 +32,7 @@ def run(tmp_path):
     return tmp_path / "run", text
 
 
+@pytest.mark.slow
 def test_a_run_is_read_back_without_its_data(run):
     workdir, text = run
     how = {"tokens": 12, "temperature": 0.8, "seed": 3}
@@ -50,6 +51,7 @@ def test_a_run_is_read_back_without_its_data(run):
     assert sizes == found.record["params_total"]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_own_data_only(tmp_path):
     """Other words, as many characters: nothing but the fingerprint tells them apart."""
     text, workdir = tmp_path / "text.txt", tmp_path / "run"
@@ -67,6 +69,7 @@ def test_a_run_goes_on_with_its_own_data_only(tmp_path):
     assert train(page(text), workdir)["steps"] == 4
 
 
+@pytest.mark.slow
 def test_what_is_known_of_the_data_is_kept(tmp_path):
     """Scales give numbers back in their own unit: (number - mean) / deviation by the training rows."""
     path = tmp_path / "table.csv"
@@ -83,6 +86,7 @@ def test_what_is_known_of_the_data_is_kept(tmp_path):
     assert dataset.train.gather(np.arange(3))["x"].shape == (3, 2)
 
 
+@pytest.mark.slow
 def test_a_folder_that_says_nothing_of_its_data(run):
     workdir, _ = run
     (workdir / "data.json").write_text('{"classes": "many"}')

@@ -26,6 +26,7 @@ def sweep(noise: float = 0.003, sizes: int = 8, budgets: int = 5) -> dict[str, n
     return {"n": n, "d": c / (6 * n), "loss": loss}
 
 
+@pytest.mark.slow
 def test_one_law_under_two_names_has_one_set_of_intervals():
     made = {}
     for name in ("henighan_c", "compute"):
@@ -72,6 +73,7 @@ def test_held_and_robust_fits_are_minima_too(change):
     assert fit(Question(laws.chinchilla, **change), sweep()).certificate.converged
 
 
+@pytest.mark.slow
 def test_one_outlying_row_is_named_and_leaves_the_intervals_as_they_are():
     clean, dirty = sweep(), sweep()
     dirty["loss"] = dirty["loss"].copy()

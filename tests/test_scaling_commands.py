@@ -1,5 +1,7 @@
 """The commands as a user gives them: fit on foreign logs, plan, design, report, selftest; and what they refuse."""
 
+import contextlib
+import io
 import json
 import re
 import subprocess
@@ -12,7 +14,7 @@ from scaling import laws, plan
 from scaling.__main__ import main
 from scaling.laws import chinchilla
 from scaling.report import fitfile
-from tests.support.planted import TRUTH, design
+from tests.support.planted import TRUTH, design, only_the_fit
 from train.errors import UserError
 
 
@@ -34,17 +36,20 @@ def write(path, noise=0.003, change=lambda rows: None, sizes=6):
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
+    """The folder of a whole fit, with all its tables and forecasts; beside it what the command said."""
     folder = tmp_path_factory.mktemp("fitted")
-    main(["fit", str(write(folder / "runs.csv")), "--out", str(folder / "out"), "--draws", "100"])
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        main(["fit", str(write(folder / "runs.csv")), "--out", str(folder / "out"), "--draws", "100"])
+    (folder / "shown").write_text(shown.getvalue())
     return folder / "out"
 
 
-def test_foreign_columns_are_guessed_and_said(tmp_path, capsys):
-    main(["fit", str(write(tmp_path / "runs.csv")), "--out", str(tmp_path / "out"), "--draws", "50"])
-    shown = capsys.readouterr().out
+@pytest.mark.slow
+def test_foreign_columns_are_guessed_and_said(fitted):
+    shown = (fitted.parent / "shown").read_text()
     assert "n: column 'Model Size' (guessed; --n COL names another)" in shown
     assert "d: c / (6 n), c from column 'Training FLOP'" in shown
-    found = json.loads((tmp_path / "out/fit.json").read_text())
+    found = json.loads((fitted / "fit.json").read_text())
     for name in ("law", "counting", "space", "delta", "objective", "n_rows", "dropped", "params", "interval", "derived",
                  "certificate", "heldout", "versions"):  # fmt: skip
         assert name in found, name
@@ -56,7 +61,8 @@ def test_foreign_columns_are_guessed_and_said(tmp_path, capsys):
     assert found["params"]["alpha"] == pytest.approx(0.34, abs=0.05)
 
 
-def test_fit_as_json_is_fit_json(tmp_path, capsys):
+def test_fit_as_json_is_fit_json(tmp_path, capsys, monkeypatch):
+    only_the_fit(monkeypatch)
     path = write(tmp_path / "runs.csv")
     main(["fit", str(path), "--n", "Model Size", "--flops", "Training FLOP", "--loss", "val loss", "--json", "--draws",
           "50", "--out", str(tmp_path / "out"), "--tie", "beta=alpha", "--pin", "E=1.69", "--drop-outliers", "2",
@@ -68,12 +74,14 @@ def test_fit_as_json_is_fit_json(tmp_path, capsys):
     assert shown["params"] == json.loads((tmp_path / "out/fit.json").read_text())["params"]
 
 
+@pytest.mark.slow
 def test_report_says_where_the_page_is(tmp_path, capsys):
     main(["report", str(write(tmp_path / "runs.csv")), "--out", str(tmp_path / "out"), "--draws", "50"])
     assert capsys.readouterr().out.strip() == str(tmp_path / "out/report.html")
     assert "What moves" in (tmp_path / "out/report.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", [{"flops": 1e21}, {"loss": 2.4}, {"tokens": 1e12}, {"params": 7e9}])
 def test_a_plan_is_the_laws_optimum_however_it_is_asked(question, fitted):
     law = fitfile.load(fitted)
@@ -90,6 +98,7 @@ def test_a_plan_is_the_laws_optimum_however_it_is_asked(question, fitted):
     assert made.per_doubling > max(made.per_tokens, made.per_params) / 2
 
 
+@pytest.mark.slow
 def test_a_plan_far_out_is_uncertain_and_says_so(fitted, capsys):
     law = fitfile.load(fitted)
     near, far = plan.plan(law, flops=1e19), plan.plan(law, flops=1e24)
@@ -105,6 +114,7 @@ def test_a_plan_far_out_is_uncertain_and_says_so(fitted, capsys):
     assert (shown["n"], shown["d"], shown["tokens_per_parameter"]) == (1e9, 2e10, 20.0)
 
 
+@pytest.mark.slow
 def test_a_design_tells_more_than_the_configs_own_grid(capsys):
     main(["design", "--config", "configs/scaling/scaling_demo.py", "--budget", "4.4e12", "--points", "20", "--json"])
     made = json.loads(capsys.readouterr().out)
@@ -113,6 +123,7 @@ def test_a_design_tells_more_than_the_configs_own_grid(capsys):
     assert made["sd_log_n"] < 0.8 * made["grid_sd_log_n"]
 
 
+@pytest.mark.slow
 def test_a_design_repeats_the_grid_to_what_it_spends_itself(capsys):
     """Twelve small shapes cannot spend 1e15 FLOPs: that is said, and a larger budget makes the grid no better."""
     grids = []
@@ -125,6 +136,7 @@ def test_a_design_repeats_the_grid_to_what_it_spends_itself(capsys):
     assert grids[0] == pytest.approx(grids[1], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_design_of_runs_made_elsewhere_needs_no_config(capsys, fitted):
     main(["design", "--n", "1e7:1e9", "--d", "1e9:1e11", "--budget", "1e20", "--points", "8", "--fit", str(fitted)])
     shown = capsys.readouterr().out
@@ -219,13 +231,16 @@ PLANS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("question", "sentence"), PLANS.values(), ids=PLANS)
 def test_a_plan_that_cannot_be_made_says_why(question, sentence, fitted):
     with pytest.raises(UserError, match=sentence):
         plan.plan(fitfile.load(fitted), **question)
 
 
-def test_some_bad_rows_are_left_out_and_listed(tmp_path, capsys):
+def test_some_bad_rows_are_left_out_and_listed(tmp_path, capsys, monkeypatch):
+    only_the_fit(monkeypatch)
+
     def change(rows):
         rows[0]["val loss"], rows[1]["val loss"], rows[2]["Model Size"] = "nan", -2.0, "many"
 

@@ -16,7 +16,7 @@ from scaling.laws import chinchilla, d_opt, hoffmann, n_opt
 from scaling.logs import readers, records
 from scaling.report import fitfile
 from scaling.sweep import informative
-from tests.support.planted import TRUTH, design
+from tests.support.planted import TRUTH, design, only_the_fit
 
 RNG = np.random.default_rng(0)
 
@@ -88,8 +88,9 @@ def test_4_a_delta_of_one_is_least_squares_and_the_default_is_not():
     assert abs(robust.params["alpha"] - squares.params["alpha"]) > 1e-4
 
 
-def test_5_the_space_of_the_residuals_is_log_loss_and_is_said():
+def test_5_the_space_of_the_residuals_is_log_loss_and_is_said(monkeypatch):
     """Errors in proportion to the loss: on log loss the fit is the same in any unit, on loss it would not be."""
+    only_the_fit(monkeypatch)
     found = analyse(table(runs()), draws=20, thorough=False)
     assert fitfile.as_json(found)["space"] == "log loss"
     np.testing.assert_allclose(
@@ -98,7 +99,9 @@ def test_5_the_space_of_the_residuals_is_log_loss_and_is_said():
     )
 
 
-def test_6_a_few_rows_that_decide_the_exponent_are_named():
+@pytest.mark.slow
+def test_6_a_few_rows_that_decide_the_exponent_are_named(monkeypatch):
+    only_the_fit(monkeypatch, influence=True)
     data = runs(noise=0.002)
     smallest = np.argsort(data["d"])[:5]
     data["loss"][smallest] *= 1.15
@@ -107,8 +110,9 @@ def test_6_a_few_rows_that_decide_the_exponent_are_named():
     assert not any("outlier-sensitive" in s for s in analyse(table(runs(noise=0.002)), draws=200).warnings)
 
 
-def test_7_every_way_of_counting_is_shown_side_by_side():
+def test_7_every_way_of_counting_is_shown_side_by_side(monkeypatch):
     """N without embeddings steepens a; a C that grows faster than N D makes a + b differ from 1."""
+    only_the_fit(monkeypatch, influence=True)
     data = runs(noise=0.0)
     inner = data["n"] - 40 * data["n"] ** (2 / 3) * 0.5
     flops = c_6nd(data["n"], data["d"]) * (data["n"] / 1e8) ** -0.1
@@ -130,7 +134,8 @@ def test_8_six_n_d_does_not_overflow():
     assert huge.columns["flops"][0] == pytest.approx(5.7132e21)
 
 
-def test_9_checkpoints_of_a_run_are_redrawn_with_it():
+def test_9_checkpoints_of_a_run_are_redrawn_with_it(monkeypatch):
+    only_the_fit(monkeypatch)
     data = {name: np.repeat(v, 5) for name, v in runs().items()}
     data["d"] = data["d"] * np.tile(1 + np.arange(5) / 1e3, 40)  # the same at every step would be a total
     made = table(data, run=np.repeat([f"r{i}" for i in range(40)], 5), step=np.tile(np.arange(5.0), 40))
@@ -154,6 +159,7 @@ def test_11_weights_are_inverse_variances():
     assert slope(c, off, weights=sd**2) > 0.57  # the mistake
 
 
+@pytest.mark.slow
 def test_12_runs_that_are_mostly_warmup_are_not_designed():
     from train import configs
 
@@ -175,7 +181,8 @@ def test_13_too_few_sizes_are_refused_or_said(values):
         assert any("N takes only 3 values" in s for s in analyse(made, draws=20, thorough=False).warnings)
 
 
-def test_14_losses_of_different_tokenizers_are_not_mixed_silently():
+def test_14_losses_of_different_tokenizers_are_not_mixed_silently(monkeypatch):
+    only_the_fit(monkeypatch)
     data = runs()
     made = table(data, tokenizer=np.where(data["n"] > 1e8, "bytes", "bpe:32000"))
     (sentence,) = [s for s in analyse(made, draws=20, thorough=False).warnings if "tokenizer" in s]

@@ -5,13 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from scaling import analyse
 from scaling.__main__ import main
 from scaling.fit import intervals
 from scaling.laws import LAWS
-from scaling.report import page
+from tests.support.planted import only_the_fit
 from tests.test_scaling_laws import PLANTED, design, in_order, rng_of
-from train.errors import UserError
 
 NOISE = 1e-3  # standard deviation of the output's logarithm, or of the output where a law is compared with that
 UNNAMED = ("x", "group")  # roles that no column's name says
@@ -25,18 +23,6 @@ def rows(law, again=0, noise=NOISE):
     if "group" in columns:
         columns["group"] = np.where(columns["group"] == 1, "first", "second")
     return columns
-
-
-def leave_out(monkeypatch):
-    """What has tests of its own, and is no part of constants and their intervals: forecasts, choices, drawing."""
-
-    def none(*_, **__):
-        raise UserError("left out")
-
-    monkeypatch.setattr(analyse, "backtest", none)
-    monkeypatch.setattr(analyse, "FEW", 0)
-    monkeypatch.setattr(analyse, "kaplan", lambda *_: {})
-    monkeypatch.setattr(page, "write", lambda *_: None)
 
 
 def by_command(law, columns, folder, capsys, most=400):
@@ -61,10 +47,11 @@ def outside(law, found, slack=0.0):
     return lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
 def test_planted_constants_are_inside_their_intervals(law, tmp_path, capsys, monkeypatch):
     """Of a hundred constants one or so falls outside by chance, so a law fails that loses one on two sets of runs."""
-    leave_out(monkeypatch)
+    only_the_fit(monkeypatch)
     tried = (outside(law, by_command(law, rows(law, again), tmp_path, capsys)) for again in (0, 1))
     assert not next(tried) or not next(tried)
 
@@ -76,7 +63,7 @@ FEW_ARRIVE = ("bnsl2", "farseer")
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
 def test_a_planted_law_is_found_again(law, tmp_path, capsys, monkeypatch):
     """Without noise: every constant to a hundred-thousandth, and an optimum that is one."""
-    leave_out(monkeypatch)
+    only_the_fit(monkeypatch)
     monkeypatch.setattr(intervals, "PILOTS", 20)
     found = by_command(law, rows(law, noise=0.0), tmp_path, capsys, most=20)
     assert found["residual_rms"] < 1e-8

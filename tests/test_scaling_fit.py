@@ -28,7 +28,7 @@ from scaling.fit.solver import solve
 from scaling.laws import LAWS, chinchilla
 from scaling.laws.kaplan import kaplan_d, kaplan_n
 from scaling.logs import readers, records
-from tests.support.planted import NAMES, TRUTH, covered, design
+from tests.support.planted import NAMES, TRUTH, covered, design, only_the_fit
 from train.errors import UserError
 
 OTHER = {"E": 2.1, "A": 213.0, "B": 5.0e6, "alpha": 0.29, "beta": 0.71}  # a steep law, like that of Gemstones
@@ -88,6 +88,7 @@ def named(x):
     return {"E": math.exp(x[0]), "A": math.exp(x[1]), "B": math.exp(x[2]), "alpha": x[3], "beta": x[4]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delta", [1e-3, 1e-2])
 def test_no_scipy_optimiser_finds_less(delta):
     data = columns(noise=0.005)
@@ -310,6 +311,7 @@ def test_profile_of_least_squares_on_a_line_is_students():
     assert high - low == pytest.approx(2 * half, rel=5e-3)
 
 
+@pytest.mark.slow
 def test_profile_agrees_with_the_bootstrap():
     found = fit(chinchilla, columns(noise=0.005, sizes=10))
     one, two = profile(found, 0.9), constants(bootstrap(found, draws=600), 0.9)
@@ -318,6 +320,7 @@ def test_profile_agrees_with_the_bootstrap():
         assert 0.5 < np.ptp(one[name]) / np.ptp(two[name]) < 1.6, name
 
 
+@pytest.mark.slow
 def test_checkpoints_of_one_run_are_redrawn_together():
     """Ten checkpoints that share their run's error are one observation: the interval is that of the runs alone."""
     data = columns(noise=0.005, sizes=8)
@@ -362,6 +365,7 @@ def test_the_certificate_says_what_other_minima_there_are():
     assert all(other["above"] > 0 for other in certificate.other_minima)
 
 
+@pytest.mark.slow
 def test_many_rows_need_no_more_memory_than_they_are():
     """Thirty thousand rows: the starts see a sample, the optimum all of them, and a resample is one step."""
     rng = np.random.default_rng(0)
@@ -432,8 +436,9 @@ def test_too_few_sizes_are_said():
     assert any("N takes only 3 values" in sentence for sentence in sentences)
 
 
-def test_the_count_of_n_moves_the_exponents_and_is_the_callers():
+def test_the_count_of_n_moves_the_exponents_and_is_the_callers(monkeypatch):
     """Runs whose N leaves out a constant part of the network: exact with the N that made them, another law without."""
+    only_the_fit(monkeypatch)
     data = columns()
     rows = [
         {"params_total": n, "params_non_embedding": n - 3e6, "tokens_seen": d, "loss": loss}

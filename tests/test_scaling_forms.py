@@ -239,6 +239,7 @@ def test_a_wrong_formula_is_answered_with_its_character(text):
     assert WRONG[text] in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_law_without_a_best_split_says_so(tmp_path, capsys, monkeypatch):
     """L = E + A / (N D)^a is flat along every budget: nothing is drawn or tabled that is not there."""
     monkeypatch.setattr(analyse, "FEW", 0)  # no tables of other fits
@@ -268,6 +269,7 @@ def test_a_question_takes_the_delta_of_its_law():
     assert Question(LAWS["step_lr"], 1e-2).delta == 1e-2
 
 
+@pytest.mark.slow
 def test_a_formula_is_fitted_and_planned_by_command(tmp_path, capsys):
     formula = FORMULAS["chinchilla"]
     found = fitted(tmp_path, grid(0.003), "--formula", formula, "--pin", "E=1.69", "--tie", "beta=alpha")
@@ -353,6 +355,7 @@ def test_a_planted_law_is_found_in_the_loss_too():
     )
 
 
+@pytest.mark.slow
 def test_everything_of_a_fit_in_the_loss_is_in_nats(tmp_path, capsys):
     """Errors of one size in nats: constants and forecasts hold the truth; fit.json says the space, and plans use it."""
     data = grid()

@@ -3,12 +3,15 @@
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from jaxtyping import Bool
 
-from scaling import laws
+from scaling import analyse, laws
 from scaling.fit.estimate import fit
 from scaling.fit.intervals import bootstrap, constants, interval, predict_runs
 from scaling.fit.profile import profile
+from scaling.report import page
+from train.errors import UserError
 
 TRUTH = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}  # Hoffmann et al. 2022, rounded
 NAMES = (*TRUTH, "a")
@@ -22,6 +25,25 @@ def design(sizes: int, budgets: int = 5, low: float = 1e17, high: float = 1e19, 
     c = np.repeat(np.geomspace(low, high, budgets), sizes)
     n = laws.n_opt(TRUTH, c) * np.tile(np.geomspace(1 / reach, reach, sizes), budgets)
     return {"n": n, "d": c / (6 * n)}
+
+
+def only_the_fit(monkeypatch: pytest.MonkeyPatch, influence: bool = False) -> None:
+    """Of an analysis leaves out what has tests of its own: forecasts, other laws and intervals, drawing.
+
+    With `influence` the tables of what moves the exponent stay.
+    """
+
+    def none(*_, **__):
+        raise UserError("left out")
+
+    monkeypatch.setattr(analyse, "backtest", none)
+    if influence:
+        monkeypatch.setattr(analyse, "select", lambda *_: None)
+        monkeypatch.setattr(analyse, "other_intervals", lambda *_: {})
+    else:
+        monkeypatch.setattr(analyse, "FEW", 0)
+    monkeypatch.setattr(analyse, "kaplan", lambda *_: {})
+    monkeypatch.setattr(page, "write", lambda *_: None)
 
 
 class Covered(NamedTuple):

@@ -16,6 +16,7 @@ COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "ragg
 # What moves no memory: names for what is there already, and what is counted where it is called.
 FREE = {"parameter", "tuple", "get-tuple-element", "bitcast", "constant", "while", "call", "conditional", "iota"}
 FREE |= {"after-all", "partition-id", "replica-id", "opt-barrier", "add-dependency"}
+MULTIPLY = ("dot", "convolution", "fusion", "async-start")  # operations that multiply, or hold others that may
 
 
 class Instruction(NamedTuple):
@@ -67,17 +68,21 @@ class Work(NamedTuple):
 def analyse(text: str) -> Work:
     """The work of the program whose optimised, scheduled HLO is `text`."""
     program = parse(text)
+    communicates = any(kind in text for kind in COLLECTIVES)  # else thousands of instructions are not looked at for it
     flops = moved = 0.0
     collectives: list[Collective] = []
     for computation, times, loop in walk(program, program["ENTRY"]):
         index = {item.name: item for item in computation}
         work = [
-            Cost(instruction_flops(item, index, program), instruction_bytes(item, index, program))
+            Cost(
+                instruction_flops(item, index, program) if item.op.startswith(MULTIPLY) else 0.0,
+                instruction_bytes(item, index, program),
+            )
             for item in computation
         ]
         flops += times * sum(cost.flops for cost in work)
         moved += times * sum(cost.bytes for cost in work)
-        found = find_collectives(computation, index, work, program)
+        found = find_collectives(computation, index, work, program) if communicates else ()
         collectives += [each._replace(times=times, loop=loop) for each in found]
     return Work(flops, moved, collectives)
 
@@ -108,8 +113,12 @@ def instruction(line: str) -> Instruction | None:
     op, bracket, _ = right.partition("(")
     if not bracket:
         return None
-    close = closing(right, len(op))
-    operands = tuple(part.split()[-1].lstrip("%") for part in split(right[len(op) + 1 : close]) if part.strip())
+    close = right.find(")", len(op))
+    if close < 0 or "(" in right[len(op) + 1 : close]:
+        close = closing(right, len(op))
+    inner = right[len(op) + 1 : close]
+    parts = split(inner) if "{" in inner or "[" in inner or "(" in inner else inner.split(",")
+    operands = tuple(part.split()[-1].lstrip("%") for part in parts if part.strip())
     return Instruction(name.lstrip("%"), shape, op, operands, right[close + 1 :])
 
 
@@ -186,6 +195,7 @@ def arrays(shape: str) -> tuple[tuple[str, tuple[int, ...], bool], ...]:
     )
 
 
+@functools.cache
 def size(shape: str, *, outside: bool = False) -> float:
     """Bytes of a shape; with `outside`, of its arrays that are not in the fast memory (of a TPU: VMEM)."""
     return sum((width(dtype) * math.prod(dims) for dtype, dims, fast in arrays(shape) if not (outside and fast)), 0.0)
@@ -204,7 +214,7 @@ def instruction_flops(item: Instruction, index: dict[str, Instruction], program:
     if item.op == "fusion" or item.op.startswith("async-start"):
         inner = program.get(item.called("calls"), [])
         names = {part.name: part for part in inner}
-        return sum(instruction_flops(part, names, program) for part in inner)
+        return sum(instruction_flops(part, names, program) for part in inner if part.op.startswith(MULTIPLY))
     if item.op == "convolution":
         return convolution_flops(item, index)
     if item.op == "dot":
