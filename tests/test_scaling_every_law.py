@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scaling.__main__ import main
-from scaling.fit import intervals
+from scaling.fit import intervals, solver
 from scaling.laws import LAWS
 from tests.support.planted import only_the_fit
 from tests.test_scaling_laws import PLANTED, design, in_order, rng_of
@@ -23,6 +23,12 @@ def rows(law, again=0, noise=NOISE):
     if "group" in columns:
         columns["group"] = np.where(columns["group"] == 1, "first", "second")
     return columns
+
+
+@pytest.fixture(autouse=True)
+def one_program(monkeypatch):
+    """Of each law: to make another, for few problems, costs more here than it saves."""
+    monkeypatch.setattr(solver, "SMALL", 64)
 
 
 def by_command(law, columns, folder, capsys, most=400):

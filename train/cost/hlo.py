@@ -214,7 +214,7 @@ def instruction_flops(item: Instruction, index: dict[str, Instruction], program:
     if item.op == "fusion" or item.op.startswith("async-start"):
         inner = program.get(item.called("calls"), [])
         names = {part.name: part for part in inner}
-        return sum(instruction_flops(part, names, program) for part in inner if part.op.startswith(MULTIPLY))
+        return sum((instruction_flops(part, names, program) for part in inner if part.op.startswith(MULTIPLY)), 0.0)
     if item.op == "convolution":
         return convolution_flops(item, index)
     if item.op == "dot":
