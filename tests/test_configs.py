@@ -121,6 +121,7 @@ def check_record(record, config, workdir):
 SWEEPS = [page for page in PAGES if hasattr(configs.load(str(page)), "sweep")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", SWEEPS, ids=lambda page: page.stem)
 def test_sweep_makes_its_jobs(page, tmp_path):
     """Each has a name of its own, overrides that the page's config takes, and the compute it was planned for."""

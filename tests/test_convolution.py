@@ -105,6 +105,7 @@ def test_logits_are_those_of_torch(name, module, side):
     assert error(logits, GOLDEN[f"{name}.eval"]) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [18, 50])
 def test_residual_networks_are_torchvisions(depth):
     params, state = with_parameters(imagenet(10, depth=depth), 64)
@@ -112,6 +113,7 @@ def test_residual_networks_are_torchvisions(depth):
     assert error(logits, GOLDEN[f"resnet{depth}.eval"]) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "last", "bits"), [(18, "norm2", 32), (50, "norm3", 64)])
 def test_batch_norm_is_torchs(depth, last, bits):
     """Logits in training, and the running statistics of the first and the last norm afterwards.

@@ -1,6 +1,7 @@
 """Corpora: the same tokens whatever the packaging or interruption, every token predicted once, exact shares."""
 
 import base64
+import functools
 import gzip
 import json
 import os
@@ -179,6 +180,7 @@ def test_packing_predicts_every_token_but_the_first_of_its_document_once(whole, 
     assert len(packed) <= 11 / 9 * least + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["gpt", "llama"])
 def test_a_packed_row_trains_as_its_documents_do_alone(network, whole):
     """Loss and gradients, in float64: no document sees another, and each begins at position 0."""
@@ -188,9 +190,10 @@ def test_a_packed_row_trains_as_its_documents_do_alone(network, whole):
         task = classify(from_linen(made, "float64"), 257)
         packed = corpus.packed(str(whole), context=64).train
         rows = {k: jnp.asarray(v) for k, v in packed.gather(np.arange(len(packed))[-4:]).items()}
-        params, state = task.init(jax.random.key(0), rows)
+        params, state = jax.jit(task.init)(jax.random.key(0), rows)
         params = jax.tree.map(lambda p: p.astype(jnp.float64), params)
-        loss = jax.value_and_grad(lambda p, batch: task.loss(p, state, batch, jax.random.key(0), False)[0])
+        scalar = lambda p, batch, key: task.loss(p, state, batch, key, False)[0]
+        loss = functools.partial(jax.jit(jax.value_and_grad(scalar)), key=jax.random.key(0))
         together, slope = loss(params, rows)
         alone = {"x": np.zeros((40, 64), np.int32), "y": np.zeros((40, 64), np.int32), "mask": np.zeros((40, 64))}
         count = 0
@@ -219,8 +222,9 @@ def test_a_mixture_says_the_loss_of_each_source(whole, lines, tmp_path):
     assert abs(int((batch["source"] == 1).sum()) - 16) <= 1
     model = from_linen(GPT(vocab=257, layers=1, heads=2, width=16, context=16))
     task = classify(model, 257, sources=found.sources)
-    params, state = task.init(jax.random.key(0), batch)
-    loss, (_, metrics) = task.loss(params, state, batch, jax.random.key(0), False)
+    params, state = jax.jit(task.init)(jax.random.key(0), batch)
+    scored = jax.jit(lambda p, batch, key: task.loss(p, state, batch, key, False))
+    loss, (_, metrics) = scored(params, batch, jax.random.key(0))
     total = sum(float(metrics[f"loss_{name}"][0]) for name in "ab")
     assert total / (64 * 16) == pytest.approx(float(loss), rel=1e-5)
     assert float(metrics["loss_b"][1]) == 16 * float((batch["source"] == 1).sum())

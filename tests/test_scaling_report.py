@@ -168,6 +168,7 @@ def test_the_page_says_the_numbers(analysis, written):
     }
 
 
+@pytest.mark.slow
 def test_names_of_runs_are_escaped(tmp_path):
     made = rows()
     made[0]["name"] = "<script>alert(1)</script>"
@@ -192,10 +193,12 @@ def test_one_dimensional_laws_are_reported_too(tmp_path):
     assert any("something else limits them" in sentence for sentence in found.warnings)
 
 
+@pytest.mark.slow
 def test_front_door_fits_tables_and_folders(tmp_path, capsys):
     path = table(tmp_path / "sweep" / "runs.jsonl", rows(), tail='{"half')
     before = path.read_text()
-    main(["fit", str(path), "--out", str(path.parent), "--count", "non_embedding", "--delta", "inf"])
+    options = ["--count", "non_embedding", "--delta", "inf", "--draws", "100"]
+    main(["fit", str(path), "--out", str(path.parent), *options])
     shown = capsys.readouterr().out
     assert "n = params_non_embedding" in shown
     assert "left out 1:" in shown

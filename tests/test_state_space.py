@@ -49,7 +49,7 @@ def test_no_logit_depends_on_a_later_token_and_padding_counts_nothing():
     """Other tokens behind a text, or masked ones before it, leave its logits as they are."""
     model = from_linen(Mamba(11, 2, 8, state=3))
     text = jnp.asarray(np.random.default_rng(1).integers(0, 11, (1, L)), jnp.int32)
-    params, _ = model.init(jax.random.key(0), text)
+    params, _ = jax.jit(model.init)(jax.random.key(0), text)
     params = jax.tree.map(lambda p: p + 0.1, params)
     apply = jax.jit(lambda *inputs: model.apply(params, {}, *inputs)[0])
     whole = apply(text)

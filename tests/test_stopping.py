@@ -144,6 +144,7 @@ class Heard(Display):
         self.said.append(line)
 
 
+@pytest.mark.slow
 def test_a_trace_that_reaches_beyond_the_run_is_written_and_said(tmp_path):
     config = blobs(steps=20, **{"eval.every": 0})
     train(config, tmp_path / "run", heard := Heard(), profile=15)

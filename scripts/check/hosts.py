@@ -37,6 +37,8 @@ LAYOUTS = {  # processes, devices of each, further changes
     "4 × 2": (4, 2, {}),
     "1 × 8": (1, 8, {}),
     "2 × 4": (2, 4, {"mesh.fsdp": 4}),
+    "2 × 2": (2, 2, {}),
+    "1 × 4": (1, 4, {"mesh.fsdp": 4}),
     "2 × 1": (2, 1, {"mesh.fsdp": 1}),
     "1 × 2": (1, 2, {}),
 }
