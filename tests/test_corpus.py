@@ -1,7 +1,6 @@
 """Corpora: the same tokens whatever the packaging or interruption, every token predicted once, exact shares."""
 
 import base64
-import functools
 import gzip
 import json
 import os
@@ -192,8 +191,8 @@ def test_a_packed_row_trains_as_its_documents_do_alone(network, whole):
         rows = {k: jnp.asarray(v) for k, v in packed.gather(np.arange(len(packed))[-4:]).items()}
         params, state = jax.jit(task.init)(jax.random.key(0), rows)
         params = jax.tree.map(lambda p: p.astype(jnp.float64), params)
-        scalar = lambda p, batch, key: task.loss(p, state, batch, key, False)[0]
-        loss = functools.partial(jax.jit(jax.value_and_grad(scalar)), key=jax.random.key(0))
+        scalar = lambda p, batch: task.loss(p, state, batch, jax.random.key(0), False)[0]
+        loss = jax.jit(jax.value_and_grad(scalar))
         together, slope = loss(params, rows)
         alone = {"x": np.zeros((40, 64), np.int32), "y": np.zeros((40, 64), np.int32), "mask": np.zeros((40, 64))}
         count = 0

@@ -38,7 +38,7 @@ def only_the_fit(monkeypatch: pytest.MonkeyPatch, influence: bool = False) -> No
 
     monkeypatch.setattr(analyse, "backtest", none)
     if influence:
-        monkeypatch.setattr(analyse, "select", lambda *_: None)
+        monkeypatch.setattr(analyse, "select", lambda *_, **__: None)
         monkeypatch.setattr(analyse, "other_intervals", lambda *_: {})
     else:
         monkeypatch.setattr(analyse, "FEW", 0)
