@@ -148,7 +148,8 @@ def test_layouts_give_the_same_losses():
     layouts = ["--layouts", "2 fsdp 2 context 2 tensor", "8 pmap"]
     calls = ["markov_gpt", "mnist_vae", "mnist_resnet", *layouts], ["adding_gru", *layouts[:2]]
     calls = [*calls, ["markov_gpt", "--accumulate", "4", "--loss-slices", "4", *layouts]]
-    code = f"import sys; from scripts.check.parallel import main; sys.exit(sum(map(main, {calls})))"
+    code = "import gc, sys; gc.set_threshold(50_000, 20, 50)\n"  # as tests/conftest.py
+    code += f"from scripts.check.parallel import main; sys.exit(sum(map(main, {calls})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert "rematerialization" not in done.stderr, "XLA makes an array whole on every device to split it another way"

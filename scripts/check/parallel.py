@@ -15,6 +15,7 @@ import argparse
 import pathlib
 import sys
 import tempfile
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -73,7 +74,8 @@ def main(argv: list[str]) -> int:
             difference = float(np.max(np.abs(found - one) / np.maximum(np.abs(one), 1e-3)))
             worst = max(worst, difference)
             print(f"{difference:>27.1e}", end="", flush=True)
-        print(f"{split(page, 'fsdp'):>7.0%}{split(page, 'tensor'):>8.0%}", flush=True)
+        fsdp, tensor = split(page, "fsdp", "tensor")
+        print(f"{fsdp:>7.0%}{tensor:>8.0%}", flush=True)
     print(f"largest difference {worst:.1e}")
     return int(not worst <= ALLOWED)
 
@@ -103,15 +105,17 @@ def losses(page: pathlib.Path, changes: dict, devices: int) -> np.ndarray:
         return np.array([row["loss"] for row in read_log(workdir / "run")])
 
 
-def split(page: pathlib.Path, axis: str) -> float:
-    """The share of the parameters that `axis` splits."""
+def split(page: pathlib.Path, *axes: str) -> Iterator[float]:
+    """The share of the parameters that each axis splits."""
     with tempfile.TemporaryDirectory() as folder:
-        config = config_of(page, pathlib.Path(folder), {f"mesh.{axis}": 2}, 2)
+        config = config_of(page, pathlib.Path(folder), {}, 2)
         with jax.enable_x64(config.precision == "float64"):
             experiment = build_experiment(config)
-    where = mesh.shardings(mesh.make_mesh(config.mesh.to_dict(), 2), experiment.state, experiment.axes).params
-    leaves = list(zip(jax.tree.leaves(experiment.state.params), jax.tree.leaves(where), strict=True))
-    return sum(p.size for p, s in leaves if axis in str(s.spec)) / sum(p.size for p, _ in leaves)
+    for axis in axes:
+        devices = mesh.make_mesh({**config.mesh.to_dict(), axis: 2}, 2)
+        where = mesh.shardings(devices, experiment.state, experiment.axes).params
+        leaves = list(zip(jax.tree.leaves(experiment.state.params), jax.tree.leaves(where), strict=True))
+        yield sum(p.size for p, s in leaves if axis in str(s.spec)) / sum(p.size for p, _ in leaves)
 
 
 if __name__ == "__main__":

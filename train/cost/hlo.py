@@ -16,7 +16,7 @@ COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "ragg
 # What moves no memory: names for what is there already, and what is counted where it is called.
 FREE = {"parameter", "tuple", "get-tuple-element", "bitcast", "constant", "while", "call", "conditional", "iota"}
 FREE |= {"after-all", "partition-id", "replica-id", "opt-barrier", "add-dependency"}
-MULTIPLY = ("dot", "convolution", "fusion", "async-start")  # operations that multiply, or hold others that may
+MULTIPLY = ("dot", "convolution", "custom-call", "fusion", "async-start")  # operations that multiply, or may hold such
 
 
 class Instruction(NamedTuple):
@@ -284,7 +284,7 @@ def instruction_bytes(item: Instruction, index: dict[str, Instruction], program:
         return transfer(item)
     if item.op == "async-start":
         return size(item.shape.split("),")[0], outside=True)
-    again = attention(item, index)
+    again = attention(item, index) if item.op == "custom-call" else None
     if item.op == "dynamic-slice":
         return 2 * size(item.shape, outside=True)
     if item.op == "dynamic-update-slice":
