@@ -88,13 +88,28 @@ def named(x):
     return {"E": math.exp(x[0]), "A": math.exp(x[1]), "B": math.exp(x[2]), "alpha": x[3], "beta": x[4]}
 
 
+def fast_huber(data, delta):
+    """`huber` over `delta`, of the five numbers that `named` names: in logs, for those who ask ten thousand times."""
+    n, d, loss = (np.log(data[name]) for name in ("n", "d", "loss"))
+
+    def objective(x):
+        size = np.abs(loss - np.log(np.exp(x[0]) + np.exp(x[1] - x[3] * n) + np.exp(x[2] - x[4] * d)))
+        least = np.minimum(size, delta)
+        return float(least @ (size - 0.5 * least)) / delta
+
+    return objective
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("delta", [1e-3, 1e-2])
 def test_no_scipy_optimiser_finds_less(delta):
     data = columns(noise=0.005)
     found = fit(Question(chinchilla, delta=delta), data)
     assert huber(found.params, data, delta) == pytest.approx(found.objective, rel=1e-9)
-    objective = lambda x: huber(named(x), data, delta) / delta
+    objective = fast_huber(data, delta)
+    E, A, B, alpha, beta = (found.params[name] for name in ("E", "A", "B", "alpha", "beta"))
+    here = [math.log(E), math.log(A), math.log(B), alpha, beta]
+    assert objective(here) * delta == pytest.approx(found.objective, rel=1e-9)
     limits = {"maxiter": 20_000, "maxfev": 20_000}
     best = math.inf
     for x in ([0.5, 6, 6, 0.3, 0.3], [0, 5, 5, 0.5, 0.5], [0.7, 8, 5, 0.4, 0.25]):
@@ -103,7 +118,8 @@ def test_no_scipy_optimiser_finds_less(delta):
             ("Powell", {"xtol": 1e-9, "ftol": 1e-14}),
             ("Nelder-Mead", {"xatol": 1e-10, "fatol": 1e-15}),
         ):
-            x = scipy.optimize.minimize(objective, x, method=method, options=limits | tolerances).x
+            with np.errstate(over="ignore"):  # a simplex may try any exponent
+                x = scipy.optimize.minimize(objective, x, method=method, options=limits | tolerances).x
         best = min(best, objective(x) * delta)
     assert found.objective <= best * (1 + 1e-9)
     assert best <= found.objective * 1.02  # and SciPy comes close: the two solve the same problem
