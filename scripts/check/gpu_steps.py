@@ -114,13 +114,13 @@ def agree(way: str, length: int = 512, heads: int = 4, head: int = 64) -> None:
     platform = jax.devices()[0].platform
 
     def run(mask: Seen, kernel: kernels.Kernel, dtype: str) -> list[jax.Array]:
-        def total(*qkv: jax.Array) -> tuple[jax.Array, jax.Array]:
-            mixed = kernels.attend(*qkv, mask, None).astype(jnp.float32)
-            return jnp.sum(mixed * probe), mixed
+        @jax.jit
+        def both(*qkv: jax.Array) -> tuple[jax.Array, tuple]:
+            mixed, pull = jax.vjp(lambda *qkv: kernels.attend(*qkv, mask, None).astype(jnp.float32), *qkv)
+            return mixed, pull(probe)
 
-        both = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True))
         with kernels.using(kernel, platform):
-            (_, mixed), gradients = both(*(x.astype(dtype) for x in qkv))
+            mixed, gradients = both(*(x.astype(dtype) for x in qkv))
         return [x.astype(jnp.float32) for x in (mixed, *gradients)]
 
     def off(a: list[jax.Array], b: list[jax.Array]) -> float:
