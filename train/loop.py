@@ -162,9 +162,10 @@ class Run:
         first_batch = next(self.batches(0, {}))
         self.step = step_program(experiment, self.mesh, self.display.say)
         self.eval = eval_program(experiment, self.mesh, self.display.say)
-        fresh = initial_state(experiment, self.mesh, self.init_key, self.share.place(first_batch))
-        restored = self.checkpoints.restore(fresh)
-        state = fresh if restored is None else restored
+        shapes, *_ = mesh.arguments(self.mesh, experiment.state, experiment.axes, experiment.batch)
+        state = self.checkpoints.restore(shapes)
+        if state is None:
+            state = initial_state(experiment, self.mesh, self.init_key, self.share.place(first_batch))
         first = int(state.step)
         self.sums = self.checkpoints.sums(first) if first else {}
         self.losses = hosts.on_first(lambda: self.open_logs(first))
