@@ -17,6 +17,7 @@ import pytest
 
 from scaling import counting
 from scaling.sweep import design, executors
+from scaling.sweep import queue as queues
 from scaling.sweep.launch import Outcome, check, status, sweep
 from scaling.sweep.queue import ERRORS, LOST, Queue
 from train import configs
@@ -227,7 +228,8 @@ def test_the_longest_job_is_taken_first_and_a_failed_one_last(tmp_path):
     assert queue.take() is None
 
 
-def test_a_silent_worker_loses_its_job_to_one_other(tmp_path):
+def test_a_silent_worker_loses_its_job_to_one_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(queues, "SURE", 0.1)
     queue = queue_of(tmp_path, 1)
     silent = queue.take()
     assert queue.take() is None
@@ -235,6 +237,8 @@ def test_a_silent_worker_loses_its_job_to_one_other(tmp_path):
     os.utime(silent.path, (long_ago, long_ago))
     assert queue.states()[0].what == "waiting"
     takers = [Queue(tmp_path) for _ in range(4)]
+    assert not any(taker.take() for taker in takers), "by a clock alone nobody is given up"
+    time.sleep(0.15)
     taken = [claim for taker in takers if (claim := taker.take())]
     assert len(taken) == 1
     assert not silent.mine()
@@ -386,7 +390,8 @@ def test_an_interrupted_sweep_goes_on(page, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b'{"id": "x"', b"[1]", b"\xff", b'{"id": 3}'])
-def test_a_claim_that_cannot_be_read_is_given_up_in_time(tmp_path, content):
+def test_a_claim_that_cannot_be_read_is_given_up_in_time(tmp_path, content, monkeypatch):
+    monkeypatch.setattr(queues, "SURE", 0.0)
     queue = queue_of(tmp_path, 1)
     claim = queue.runs / "job0" / "claim"
     claim.parent.mkdir()

@@ -61,6 +61,7 @@ def test_a_heart_that_cannot_beat_ends_its_process_before_the_job_is_anothers(tm
 
 def test_a_claim_dated_in_the_future_is_lost_when_it_stays_as_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(queue, "LOST", 0.2)
+    monkeypatch.setattr(queue, "SURE", 0.0)
     made = queue_of(tmp_path)
     silent = made.take()
     ahead = time.time() + 1e6

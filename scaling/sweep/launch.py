@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from scaling.sweep.design import with_overrides
 from scaling.sweep.executors import Executor, executor
-from scaling.sweep.queue import Queue, State, check_names, full
+from scaling.sweep.queue import Queue, State, check_names, full, read_plan
 from train import configs, record
 from train.errors import UserError
 from train.files import write_rows
@@ -62,6 +62,11 @@ def made(
         if (workdir / "runs" / name / "config.json").exists():  # refuses a run of another config
             record.compare(record.read_config(workdir / "runs" / name), one, workdir / "runs" / name, say)
     queue = Queue.open(workdir, path, overrides, jobs, {name: record.resolved(one) for name, one in changed.items()})
+    if others := queue.others():
+        say(
+            f"{queue.runs} also holds {len(others)} runs that this plan does not name ({', '.join(others[:4])}"
+            f"{', …' if len(others) > 4 else ''}): they stay there, and its table leaves them out"
+        )
     states = queue.states()
     missing = sum(state.what != "done" for state in states)
     if missing < len(jobs):
@@ -69,9 +74,12 @@ def made(
     progress = Progress(states, say, live)
     if missing:
         watch(queue, executor(where, queue, min(workers, missing), options), progress)
-    rows = [state.row for state in queue.states() if state.row]
-    write_rows(workdir / "runs.jsonl", rows)
-    return Outcome(rows, {s.job.name: s.reason for s in queue.states() if s.what == "failed"})
+    states = queue.states()
+    # The table is of the plan that lies in the folder: a later launch may have added runs to it.
+    latest = queue.states() if read_plan(workdir)["launch"] == queue.launch else Queue(workdir).states()
+    write_rows(workdir / "runs.jsonl", [state.row for state in latest if state.row])
+    rows = [state.row for state in states if state.row]
+    return Outcome(rows, {s.job.name: s.reason for s in states if s.what == "failed"})
 
 
 def watch(queue: Queue, workers: Executor, progress: "Progress") -> None:
@@ -80,6 +88,7 @@ def watch(queue: Queue, workers: Executor, progress: "Progress") -> None:
         with workers:
             while not over(states := queue.states()) and not interrupt.requested:
                 progress.show(states)
+                queue.agree()
                 workers.tend()
                 time.sleep(max(PAUSE, len(states) / 500))
             if interrupt.requested:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import socket
 import threading
 import time
@@ -28,6 +29,7 @@ from train.writer import read_log
 
 BEAT = 2.0  # seconds between signs of life
 LOST = 30.0  # seconds without one after which another worker takes the job
+SURE = 3 * BEAT  # seconds that a claim is watched at least until it is called lost, whatever the clocks say
 PLAN = {"config": str, "overrides": list, "launch": str, "jobs": list}
 TRY = {"launch": str, "reason": str, "died": bool}
 CLAIM = {"id": str, "host": str, "process": int, "where": str}
@@ -36,6 +38,10 @@ ERRORS = 2  # that a job may raise in one launch
 DEATHS = 5  # workers that may die over a job in one launch
 FULL = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)  # no write will succeed until a person does something
 EXIT_FULL = 74  # of a worker that met one of them
+
+
+class NoSweep(UserError):
+    """A folder has no plan."""
 
 
 class State(NamedTuple):
@@ -54,14 +60,13 @@ class State(NamedTuple):
 class Queue:
     """`launch` is the start that counts failures; the plan's own, which is the latest, where it is not given."""
 
-    def __init__(self, workdir: pathlib.Path, launch: str | None = None):
+    def __init__(self, workdir: pathlib.Path, launch: str | None = None, plan: Mapping[str, Any] | None = None):
         self.workdir, self.runs = workdir, workdir / "runs"
         self.seen: dict[str, tuple[object, float]] = {}  # of each claim: its stamp, and when it was first seen so
         self.checked: set[str] = set()  # jobs whose record was compared with the plan
-        try:
-            plan = read_json(workdir / "plan.json", PLAN, AGAIN)
-        except FileNotFoundError:
-            raise UserError(f"{workdir} holds no sweep; start one with python -m scaling sweep") from None
+        self.stamp: object = None  # of the plan's file, when it was last compared
+        if plan is None:
+            plan = read_plan(workdir)
         self.config, self.overrides, self.launch = plan["config"], plan["overrides"], launch or plan["launch"]
         self.configs = plan.get("configs", {})  # name -> the resolved config
         try:
@@ -88,7 +93,34 @@ class Queue:
             "configs": {name: dict(config) for name, config in resolved.items()},
         }
         write_json(workdir / "plan.json", plan)
-        return cls(workdir)
+        return cls(workdir, plan=plan)  # as it is here: another launch may have written its own by now
+
+    def agree(self) -> None:
+        """Raises where the folder is gone, or another launch plans other configs for the same runs in it."""
+        path = self.workdir / "plan.json"
+        try:
+            found = path.stat()
+            if self.stamp == (stamp := (found.st_ino, found.st_mtime_ns, found.st_size)):
+                return
+            plan = read_plan(self.workdir)
+        except (FileNotFoundError, NotADirectoryError, NoSweep):
+            raise UserError(
+                f"{path} is gone: {self.workdir} was moved, or emptied, while the sweep used it; give the command "
+                "again with the --workdir of now"
+            ) from None
+        if plan["launch"] != self.launch:
+            for name, mine in self.configs.items():
+                theirs = plan.get("configs", {}).get(name, mine)
+                if fingerprint(mine) != fingerprint(theirs):
+                    raise UserError(
+                        f"another launch of a sweep in {self.workdir} plans {name} with {different(mine, theirs)}; "
+                        "this one stops: give each its own --workdir"
+                    )
+        self.stamp = stamp
+
+    def others(self) -> list[str]:
+        """Folders of runs that the plan does not name."""
+        return sorted({path.parent.name for path in self.runs.glob("*/config.json")} - {job.name for job in self.jobs})
 
     def take(self) -> "Claim | None":
         """The longest job that is nobody's, those that failed before after all others; None where there is none now."""
@@ -98,7 +130,7 @@ class Queue:
                 continue
             claim = Claim(self, job)
             holder, age = self.holder(job)
-            if holder and age > LOST and self.drop(job, holder):
+            if holder and self.lost(job, age) and self.drop(job, holder):
                 self.fail(job, f"no sign of life of {holder['where']} for {age:.0f} s", died=True)
                 if self.given_up(job):
                     continue
@@ -110,27 +142,28 @@ class Queue:
         return None
 
     def holder(self, job: Job) -> tuple[dict[str, Any] | None, float]:
-        """Who works on it, and for how many seconds nothing was heard of them.
+        """Who works on it, and for how many seconds nothing was heard of them, by the claim's time stamp.
 
-        By the clock of the folder, or since this process first saw the claim's time stamp: one that is dated in the
-        future grows old too.
+        Or since this process first saw that stamp: a claim that is dated in the future grows old too.
         """
         path = self.runs / job.name / "claim"
         try:
-            last = path.stat().st_mtime
-            found = read_claim(path)
+            found = read_claim(path)  # before its time: a network file system looks anew at what is opened
+            last = path.lstat().st_mtime
         except FileNotFoundError:  # in the moment of being released
             return None, 0.0
-        now = self.runs / f".clock_{os.getpid()}_{threading.get_ident()}"
-        now.touch()
-        try:
-            age = now.stat().st_mtime - last
-        finally:
-            now.unlink(missing_ok=True)
         stamp = (last, found["id"])
         if self.seen.get(job.name, (None, 0.0))[0] != stamp:
             self.seen[job.name] = (stamp, time.monotonic())
-        return found, max(age, time.monotonic() - self.seen[job.name][1])
+        return found, max(time.time() - last, self.watched(job))
+
+    def watched(self, job: Job) -> float:
+        """Seconds, of a clock that nobody sets, in which this process has seen no sign of life in the claim."""
+        return time.monotonic() - self.seen[job.name][1]
+
+    def lost(self, job: Job, age: float) -> bool:
+        """Whether a holder is given up.  By a wrong clock alone none is: whoever lives beats while it is watched."""
+        return age > LOST and self.watched(job) >= SURE
 
     def drop(self, job: Job, holder: dict[str, Any]) -> bool:
         """Ends a claim; of several that try, one succeeds."""
@@ -142,7 +175,7 @@ class Queue:
             return False
         mine = read_claim(aside)["id"] == holder["id"]
         if mine:
-            aside.unlink(missing_ok=True)
+            discard(aside)
         else:  # a new holder came between; it keeps the job
             with contextlib.suppress(FileExistsError):
                 os.link(aside, path)
@@ -238,6 +271,28 @@ def full(error: BaseException, workdir: pathlib.Path) -> str | None:
     return None
 
 
+def read_plan(workdir: pathlib.Path) -> dict[str, Any]:
+    try:
+        return read_json(workdir / "plan.json", PLAN, AGAIN)
+    except FileNotFoundError:
+        raise NoSweep(f"{workdir} holds no sweep; start one with python -m scaling sweep") from None
+
+
+def different(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """The first setting that differs: "config.seed 2 and not 1"."""
+    old, new = record.flatten(dict(mine)), record.flatten(dict(theirs))
+    key = next(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
+    return f"config.{key} {new.get(key)!r} and not {old.get(key)!r}"
+
+
+def discard(path: pathlib.Path) -> None:
+    """Whatever lies in the place of a claim."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 class Claim:
     """A worker's hold on a job, kept up while `held`."""
 
@@ -310,5 +365,7 @@ def read_claim(path: pathlib.Path) -> dict[str, Any]:
     """Who holds a job; nobody that can be named where it cannot be read, which is given up when its time is over."""
     try:
         return read_json(path, CLAIM, "")
-    except Damaged:
+    except (Damaged, OSError) as error:
+        if isinstance(error, FileNotFoundError) and not os.path.lexists(path):  # else it is a link to nothing
+            raise
         return {"id": "", "host": "", "process": 0, "where": "the holder of a claim that cannot be read"}
