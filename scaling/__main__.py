@@ -262,7 +262,8 @@ def sweep(options: argparse.Namespace) -> None:
         if options.json:
             print(json.dumps([job._asdict() for job in jobs], indent=1))
         else:
-            print("\n".join(f"  {job.name:<16} {job.flops:.2e} FLOP  {job.overrides}" for job in jobs))
+            width = max((len(job.name) for job in jobs), default=0)
+            print("\n".join(f"  {job.name:<{width}} {job.flops:.2e} FLOP  {job.overrides}" for job in jobs))
         return
     outcome = run(
         module.__file__,  # a page by its name too
@@ -290,18 +291,20 @@ def pair(text: str) -> tuple[str, str]:
 def fit(options: argparse.Namespace) -> None:
     analysis = _analysis(options)  # judges columns before the figures' libraries load
 
+    from scaling.logs import training
     from scaling.report import fitfile, page, terminal
 
-    page.write(options.out, analysis)
+    page.write(options.out, analysis, training.curves(options.runs, analysis.runs.by_step))
     print(_json(fitfile.as_json(analysis)) if options.json else terminal.summary(analysis, pathlib.Path(options.out)))
 
 
 def report(options: argparse.Namespace) -> None:
     analysis = _analysis(options)
 
+    from scaling.logs import training
     from scaling.report import page
 
-    page.write(options.out, analysis)
+    page.write(options.out, analysis, training.curves(options.runs, analysis.runs.by_step))
     path = pathlib.Path(options.out) / "report.html"
     print(_json({"report": str(path)}) if options.json else path)
 

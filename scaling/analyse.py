@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling import advice, budgets, influence
+from scaling import advice, budgets, influence, rates
 from scaling.approaches import choice as approaches
 from scaling.approaches import elasticity
 from scaling.approaches.choice import Choice
@@ -23,7 +23,7 @@ from scaling.fit.select import Selection, candidates, select
 from scaling.laws import LAWS
 from scaling.laws.kaplan import kaplan_d, kaplan_n
 from scaling.laws.optimum import optimum
-from scaling.logs import records, roles
+from scaling.logs import records, roles, seeds
 from scaling.logs.names import names
 
 FEWER = 400  # resamples by the methods that were not chosen, for comparison
@@ -121,6 +121,8 @@ def analyse(
     warnings += influence.sentences(moves, influence.quantity(law))
     lines, bend, curves, missing = None, np.nan, None, []
     if law.trades:
+        if choice.noise is None and law.output == "loss":
+            choice = choice._replace(noise=seeds.of_means(runs.table, law.output))
         lines, without = approaches.profiles(columns, choice, level)
         curves, nothing = approaches.envelope(columns, run, choice, level)
         missing = [sentence for sentence in (without, nothing) if sentence]
@@ -133,6 +135,8 @@ def analyse(
                 f"by the fitted {law.name} no N and D are best at the largest compute, so there is no optimum, no plan "
                 f"and no table of next runs"
             )
+    if law.trades:
+        warnings += rates.unsettled(runs.tried, columns) + rates.sentences(rates.best(runs.tried))
     called = names(runs.table, runs.where)
     causes = approaches.causes(
         lines, fitted.relative, called, [(row.choice, row.shift) for row in moves if row.what.startswith("one")]

@@ -93,7 +93,7 @@ def test_a_budget_below_one_step_is_refused(page):
 def test_grid_is_every_combination(page):
     over = {"model.width": (4, 8), "optim.learning_rate": (1e-3, 1e-2, 1e-1)}
     jobs = design.grid(config_of(page), over)
-    assert [job.name for job in jobs][:2] == ["width4_learning_rate0.001", "width4_learning_rate0.01"]
+    assert [job.name for job in jobs][:2] == ["w4_lr0.001", "w4_lr0.01"]
     assert {tuple(job.overrides.values()) for job in jobs} == {(w, lr) for w in (4, 8) for lr in (1e-3, 1e-2, 1e-1)}
     assert all(job.flops == 6.0 * mlp_parameters(job.overrides["model.width"], 1) * 16 * 6 for job in jobs)
 

@@ -100,7 +100,7 @@ def test_names_are_folders_of_their_own(names, words, tmp_path):
 
 def test_equal_labels_of_a_grid_are_refused(page, tmp_path):
     jobs = design.grid(config_of(page), {"optim.learning_rate": (1e-3, 1.0000001e-3)})
-    with pytest.raises(UserError, match=r"two runs are called 'learning_rate0.001'.*0\.001.*0\.0010000001"):
+    with pytest.raises(UserError, match=r"two runs are called 'lr0.001'.*0\.001.*0\.0010000001"):
         sweep(page, jobs, tmp_path / "work", workers=1, say=lambda line: None)
 
 

@@ -134,7 +134,8 @@ def versions() -> dict[str, str]:
 def git_commit() -> str:
     """The commit of the code, with "+" where files differ from it; empty outside a checkout."""
     root = pathlib.Path(__file__).parents[1]
-    run = lambda *args: subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, check=True).stdout
+    line = ["git", "--no-optional-locks"]  # a process that is killed here leaves no index.lock in the checkout
+    run = lambda *args: subprocess.run([*line, *args], cwd=root, capture_output=True, text=True, check=True).stdout
     try:
         return run("rev-parse", "--short=12", "HEAD").strip() + ("+" if run("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.CalledProcessError):

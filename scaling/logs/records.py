@@ -10,18 +10,13 @@ import numpy as np
 
 from scaling import budgets
 from scaling.counting import c_6nd
-from scaling.logs import roles
+from scaling.logs import roles, seeds
 from scaling.logs.gather import between, checkpoints, gathered, label, like_runs, sizes, take, totals, usable_values
-from scaling.logs.roles import Choice, check, choose, distinct, measured, rank, shown
+from scaling.logs.roles import Choice, check, choose, distinct, measured, shown
 from scaling.logs.runs import OWN, diverged, same_values, steps
 from scaling.logs.table import MOST, Columns, Table, missing, number
 from train.errors import UserError, suggest
 
-# Normalised names of columns that a run is not set up by: results, times and identities.
-MEASURED = re.compile(
-    r"loss|error|acc|perplexity|ppl|bpb|time|seconds|hours|persec|speed|throughput|memory|date|hash|path|folder|url|"
-    r"grad|name$|^id$|^model$|^label$|^index$"
-)
 QUALITIES = ("loss", "added_loss", "error", "bpb", "accuracy")  # what a model is judged by; of accuracy more is better
 
 
@@ -35,6 +30,9 @@ class Runs(NamedTuple):
     dropped: list[dict[str, str]]  # {"row": where it was, "reason": why it is not in `columns`}
     mapping: dict[str, str]  # role -> column, or how it was computed
     said: list[str]  # one sentence for each guess
+    # Before the best and the last of them were kept:
+    tried: Mapping[str, np.ndarray] = MappingProxyType({})  # n, d, lr, loss of all rows; {} where no rate varies
+    by_step: Mapping[str, np.ndarray] = MappingProxyType({})  # n, d, loss, run of all rows; {} where runs have one
 
 
 def assign(
@@ -58,8 +56,8 @@ def assign(
     `drop_outliers` leaves out that many rows of largest output.  c is 6 n d unless `given` names its column; where no
     column is the tokens, d is c / (6 n), and where none is the parameters, n is c / (6 d).
 
-    Rows of a run are brought together first (`curves`).  Copies of rows, and runs that did not end well, are left out
-    unless `keep` names them: "copies", "unfinished".
+    Rows of a run are brought together first (`curves`).  Copies of rows, and runs that did not end well, are left out,
+    and runs that differ in their seed alone are averaged, unless `keep` names them: "copies", "unfinished", "seeds".
 
     Raises UserError where a role has no column or two that fit equally well, and where no row is left.
     """
@@ -133,10 +131,14 @@ def assign(
         said.append(
             f"each of {run.size} rows counts as a run; where each of the {files} files is one, say --run origin"
         )
+    by_step = several_rows(values, run, output)
     ends = totals(columns, values, run, step, inputs, mapping, said)
     columns, values, where, run = take(columns, ends), take(values, ends), where[ends], run[ends]
+    if "seeds" not in keep:
+        columns, values, where, run = seeds.merged(columns, values, where, run, [*inputs, output], by, said)
+    tried = rates(columns, values, output)
     kept, largest = reduced(
-        run, values, inputs if best else (), output, by, settings(columns), drop_outliers, last, said
+        run, values, inputs if best else (), output, by, seeds.settings(columns), drop_outliers, last, said
     )
     what = "losses" if output == "loss" else f"values of {output}"
     listed(dropped, where, largest, lambda i: f"one of the {drop_outliers} largest {what} (--drop-outliers)")
@@ -146,11 +148,35 @@ def assign(
     return Runs(
         taken, np.unique(run[kept], return_inverse=True)[1].astype(np.int64), take(columns, kept), where[kept],
         dropped, {role: name for role, name in mapping.items() if role in taken or role == "run"}, said,
+        tried, by_step,
     )  # fmt: skip
+
+
+def several_rows(values: Columns, run: np.ndarray, output: str) -> Columns:
+    """n, d, loss and run of rows where runs have several."""
+    if output != "loss" or not {"n", "d"} <= values.keys() or np.unique(run).size == run.size:
+        return {}
+    return {role: values[role] for role in ("n", "d", "loss")} | {"run": run}
+
+
+def rates(columns: Columns, values: Columns, output: str) -> Columns:
+    """n, d, lr and loss of the rows that say them all; {} where they have one rate."""
+    known = dict(values)
+    if "lr" not in known and (lr := roles.guess(columns, "lr", None, [], wanted=False)) is not None:
+        known["lr"] = lr.values
+    if output != "loss" or not {"n", "d", "lr"} <= known.keys():
+        return {}
+    rows = np.logical_and.reduce([usable_values(role, known[role]) for role in ("n", "d", "lr", "loss")])
+    found = {role: known[role][rows] for role in ("n", "d", "lr", "loss")}
+    if seeds.COUNT in columns:
+        found["sd"] = columns[seeds.spread_of(output)][rows]
+    return found if np.unique(found["lr"]).size > 1 else {}
 
 
 def doubts(runs: Runs) -> list[str]:
     """A sentence where N, D or C cannot be what they are taken for: they are in a unit that no header names."""
+    if "config_hash" in runs.table and not missing(runs.table["config_hash"]).any():
+        return []  # our own runs count themselves
     low = {"n": 1e3, "d": 1.0, "c": 1e6}
     seen = {role: runs.columns[role] for role in low if role in runs.columns and runs.columns[role].size}
     small = [role for role, v in seen.items() if role in runs.mapping and np.median(v) < low[role]]
@@ -324,17 +350,6 @@ def reduced(
         )
     largest = np.argsort(-values[output][rows], kind="stable")[:drop_outliers]
     return np.delete(rows, largest), np.sort(rows[largest])
-
-
-def settings(columns: Columns) -> np.ndarray:
-    """int64 [rows]: equal where rows differ only in their seed, their names and what was measured of them."""
-    size = len(next(iter(columns.values())))
-    if not any(rank(name, "seed") for name in columns):
-        return np.arange(size)
-    idle = lambda name: rank(name, "seed") or rank(name, "run") or MEASURED.search(roles.plain(name.lower()))
-    kept = [np.array([str(v) for v in values.tolist()]) for name, values in columns.items() if not idle(name)]
-    groups = {row: i for i, row in enumerate(dict.fromkeys(zip(*kept, strict=True)))} if kept else {(): 0}
-    return np.array([groups[row] for row in (zip(*kept, strict=True) if kept else [()] * size)], np.int64)
 
 
 def averaged(

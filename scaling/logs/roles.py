@@ -103,6 +103,7 @@ MEANINGS = {
 KEPT = {  # rows that are left out unless they are asked for
     "unfinished": "runs that crashed, were killed, are still running or diverged",
     "copies": "rows that say again what others say in every column",
+    "seeds": "each run of a setting that was run with several seeds, instead of their mean",
 }
 LABELS = ("run", "group")  # roles whose columns may be text
 COUNTED = {

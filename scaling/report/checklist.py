@@ -5,10 +5,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scaling.logs import seeds
+from scaling.logs.roles import rank
+
 if TYPE_CHECKING:
     from scaling.analyse import Analysis
 
 UNKNOWN = "not in these rows"
+
+
+def of_seeds(analysis: "Analysis") -> str:
+    """How many a setting was run with, and how far apart their losses are."""
+    table, output = analysis.runs.table, analysis.fit.law.output
+    if not np.isfinite(sd := seeds.noise(table, output)):
+        return "one a setting" if any(rank(name, "seed") for name in table) else UNKNOWN
+    count = table[seeds.COUNT]
+    many = f"{count.min():.0f}" + (f" to {count.max():.0f}" if np.ptp(count) else "")
+    return f"{many} a setting, averaged; sd of one run's {output} over seeds {sd:.2g}"
 
 
 def checklist(analysis: "Analysis") -> dict[str, list[tuple[str, str]]]:
@@ -38,6 +51,7 @@ def checklist(analysis: "Analysis") -> dict[str, list[tuple[str, str]]]:
         "Training": [
             *[(name.upper(), span(name)) for name in law.inputs],
             ("Runs", f"{distinct} runs, {rows} rows"),
+            ("Seeds", of_seeds(analysis)),
             ("Data repeated", repeats),
             ("How C is counted", "6 N D, with the N above" if law.trades else runs.mapping.get("c", UNKNOWN)),
             ("Learning rate", several("lr")),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from scaling import predict
+from scaling import predict, rates
 from scaling.approaches.choice import FIRST, SECOND, THIRD, Answer, answer, disagreement
 from scaling.approaches.lines import Line
 from scaling.fit.backtest import axis, known_errors
@@ -19,6 +19,7 @@ from scaling.fit.select import called, flags
 from scaling.laws import own
 from scaling.laws.api import Law
 from scaling.laws.optimum import optimum
+from scaling.logs import seeds
 from train.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
             for name, one in analysis.kaplan.items()
         },
         "gap": gaps(analysis),
+        "seeds": {"sd": seeds.noise(analysis.runs.table, fit.law.output)},
+        "rates": [one._asdict() for one in rates.best(analysis.runs.tried)],
         "warnings": analysis.warnings,
         "resamples": {"theta": kept, "scale": analysis.draws.scale[: DRAWS_KEPT], "residuals": fit.residuals[:2000]},
         "versions": versions(),

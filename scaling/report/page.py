@@ -3,17 +3,21 @@
 import json
 import math
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from scaling import advice, influence, predict
+from scaling import rates as learning_rates
 from scaling.analyse import Analysis
 from scaling.counting import c_6nd
 from scaling.fit.backtest import axis
 from scaling.laws import PUBLISHED
+from scaling.logs import seeds
 from scaling.logs.names import names
-from scaling.report import plot, verdict
+from scaling.logs.training import Curve
+from scaling.report import plot, sweeps, verdict
 from scaling.report.checklist import checklist
 from scaling.report.fitfile import approaches, as_json, disagreement_of, of, versions
 from scaling.report.words import (
@@ -30,8 +34,10 @@ from train import charts, numbers, pages
 from train.files import write_whole
 
 
-def write(out: str | pathlib.Path, analysis: Analysis) -> None:
+def write(out: str | pathlib.Path, analysis: Analysis, curves: Sequence[Curve] = ()) -> None:
     """report.html (one self-contained file), fit.json, rows.jsonl (what was fitted) and plots/*.{svg,png} in `out`.
+
+    `curves` are the training curves of the runs, if they are known.
 
     Not runs.jsonl: `out` may be the sweep's own folder, whose table also holds rows that could not be fitted.  All is
     made before the first file is written, and each file appears whole.
@@ -41,6 +47,7 @@ def write(out: str | pathlib.Path, analysis: Analysis) -> None:
     drawn = plot.figures(
         analysis.columns, analysis.fit, analysis.draws, analysis.heldout, analysis.level, analysis.windows, minima
     )
+    drawn |= sweeps.figures(curves, learning_rates.best(analysis.runs.tried))
     inline = {name: charts.svg(one.figure, name) for name, one in drawn.items()}
     files: dict[str, str | bytes] = {
         "rows.jsonl": "".join(json.dumps(row) + "\n" for row in rows(analysis)),
@@ -50,7 +57,7 @@ def write(out: str | pathlib.Path, analysis: Analysis) -> None:
         **{f"plots/{name}.png": charts.png(one.figure) for name, one in drawn.items()},
     }
     (out / "plots").mkdir(parents=True, exist_ok=True)
-    for name in plot.NAMES - drawn.keys():  # of an earlier fit
+    for name in (plot.NAMES | sweeps.NAMES) - drawn.keys():  # of an earlier fit
         for kind in ("svg", "png"):
             (out / "plots" / f"{name}.{kind}").unlink(missing_ok=True)
     for name, content in files.items():
@@ -78,6 +85,7 @@ def html(analysis: Analysis, figures: dict[str, tuple[str, str]]) -> str:
         "interval": lambda ends, count=3: minus(numbers.interval(*ends, count)),
     }
     measured = analysis.columns[analysis.fit.law.output]
+    rates = learning_rates.best(analysis.runs.tried)
     judged = verdict.headline(analysis.heldout, measured) if analysis.heldout else None
     return environment.get_template("report.html.jinja").render(
         a=analysis,
@@ -97,6 +105,8 @@ def html(analysis: Analysis, figures: dict[str, tuple[str, str]]) -> str:
         meaning=meanings(analysis.fit),
         published=PUBLISHED,
         quantity=influence.quantity(analysis.fit.law),
+        rates=rates,
+        rates_said=learning_rates.sentences(rates),
         run_table=run_table(analysis),
         executed=executed(analysis),
         span=axis(analysis.fit.law, analysis.columns),
@@ -120,6 +130,7 @@ def run_table(analysis: Analysis, most: int = 500) -> list[dict[str, Any]]:
             "measured": float(columns[analysis.fit.law.output][i]),
             "residual": float(np.expm1(residuals[i]) if analysis.fit.law.space == "log" else residuals[i]),
             "held": int(i) in left_out,
+            "seeds": seeds.said_of(record, analysis.fit.law.output),
         }
         for i, record in zip(order, rows(analysis, order), strict=True)
     ]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling import predict
+from scaling import predict, rates
 from scaling.analyse import Analysis
 from scaling.fit.backtest import axis
 from scaling.report import fitfile, verdict
@@ -125,6 +125,12 @@ def _notes(analysis: Analysis, out: str | pathlib.Path | None) -> list[str]:
     lines += substitution(analysis)
     if "train_loss" in analysis.runs.table or "name" in analysis.runs.table:
         lines.append(gap_sentence(analysis))
+    if found := rates.best(analysis.runs.tried):
+        low, high = found[0], found[-1]
+        lines.append(
+            f"best learning rate: {digits(low.lr)} at N = {si(low.n)} to {digits(high.lr)} at N = {si(high.n)}, "
+            f"of {_count(len(found), 'size')}; all in the report"
+        )
     dropped = analysis.runs.dropped
     if dropped:
         lines.append(f"left out {len(dropped)}:")

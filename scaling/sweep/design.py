@@ -1,8 +1,10 @@
 """Which runs to make.  A config's `sweep()` names one of these designs and its arguments; each returns the jobs."""
 
+import collections
 import functools
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +16,11 @@ from train.build import build
 from train.configs import override
 from train.errors import UserError
 from train.experiment import build_task, example
+
+SHORT = {  # last part of a config's key -> in names of runs
+    "learning_rate": "lr", "weight_decay": "wd", "batch_size": "batch", "width": "w", "layers": "l", "heads": "h",
+    "seed": "s", "context": "ctx",
+}  # fmt: skip
 
 
 class Job(NamedTuple):
@@ -29,20 +36,48 @@ def jobs(module: Any, config: ConfigDict) -> list[Job]:
     """The jobs of a config file's `sweep()`: {"name": "isoflop", …} is `scaling.sweep.design.isoflop(config, …)`."""
     if not hasattr(module, "sweep"):
         raise UserError("this config has no sweep(); it returns a design such as {'name': 'grid', 'over': {…}}")
-    return build("scaling.sweep.design", {**module.sweep()}, "sweep()", config=config)
+    asked = {**module.sweep()}
+    seeds = asked.pop("seeds", None)
+    made = build("scaling.sweep.design", asked, "sweep()", config=config)
+    return made if seeds is None else over_seeds(made, seeds)
+
+
+def over_seeds(made: Sequence[Job], seeds: Any) -> list[Job]:
+    """Every job once for each seed, "w8_s0" beside "w8_s1": a fit takes the mean of those that differ in it alone."""
+    if not isinstance(seeds, list | tuple | range) or not seeds or any(type(seed) is not int for seed in seeds):
+        raise UserError(f"sweep() has seeds {seeds!r}; they are whole numbers, such as (0, 1, 2)")
+    if own := next((job for job in made if "seed" in job.overrides), None):
+        raise UserError(f"sweep() has seeds, and its run {own.name!r} sets the seed itself; leave one of the two out")
+    return [
+        job._replace(name=f"{job.name}_s{seed}", overrides={**job.overrides, "seed": seed})
+        for job in made
+        for seed in dict.fromkeys(seeds)
+    ]
 
 
 def grid(config: ConfigDict, over: Mapping[str, Sequence[Any]]) -> list[Job]:
     """Every combination of the values in `over`, a mapping from config keys to lists."""
-    names = list(over)
-    made = []
+    short, made = shortened(list(over)), []
     for values in itertools.product(*over.values()):
-        changes = dict(zip(names, values, strict=True))
-        label = "_".join(
-            f"{k.split('.')[-1]}{v:g}" if isinstance(v, float) else f"{k.split('.')[-1]}{v}" for k, v in changes.items()
-        )
+        changes = dict(zip(over, values, strict=True))
+        label = "_".join(f"{short[key]}{written(value)}" for key, value in changes.items())
         made.append(job(config, label, changes))
     return made
+
+
+def shortened(keys: Sequence[str]) -> dict[str, str]:
+    """key -> what it is called in the names of runs: its last part, or the word that the field has for it."""
+    short = {key: SHORT.get(key.split(".")[-1], key.split(".")[-1]) for key in keys}
+    times = collections.Counter(short.values())
+    return {key: name if times[name] == 1 else key.replace(".", "-") for key, name in short.items()}
+
+
+def written(value: Any) -> str:
+    """A value in the name of a run, which is a folder's: letters, digits, points, signs."""
+    if isinstance(value, list | tuple):
+        return "-".join(map(written, value))
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return re.sub(r"[^\w.+=-]+", "-", text)
 
 
 def listed(config: ConfigDict, runs: Mapping[str, Mapping[str, Any]]) -> list[Job]:
@@ -72,8 +107,14 @@ def isoflop(
             if steps < 1:
                 raise UserError(f"budget {budget:.1e} is less than one step of {name}; raise it or lower the batch")
             flops = 6.0 * sizes[name] * steps * units(config, shapes[name])
-            made.append(Job(f"{name}_{budget:.2e}", {**shapes[name], "steps": steps}, budget, flops))
+            made.append(Job(f"{name}_{power(budget)}", {**shapes[name], "steps": steps}, budget, flops))
     return made
+
+
+def power(budget: float) -> str:
+    """Three digits: 2e10, 4.5e10."""
+    digits, exponent = f"{budget:.2e}".split("e")
+    return f"{float(digits):g}e{int(exponent)}"
 
 
 def job(config: ConfigDict, name: str, changes: Mapping[str, Any]) -> Job:

@@ -111,6 +111,7 @@ class Progress:
 
     def __init__(self, states: Sequence[State], say: Callable[[str], None], live: bool):
         self.say, self.total, self.started = say, len(states), time.monotonic()
+        self.width = max((len(state.job.name) for state in states), default=0)
         self.before = {state.job.name for state in states if state.what == "done"}
         self.done = set(self.before)
         self.failures: dict[str, int] = {}  # of each run, how many were said
@@ -149,7 +150,7 @@ class Progress:
     def line(self, state: State, left: float) -> str:
         row, count = state.row or {}, len(self.done)
         return (
-            f"[{count:>2}/{self.total}] {state.job.name:<16} N {row['params_total']:>9,}  "
+            f"[{count:>2}/{self.total}] {state.job.name:<{self.width}} N {row['params_total']:>9,}  "
             f"D {row['tokens_seen']:>11,}  loss {loss(row)}  {row['wall_seconds']:>5.1f} s   left {clock(left)}"
         )
 
@@ -192,9 +193,10 @@ def status(workdir: pathlib.Path) -> str:
     """What a sweep in a folder is doing, whoever makes it."""
     states = Queue(workdir).states()
     lines = [summary(states, float("nan")).partition(";")[0]]
+    width = max(len(state.job.name) for state in states) if states else 0
     for state in states:
         more = f"loss {loss(state.row)}" if state.row else f"{state.where} {state.reason}"
-        lines.append(f"  {state.job.name:<16} {state.what:<8} step {state.step:>8,}  {more}".rstrip())
+        lines.append(f"  {state.job.name:<{width}} {state.what:<8} step {state.step:>8,}  {more}".rstrip())
     return "\n".join(lines)
 
 

@@ -36,7 +36,11 @@ CLAIM = {"id": str, "host": str, "process": int, "where": str}
 AGAIN = "the command of the sweep writes it again"
 ERRORS = 2  # that a job may raise in one launch
 DEATHS = 5  # workers that may die over a job in one launch
-FULL = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)  # no write will succeed until a person does something
+ROOM, FILES = "make room", "allow more open files (`ulimit -n 4096`)"
+FULL = {  # no run will succeed until a person does something: errno -> what
+    errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.EFBIG: "allow larger files (`ulimit -f unlimited`)",
+    errno.EROFS: "make it writable", errno.EMFILE: FILES, errno.ENFILE: FILES,
+}  # fmt: skip
 EXIT_FULL = 74  # of a worker that met one of them
 
 
@@ -262,11 +266,12 @@ def fingerprint(resolved: Mapping[str, Any]) -> str:
 
 
 def full(error: BaseException, workdir: pathlib.Path) -> str | None:
-    """A sentence where no write succeeds until somebody makes room, None of any other error."""
+    """A sentence where no write succeeds until somebody does something, None of any other error."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in FULL:
-            return f"cannot write to {workdir}: {os.strerror(cause.errno)}; make room, and the same command goes on"
+            what = os.strerror(cause.errno)
+            return f"cannot write to {workdir}: {what}; {FULL[cause.errno]}, and the same command goes on"
         cause = cause.__cause__ or cause.__context__
     return None
 
