@@ -262,7 +262,7 @@ def sweep(options: argparse.Namespace) -> None:
         if options.json:
             print(json.dumps([job._asdict() for job in jobs], indent=1))
         else:
-            width = max((len(job.name) for job in jobs), default=0)
+            width = max([16, *(len(job.name) for job in jobs)])
             print("\n".join(f"  {job.name:<{width}} {job.flops:.2e} FLOP  {job.overrides}" for job in jobs))
         return
     outcome = run(

@@ -111,7 +111,7 @@ class Progress:
 
     def __init__(self, states: Sequence[State], say: Callable[[str], None], live: bool):
         self.say, self.total, self.started = say, len(states), time.monotonic()
-        self.width = max((len(state.job.name) for state in states), default=0)
+        self.width = max([16, *(len(state.job.name) for state in states)])
         self.before = {state.job.name for state in states if state.what == "done"}
         self.done = set(self.before)
         self.failures: dict[str, int] = {}  # of each run, how many were said
@@ -193,7 +193,7 @@ def status(workdir: pathlib.Path) -> str:
     """What a sweep in a folder is doing, whoever makes it."""
     states = Queue(workdir).states()
     lines = [summary(states, float("nan")).partition(";")[0]]
-    width = max(len(state.job.name) for state in states) if states else 0
+    width = max([16, *(len(state.job.name) for state in states)])
     for state in states:
         more = f"loss {loss(state.row)}" if state.row else f"{state.where} {state.reason}"
         lines.append(f"  {state.job.name:<{width}} {state.what:<8} step {state.step:>8,}  {more}".rstrip())
