@@ -11,11 +11,12 @@ import pytest
 
 from scaling.sweep import design, executors, queue, worker
 from scaling.sweep.design import Job
-from scaling.sweep.launch import sweep
+from scaling.sweep.launch import status, sweep
 from scaling.sweep.queue import ERRORS, Queue
 from tests.test_sweep import PAGE, config_of, finish
 from train import record
 from train.errors import UserError
+from train.owner import Busy
 
 
 @pytest.fixture
@@ -173,3 +174,110 @@ def test_workers_that_have_all_ended_with_runs_missing_are_said(tmp_path):
     local.workers = [Ended(), Ended()]
     with pytest.raises(UserError, match="every worker has ended and runs are missing"):
         local.tend()
+
+
+@pytest.mark.parametrize("place", ["folder", "broken link", "pipe"])
+def test_whatever_lies_in_the_place_of_a_claim_is_given_up_in_time(tmp_path, monkeypatch, place):
+    monkeypatch.setattr(queue, "LOST", 0.1)
+    monkeypatch.setattr(queue, "SURE", 0.0)
+    made = queue_of(tmp_path)
+    claim = made.runs / "job0" / "claim"
+    claim.parent.mkdir()
+    {"folder": claim.mkdir, "broken link": lambda: claim.symlink_to("nowhere"), "pipe": lambda: os.mkfifo(claim)}[
+        place
+    ]()
+    assert made.take() is None
+    time.sleep(0.15)
+    assert made.take().mine()
+
+
+def test_looking_at_a_sweep_writes_nothing(tmp_path):
+    queue_of(tmp_path, 2).take()
+    listed = lambda: {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
+    before = listed()
+    assert "1 running, 1 waiting" in status(tmp_path)
+    assert listed() == before
+
+
+CONFIG = {"steps": 1, "seed": 0, "data": {}, "model": {}, "task": {}, "optim": {"learning_rate": 0.1}}
+OTHER = {**CONFIG, "optim": {"learning_rate": 0.2}}
+
+
+def test_a_launch_keeps_to_its_own_plan_whoever_writes_another(tmp_path, monkeypatch):
+    """Two launches in one folder: neither reads the other's jobs, and the earlier one stops where they contradict."""
+    write, theirs, calls = queue.write_json, [], []
+
+    def overtaken(path, plan):
+        write(path, plan)
+        if path.name == "plan.json" and calls.append(path) is None and len(calls) == 1:  # a second launch comes then
+            theirs.append(queue_of(tmp_path, job0=OTHER))
+
+    monkeypatch.setattr(queue, "write_json", overtaken)
+    mine = queue_of(tmp_path, job0=CONFIG)
+    assert mine.configs["job0"] == CONFIG
+    assert mine.launch != theirs[0].launch
+    theirs[0].agree()
+    with pytest.raises(UserError, match=r"plans job0 with config.optim.learning_rate 0.2 and not 0.1; this one stops"):
+        mine.agree()
+
+
+def test_a_launch_that_adds_runs_disturbs_none(tmp_path):
+    first = queue_of(tmp_path, job0=CONFIG)
+    second = queue_of(tmp_path, 2, job0=CONFIG, job1=OTHER)
+    first.agree()
+    second.agree()
+    assert first.others() == []
+    (tmp_path / "runs" / "old").mkdir()
+    (tmp_path / "runs" / "old" / "config.json").write_text("{}")
+    assert second.others() == ["old"]
+
+
+@pytest.mark.parametrize(("harm", "words"), [
+    (lambda work: work.rename(work.with_name("moved")), "plan.json is gone: .* was moved, or emptied"),
+    (lambda work: (work / "plan.json").unlink(), "plan.json is gone"),
+    (lambda work: (work / "plan.json").write_text("{"), "plan.json is not readable JSON .*writes it again"),
+])  # fmt: skip
+def test_a_folder_that_goes_away_ends_the_sweep_in_a_sentence(tmp_path, harm, words):
+    made = queue_of(tmp_path / "work", job0=CONFIG)
+    made.agree()
+    harm(tmp_path / "work")
+    with pytest.raises(UserError, match=words):
+        made.agree()
+
+
+def test_a_process_that_still_trains_in_a_lost_run_is_waited_for(tmp_path, monkeypatch):
+    made, tried = queue_of(tmp_path), []
+
+    def awakes(_, job):
+        tried.append(job.name)
+        if len(tried) < 3:
+            raise Busy("process 1 is training here")
+        finish(queue.Claim(made, job))
+
+    monkeypatch.setattr(worker, "PAUSE", 0.01)
+    monkeypatch.setattr(worker, "run", awakes)
+    worker.work(tmp_path)
+    assert made.failures(made.jobs[0]) == (0, 0)
+    assert len(tried) == 3
+    monkeypatch.setattr(worker, "FREED", 0.0)
+    tried.clear()
+    with pytest.raises(Busy):
+        worker.made(made, made.jobs[0])
+
+
+def test_a_file_where_a_run_goes_is_said_before_the_start(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "job0").write_text("")
+    with pytest.raises(UserError, match="job0 is no folder, and a run goes there; remove it"):
+        queue_of(tmp_path)
+
+
+@pytest.mark.parametrize(("number", "remedy"), [
+    (errno.ENOSPC, "make room"), (errno.EROFS, "make it writable"), (errno.EMFILE, "ulimit -n"),
+    (errno.EFBIG, "ulimit -f"),
+])  # fmt: skip
+def test_what_stops_every_run_is_said_with_what_mends_it(tmp_path, number, remedy):
+    error = UserError("of orbax")
+    error.__cause__ = OSError(number, "no")
+    assert remedy in queue.full(error, tmp_path)
+    assert queue.full(OSError(errno.EIO, "no"), tmp_path) is None

@@ -167,6 +167,10 @@ def stamp(path: pathlib.Path) -> Any:
         return None
 
 
-def busy(folder: pathlib.Path, owner: Process | None) -> UserError:
+class Busy(UserError):
+    """Another process trains in the folder."""
+
+
+def busy(folder: pathlib.Path, owner: Process | None) -> Busy:
     who = f"process {owner.pid} on {owner.host}" if owner else "another process"
-    return UserError(f"{who} is training here ({folder}); wait for its end, stop it, or use another --workdir")
+    return Busy(f"{who} is training here ({folder}); wait for its end, stop it, or use another --workdir")

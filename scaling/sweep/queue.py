@@ -89,6 +89,9 @@ class Queue:
         """
         check_names(jobs)
         record.make_folder(workdir / "runs")
+        for path in (workdir / "runs" / job.name for job in jobs):
+            if os.path.lexists(path) and not path.is_dir():
+                raise UserError(f"{path} is no folder, and a run goes there; remove it, or use another --workdir")
         plan = {
             "config": str(pathlib.Path(config).absolute()),
             "overrides": list(overrides),
@@ -110,7 +113,7 @@ class Queue:
         except (FileNotFoundError, NotADirectoryError, NoSweep):
             raise UserError(
                 f"{path} is gone: {self.workdir} was moved, or emptied, while the sweep used it; give the command "
-                "again with the --workdir of now"
+                "again, with its place of now as --workdir"
             ) from None
         if plan["launch"] != self.launch:
             for name, mine in self.configs.items():

@@ -11,6 +11,7 @@ from typing import Any
 from train import children
 from train.cli import parser, report_errors
 
+FREED = 60.0  # seconds for which a run's folder may stay another process's, until that is a failure
 PAUSE = 0.5  # seconds until a worker without a job looks again: one of another may become free
 
 
@@ -39,7 +40,7 @@ def work(workdir: pathlib.Path, launch: str | None = None) -> None:
             continue
         with claim.held():
             try:
-                run(queue, claim.job)
+                made(queue, claim.job)
             except Interrupted:
                 raise
             except Exception as error:
@@ -49,6 +50,20 @@ def work(workdir: pathlib.Path, launch: str | None = None) -> None:
                 reason = str(error).strip().split("\n")[0] or type(error).__name__
                 queue.fail(claim.job, reason)
                 print(f"failed: {claim.job.name}: {reason}", flush=True)
+
+
+def made(queue: Any, job: Any) -> None:
+    """Makes a run.  A process that lost its claim to this one may have to notice first, as one that was asleep."""
+    from train.owner import Busy
+
+    started = time.monotonic()
+    while True:
+        try:
+            return run(queue, job)
+        except Busy:
+            if time.monotonic() - started > FREED:
+                raise
+            time.sleep(PAUSE)
 
 
 def finite(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
     python -m scripts.check.logs                      every format: rows, seconds
     python -m scripts.check.logs --mutations 5000     of each format so many damaged files: cut, flipped, doubled
-    python -m scripts.check.logs --rows 1000000       tables and logs of so many rows, and a fit of them: seconds, memory
+    python -m scripts.check.logs --rows 1000000       tables of so many rows, and a fit of them: seconds, memory
 
 Exits with 1 where a row is wrong, a damaged file ends in anything but rows or a sentence, or one takes over 10 s.
 """
