@@ -24,9 +24,7 @@ def main(argv: Sequence[str]) -> int:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--mutations", type=int, default=0, metavar="N")
     flags.add_argument("--rows", type=int, default=0, metavar="N")
-    flags.add_argument(
-        "--seconds", type=float, default=math.inf, metavar="S", help="of mutations of one format, at most"
-    )
+    flags.add_argument("--seconds", type=float, default=math.inf, metavar="S", help="of CPU, at most, of one format")
     flags.add_argument("--only", nargs="*", default=[], metavar="FORMAT")
     flags.add_argument("--seed", type=int, default=0)
     options = flags.parse_args(argv)
