@@ -15,13 +15,15 @@ import pytest
 from scaling.logs import formats, readers, records
 from scaling.logs.numbers import spelled, unit
 from scaling.logs.table import absent, pack
-from scripts.check import logs as check
+from scripts.check.logs import damage, tables, trackers
+from scripts.check.logs import formats as kinds
+from scripts.check.logs import runs as logs
 from train.errors import UserError
 
 
-@pytest.mark.parametrize("name", check.WRITERS)
+@pytest.mark.parametrize("name", kinds.WRITERS)
 def test_the_same_runs_in_every_format(name, tmp_path):
-    assert check.wrong(check.WRITERS[name], tmp_path) == ""
+    assert kinds.wrong(kinds.WRITERS[name], tmp_path) == ""
 
 
 # Random packaging.
@@ -95,9 +97,9 @@ def write(path, rows, names):
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".csv":
-        path.write_text(check.table([{k: "" if v is None else v for k, v in row.items()} for row in cells]))
+        path.write_text(logs.table([{k: "" if v is None else v for k, v in row.items()} for row in cells]))
     elif path.suffix == ".jsonl":
-        path.write_text(check.lines(cells))
+        path.write_text(logs.lines(cells))
     else:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(cells), path)
 
@@ -139,8 +141,8 @@ def test_rows_do_not_depend_on_their_packaging(seed, tmp_path):
         if len(parts) == 1 and chance():
             shutil.copy(tmp_path / f"part8{suffix}", tmp_path / f"part8 (copy){suffix}")
     found = records.assign(readers.read([tmp_path]))
-    made = check.ordered(np.stack([found.columns[role] for role in ("n", "d", "loss")], axis=1))
-    known = check.ordered(np.array([[row["n"], row["d"], row["loss"]] for row in truth], np.float64))
+    made = kinds.ordered(np.stack([found.columns[role] for role in ("n", "d", "loss")], axis=1))
+    known = kinds.ordered(np.array([[row["n"], row["d"], row["loss"]] for row in truth], np.float64))
     np.testing.assert_allclose(made, known, rtol=1e-14)
     assert np.unique(found.run).size == len({row["run"] for row in truth})
 
@@ -158,7 +160,7 @@ def test_a_resumed_log_has_no_abandoned_attempt(tmp_path):
         {"run_id": "a", "step": s, "n": 1e7, "d": s * 1e6, "loss": loss}
         for s, loss in [(1, 5.0), (2, 4.5), (3, 9.0), (4, 9.0), (3, 4.2), (4, 4.1)]
     ]
-    found = read(tmp_path / "a.jsonl", check.lines(rows))
+    found = read(tmp_path / "a.jsonl", logs.lines(rows))
     assert found.columns["loss"].tolist() == [5.0, 4.5, 4.2, 4.1]
     assert any("steps go back in 1 run (a): 2 rows" in sentence for sentence in found.said)
 
@@ -178,13 +180,13 @@ def test_rows_of_other_settings_are_no_attempts(tmp_path):
         for w in (0.1, 0.2)
         for t in (1e9, 2e9)
     ]
-    assert len(read(tmp_path / "a.csv", check.table(rows)).where) == 12
+    assert len(read(tmp_path / "a.csv", logs.table(rows)).where) == 12
 
 
 def test_two_runs_in_one_file_are_refused(tmp_path):
     rows = [{"step": s, "n": 1e7, "tokens": s * 1e6, "loss": loss + s / 10} for loss in (5.0, 3.0) for s in (1, 2, 3)]
     for name in ("two", "one"):
-        (tmp_path / f"{name}.csv").write_text(check.table(rows if name == "two" else rows[:3]))
+        (tmp_path / f"{name}.csv").write_text(logs.table(rows if name == "two" else rows[:3]))
     found = records.assign(readers.read([tmp_path]), last=True)
     assert len(found.where) == 1
     assert [d["row"] for d in found.dropped] == ["two.csv"]
@@ -193,14 +195,14 @@ def test_two_runs_in_one_file_are_refused(tmp_path):
 
 def test_a_log_in_falling_order_is_no_resumed_one(tmp_path):
     rows = [{"run_id": "a", "step": s, "n": 1e7, "d": s * 1e6, "loss": 5.0 - s} for s in (4, 3, 2, 1)]
-    found = read(tmp_path / "a.jsonl", check.lines(rows))
+    found = read(tmp_path / "a.jsonl", logs.lines(rows))
     assert sorted(found.columns["loss"]) == [1.0, 2.0, 3.0, 4.0]
 
 
 @pytest.mark.parametrize("state", ["crashed", "FAILED", "Running", "killed", "out_of_memory"])
 def test_runs_that_did_not_end_are_left_out_and_listed(state, tmp_path):
-    rows = check.ends()
-    text = check.table([{**row, "status": state if i == 3 else "FINISHED"} for i, row in enumerate(rows)])
+    rows = logs.ends()
+    text = logs.table([{**row, "status": state if i == 3 else "FINISHED"} for i, row in enumerate(rows)])
     found = read(tmp_path / "a.csv", text)
     assert len(found.where) == 24
     assert found.dropped[0]["row"] == "a.csv:5 (run-3)"
@@ -210,41 +212,41 @@ def test_runs_that_did_not_end_are_left_out_and_listed(state, tmp_path):
 
 
 def test_nan_between_numbers_was_not_measured_and_at_the_end_is_divergence(tmp_path):
-    rows = check.history()
+    rows = logs.history()
     for i, row in enumerate(rows):
         if i % 2 == 0 and row["step"] < 600:
             row["val_loss"] = float("nan")
-    assert np.unique(read(tmp_path / "a.jsonl", check.lines(rows)).run).size == 25
+    assert np.unique(read(tmp_path / "a.jsonl", logs.lines(rows)).run).size == 25
     for row in rows[:6]:
         row["val_loss"] = 5.0 if row["step"] < 400 else float("nan")
-    found = read(tmp_path / "a.jsonl", check.lines(rows))
+    found = read(tmp_path / "a.jsonl", logs.lines(rows))
     assert np.unique(found.run).size == 24
     assert any("diverged" in d["reason"] and "run-0" in d["row"] for d in found.dropped)
     absent_at_the_end = [{**row, "val_loss": None if row["step"] > 300 else row["val_loss"]} for row in rows]
-    assert np.unique(read(tmp_path / "a.jsonl", check.lines(absent_at_the_end)).run).size == 25
+    assert np.unique(read(tmp_path / "a.jsonl", logs.lines(absent_at_the_end)).run).size == 25
 
 
 def test_last_without_runs_is_an_error(tmp_path):
-    rows = [{"model": row.pop("run_id"), **row} for row in check.history()]
+    rows = [{"model": row.pop("run_id"), **row} for row in logs.history()]
     with pytest.raises(UserError, match=r"no column tells runs apart.*--run COL, perhaps 'model'"):
-        read(tmp_path / "a.csv", check.table(rows), last=True)
-    found = read(tmp_path / "a.csv", check.table(rows), last=True, given={"run": "model"})
-    assert found.columns["d"].tolist() == [r.rows[-1]["tokens"] for r in check.RUNS]
+        read(tmp_path / "a.csv", logs.table(rows), last=True)
+    found = read(tmp_path / "a.csv", logs.table(rows), last=True, given={"run": "model"})
+    assert found.columns["d"].tolist() == [r.rows[-1]["tokens"] for r in logs.RUNS]
 
 
 def test_a_file_is_a_run_where_its_rows_do_not_say(tmp_path):
-    for r in check.RUNS:
+    for r in logs.RUNS:
         rows = [{"step": row["step"], "n": r.n, "tokens": row["tokens"], "loss": row["loss"]} for row in r.rows]
-        (tmp_path / f"{r.name}.csv").write_text(check.table(rows))
+        (tmp_path / f"{r.name}.csv").write_text(logs.table(rows))
     table = readers.read([tmp_path])
-    assert sorted(set(table.columns["origin"])) == sorted(f"{r.name}.csv" for r in check.RUNS)
+    assert sorted(set(table.columns["origin"])) == sorted(f"{r.name}.csv" for r in logs.RUNS)
     found = records.assign(table, last=True)
     assert found.mapping["run"] == "origin"
     assert len(found.where) == 25
 
 
 def test_logs_are_joined_by_the_names_of_their_runs_or_it_is_said(tmp_path):
-    check.wandb_chart(False)(tmp_path)
+    trackers.wandb_chart(False)(tmp_path)
     assert any("joined by run name: 25 runs" in said for said in records.assign(readers.read([tmp_path])).said)
     sheet = tmp_path / "table.csv"
     sheet.write_text(sheet.read_text().replace("run-", "other "))
@@ -253,7 +255,7 @@ def test_logs_are_joined_by_the_names_of_their_runs_or_it_is_said(tmp_path):
 
 
 def test_a_column_of_the_right_name_that_holds_text_is_quoted(tmp_path):
-    text = check.units("n_params; tokens; loss", lambda n, d, loss: ("small", d, loss))
+    text = tables.units("n_params; tokens; loss", lambda n, d, loss: ("small", d, loss))
     with pytest.raises(UserError, match="column 'n_params' holds no numbers but 'small'"):
         read(tmp_path / "a.csv", text)
 
@@ -266,14 +268,14 @@ def test_a_column_of_the_right_name_that_holds_text_is_quoted(tmp_path):
     ],
 )
 def test_sizes_in_millions_without_a_unit_are_doubted_and_can_be_said(header, flags, tmp_path):
-    text = check.units(header, check.MILLIONS)
+    text = tables.units(header, tables.MILLIONS)
     (sentence,) = records.doubts(read(tmp_path / "a.csv", text))
     assert flags in sentence
     names = header.split("; ")
     given = {"n": f"{names[0]}*1e6", "d": f"{names[1]}*1e9"} if "(B)" not in header else {"n": f"{names[0]}*1e6"}
     found = read(tmp_path / "a.csv", text, given=given)
-    np.testing.assert_allclose(sorted(set(found.columns["n"])), check.SIZES)
-    np.testing.assert_allclose(sorted(set(found.columns["d"])), [round(d / 6) * 6 for d in check.TOKENS])
+    np.testing.assert_allclose(sorted(set(found.columns["n"])), logs.SIZES)
+    np.testing.assert_allclose(sorted(set(found.columns["d"])), [round(d / 6) * 6 for d in logs.TOKENS])
     assert records.doubts(found) == []
 
 
@@ -328,7 +330,7 @@ def test_a_missing_cell_is_not_a_nan_that_was_written():
 
 
 def test_tables_that_are_at_hand_go_in_as_they_are():
-    rows = check.ends()
+    rows = logs.ends()
     columns = {name: [row[name] for row in rows] for name in rows[0]}
 
     class OfArrow:  # as polars has it
@@ -381,7 +383,7 @@ def test_a_new_format_is_one_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["Lightning", "JSON index", "jsonl.zst", "TensorBoard, hparams", "mlruns", "Arrow"])
 def test_damaged_files_end_in_rows_or_a_sentence(name):
-    assert "BAD" not in check.mutate(name, 12, 7)
+    assert "BAD" not in damage.mutate(name, 12, 7)
 
 
 @pytest.mark.parametrize(
@@ -402,9 +404,9 @@ def test_what_has_no_columns_is_refused_with_what_to_give(content, sentence, tmp
 
 
 def test_an_older_copy_of_a_table_counts_once_whatever_its_columns(tmp_path):
-    rows = check.ends()
-    (tmp_path / "results.csv").write_text(check.table([{**row, "note": f"n{i}"} for i, row in enumerate(rows)]))
-    (tmp_path / "results_old.csv").write_text(check.table(rows[:20]))
+    rows = logs.ends()
+    (tmp_path / "results.csv").write_text(logs.table([{**row, "note": f"n{i}"} for i, row in enumerate(rows)]))
+    (tmp_path / "results_old.csv").write_text(logs.table(rows[:20]))
     found = records.assign(readers.read([tmp_path]))
     assert len(found.where) == 25
     assert any("20 rows say again" in said for said in found.said)
@@ -417,11 +419,11 @@ def test_an_older_copy_of_a_table_counts_once_whatever_its_columns(tmp_path):
 
 
 def test_tables_of_the_same_runs_are_joined(tmp_path):
-    rows = check.ends()
+    rows = logs.ends()
     sizes = [{"name": row["name"], "n_params": row["n_params"], "tokens": row["tokens"]} for row in rows]
-    (tmp_path / "sizes.csv").write_text(check.table(sizes))
+    (tmp_path / "sizes.csv").write_text(logs.table(sizes))
     (tmp_path / "losses.csv").write_text(
-        check.table([{"name": r["name"], "val_loss": r["val_loss"]} for r in rows[::-1]])
+        logs.table([{"name": r["name"], "val_loss": r["val_loss"]} for r in rows[::-1]])
     )
     found = records.assign(readers.read([tmp_path]))
     assert dict(zip(found.table["name"], found.columns["loss"], strict=True)) == {
@@ -432,7 +434,7 @@ def test_tables_of_the_same_runs_are_joined(tmp_path):
 def test_a_resumed_run_of_mlflow_and_of_tensorboard_has_no_abandoned_attempt(tmp_path):
     from tensorboardX import SummaryWriter
 
-    check.mlruns(tmp_path / "a")
+    trackers.mlruns(tmp_path / "a")
     metrics = next(iter(sorted((tmp_path / "a").rglob("metrics")))) / "val/loss"
     lines = metrics.read_text().splitlines()
     metrics.write_text("\n".join([*lines[:3], "1 9.0 300", "1 9.0 400", "1 9.0 500", *lines[2:5]]))
@@ -453,41 +455,41 @@ def curves_of(r):
 
 
 def some(rows, *names):
-    return check.table([{name: row[name] for name in names} for row in rows])
+    return logs.table([{name: row[name] for name in names} for row in rows])
 
 
 LAYOUTS = {  # file -> its text, of every run, and of all
     "a file a measurement": lambda: {
         f"{r.name}/{kind}.csv": some(curves_of(r), "step", *names)
-        for r in check.RUNS
+        for r in logs.RUNS
         for kind, names in (("train", ("n", "tokens", "train_loss")), ("eval", ("val_loss",)))
     },
     "settings beside": lambda: {
-        **{f"{r.name}/config.json": json.dumps({"model": {"n_params": r.n}}) for r in check.RUNS},
-        **{f"{r.name}/log.csv": some(curves_of(r), "step", "tokens", "val_loss") for r in check.RUNS},
+        **{f"{r.name}/config.json": json.dumps({"model": {"n_params": r.n}}) for r in logs.RUNS},
+        **{f"{r.name}/log.csv": some(curves_of(r), "step", "tokens", "val_loss") for r in logs.RUNS},
     },
-    "curves by name": lambda: {"a.json": json.dumps({r.name: curves_of(r) for r in check.RUNS})},
+    "curves by name": lambda: {"a.json": json.dumps({r.name: curves_of(r) for r in logs.RUNS})},
     "lists by name": lambda: {
         "a.json": json.dumps(
-            {r.name: {k: [row[k] for row in curves_of(r)] for k in curves_of(r)[0]} for r in check.RUNS}
+            {r.name: {k: [row[k] for row in curves_of(r)] for k in curves_of(r)[0]} for r in logs.RUNS}
         )
     },
     "CSV and JSON of the same": lambda: {
-        "a.csv": check.table(check.history()),
-        "a.jsonl": check.lines([{**row, "i": i} for i, row in enumerate(check.history())]),
+        "a.csv": logs.table(logs.history()),
+        "a.jsonl": logs.lines([{**row, "i": i} for i, row in enumerate(logs.history())]),
     },
     "papers beside": lambda: {
         "README.md": "|n|d|loss|\n|-|-|-|\n|1|2|3|\n", "a.py": "n,d,loss = 1,2,3\n",
         "notes.txt": "Some prose\nof two lines\n",
-        "a.csv": check.table(check.history()),
+        "a.csv": logs.table(logs.history()),
     },
     "a chart of two metrics": lambda: {
-        "chart.csv": check.table([
-            {"Step": 100 * (k + 1), **{f"{r.name} - {name}": r.rows[k][key] for r in check.RUNS
+        "chart.csv": logs.table([
+            {"Step": 100 * (k + 1), **{f"{r.name} - {name}": r.rows[k][key] for r in logs.RUNS
                                        for name, key in (("val/loss", "loss"), ("tokens", "tokens"))}}
-            for k in range(check.STEPS)
+            for k in range(logs.STEPS)
         ]),
-        "table.csv": check.table([{"Name": r.name, "params": r.n} for r in check.RUNS]),
+        "table.csv": logs.table([{"Name": r.name, "params": r.n} for r in logs.RUNS]),
     },
 }  # fmt: skip
 
@@ -496,15 +498,15 @@ LAYOUTS = {  # file -> its text, of every run, and of all
 def test_a_run_is_a_run_however_its_files_lie(name, tmp_path):
     def write(path):
         for file, text in LAYOUTS[name]().items():
-            check.put(path / file, text)
+            logs.put(path / file, text)
 
-    assert check.wrong(check.Writer(write), tmp_path) == ""
+    assert kinds.wrong(logs.Writer(write), tmp_path) == ""
 
 
 def test_units_in_a_second_row_and_titles_above(tmp_path):
-    rows = [f"{r['n_params'] / 1e6!r},{r['tokens'] / 1e9!r},{r['val_loss']!r}" for r in check.ends()]
+    rows = [f"{r['n_params'] / 1e6!r},{r['tokens'] / 1e9!r},{r['val_loss']!r}" for r in logs.ends()]
     text = '"Runs"\n"of May, 2025"\n\nparams,tokens,loss\n(M),(B),(nats)\n' + "\n".join(rows)
     found = read(tmp_path / "a.csv", text)
-    np.testing.assert_allclose(found.columns["n"], [r["n_params"] for r in check.ends()], rtol=1e-14)
-    np.testing.assert_allclose(found.columns["d"], [r["tokens"] for r in check.ends()], rtol=1e-14)
+    np.testing.assert_allclose(found.columns["n"], [r["n_params"] for r in logs.ends()], rtol=1e-14)
+    np.testing.assert_allclose(found.columns["d"], [r["tokens"] for r in logs.ends()], rtol=1e-14)
     assert found.where[0] == "a.csv:6"

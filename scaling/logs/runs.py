@@ -164,6 +164,11 @@ def goes_on(run: np.ndarray, step: np.ndarray) -> bool:
 
 def codes(values: np.ndarray) -> np.ndarray:
     """int64 [R]: equal where the values are; what is missing is equal to nothing."""
+    if values.dtype == np.float64:
+        first, each = np.unique(values, return_index=True, return_inverse=True, equal_nan=False)[1:]
+        order = np.empty(first.size, np.int64)
+        order[np.argsort(first)] = np.arange(first.size)  # as they appear
+        return order[each]
     seen: dict[Any, int] = {}
     key = lambda i, v: ("", i) if v is None or v != v else v
     return np.array([seen.setdefault(key(i, v), len(seen)) for i, v in enumerate(values.tolist())], np.int64)

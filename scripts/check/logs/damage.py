@@ -4,6 +4,7 @@ import bz2
 import collections
 import gzip
 import io
+import math
 import pathlib
 import resource
 import signal
@@ -72,6 +73,7 @@ def late(number: int, frame: object) -> None:
 
 def outcome(path: pathlib.Path) -> str:
     """ "rows", "a sentence", or what is wrong."""
+    before = signal.signal(signal.SIGALRM, late)
     signal.alarm(LONG)
     try:
         records.assign(readers.read([path]))
@@ -85,6 +87,7 @@ def outcome(path: pathlib.Path) -> str:
         return traceback.format_exc()
     finally:
         signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def memory() -> float:
@@ -92,11 +95,10 @@ def memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def mutate(name: str, count: int, seed: int, seconds: float) -> dict[str, int]:
+def mutate(name: str, count: int, seed: int, seconds: float = math.inf) -> dict[str, int]:
     """How `count` damaged folders of one format end, or as many as `seconds` of CPU allow; prints the bad ends."""
     rng = np.random.default_rng((seed, *name.encode()))
     ends: collections.Counter[str] = collections.Counter()
-    signal.signal(signal.SIGALRM, late)
     start = time.process_time()
     with tempfile.TemporaryDirectory() as made:
         folder = pathlib.Path(made)
