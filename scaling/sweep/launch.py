@@ -64,7 +64,7 @@ def made(
     queue = Queue.open(workdir, path, overrides, jobs, {name: record.resolved(one) for name, one in changed.items()})
     if others := queue.others():
         say(
-            f"{queue.runs} also holds {len(others)} runs that this plan does not name ({', '.join(others[:4])}"
+            f"{queue.runs} also holds {len(others)} run{'s' * (len(others) != 1)} that this plan does not name ({', '.join(others[:4])}"
             f"{', …' if len(others) > 4 else ''}): they stay there, and its table leaves them out"
         )
     states = queue.states()

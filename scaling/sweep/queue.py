@@ -113,7 +113,7 @@ class Queue:
         except (FileNotFoundError, NotADirectoryError, NoSweep):
             raise UserError(
                 f"{path} is gone: {self.workdir} was moved, or emptied, while the sweep used it; give the command "
-                "again, with its place of now as --workdir"
+                "again, with its present place as --workdir"
             ) from None
         if plan["launch"] != self.launch:
             for name, mine in self.configs.items():
