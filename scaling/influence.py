@@ -13,7 +13,8 @@ from scaling.fit.question import LOG_MSE, Question
 from scaling.fit.select import candidates
 from scaling.laws.api import Law
 from scaling.laws.optimum import optimum
-from scaling.logs import records, roles
+from scaling.logs import records
+from scaling.logs.choice import best_of, roles
 
 OUTLIERS = 5  # largest losses left out by the rule of Besiroglu et al. 2024
 ROUNDING = 1e-9  # residuals below are the rounding of a table's digits, and no outliers
@@ -133,7 +134,7 @@ def _outliers(fitted: Fit, where: Sequence[str]) -> list[tuple[str, str, np.ndar
     named = ", ".join(where[i] for i in far[:5]) + (f" and {far.size - 5} more" if far.size > 5 else "")
     rules = []
     best = np.zeros(loss.size, bool)
-    best[records.best_of(np.stack([fitted.columns[k] for k in fitted.law.inputs]), loss)] = True
+    best[best_of(np.stack([fitted.columns[k] for k in fitted.law.inputs]), loss)] = True
     if best.mean() < 0.95:
         rules.append(("same inputs", f"the best row of each {', '.join(fitted.law.inputs)} (--best)", best))
     rules += [("outliers", f"without the {far.size} rows beyond 4 robust deviations ({named})", wide)]

@@ -63,10 +63,9 @@ def made(
             record.compare(record.read_config(workdir / "runs" / name), one, workdir / "runs" / name, say)
     queue = Queue.open(workdir, path, overrides, jobs, {name: record.resolved(one) for name, one in changed.items()})
     if others := queue.others():
-        say(
-            f"{queue.runs} also holds {len(others)} run{'s' * (len(others) != 1)} that this plan does not name ({', '.join(others[:4])}"
-            f"{', …' if len(others) > 4 else ''}): they stay there, and its table leaves them out"
-        )
+        count = f"{len(others)} run{'s' * (len(others) != 1)}"
+        shown = ", ".join(others[:4]) + ", …" * (len(others) > 4)
+        say(f"{queue.runs} also holds {count} that this plan does not name ({shown}): its table leaves them out")
     states = queue.states()
     missing = sum(state.what != "done" for state in states)
     if missing < len(jobs):
