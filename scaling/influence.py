@@ -13,8 +13,8 @@ from scaling.fit.question import LOG_MSE, Question
 from scaling.fit.select import candidates
 from scaling.laws.api import Law
 from scaling.laws.optimum import optimum
-from scaling.logs import records
-from scaling.logs.choice import best_of, roles
+from scaling.logs import records, roles
+from scaling.logs.choice import best_of
 
 OUTLIERS = 5  # largest losses left out by the rule of Besiroglu et al. 2024
 ROUNDING = 1e-9  # residuals below are the rounding of a table's digits, and no outliers
