@@ -75,6 +75,7 @@ def act(argv: list[str]) -> None:
             folder, training = moved(training)
         except ValueError as error:
             flags.error(f"{options.action} needs what to train, -- --config FILE --workdir NAME: {error}")
+        check_training(training)
     cloud = Cloud(options)
     actions: dict[str, Callable[[], object]] = {
         "keep": lambda: keep(cloud, folder, training),
@@ -101,6 +102,27 @@ def moved(training: list[str]) -> tuple[str, list[str]]:
         raise ValueError(f"--workdir {words[places[0]]} is no name of a folder in the bucket")
     words[places[0]] = f"../{DATA}/{folder}"
     return folder, words
+
+
+def check_training(training: list[str]) -> None:
+    """Refuses a config that is refused anywhere, before a slice is asked for; says so where it learns from noise."""
+    from train import __main__, configs
+    from train.errors import UserError
+
+    try:
+        options = __main__.flags().parse(training)
+        if options.config is None:
+            raise UserError("what to train is not named: --config FILE")
+        config = configs.config_of(configs.load(options.config), options.overrides)
+    except UserError as error:
+        raise Failed(str(error)) from None
+    if config.data.name.startswith("random:"):
+        print(
+            f"{options.config} trains on {config.data.name}, random numbers, from which nothing can be learnt: name a "
+            "corpus, --config.data.name=corpus:windows --config.data.path=DIR",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def keep(cloud: Cloud, folder: str, training: list[str]) -> None:

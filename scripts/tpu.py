@@ -54,7 +54,9 @@ def up(cloud: Cloud, hours: float) -> float:
     since = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         bundle = f"{folder}/isoflop.bundle"
-        cloud.run(["git", "-C", str(ROOT), "bundle", "create", "--quiet", bundle, "HEAD"])  # with its history: records name the commit
+        cloud.run(
+            ["git", "-C", str(ROOT), "bundle", "create", "--quiet", bundle, "HEAD"]
+        )  # with its history: records name the commit
         cloud.copy(bundle)
     cloud.ssh(  # not under a run that is going on
         f"(cd {CODE} 2> /dev/null && {RUNNING}) || "

@@ -14,7 +14,7 @@ from tests.support import gcloud as fake_script
 
 WHERE = ["--name", "slice", "--zone", "us-west4-a", "--project", "mine"]
 SLICE = ["--type", "v5litepod-16", "--bucket", "kept", "--hours", "2"]
-TRAINING = ["--", "--config", "configs/text/gpt_124m.py", "--config.seed=1", "--workdir", "gpt"]
+TRAINING = ["--", "--config", "markov_gpt", "--config.seed=1", "--workdir", "gpt"]
 QUOTA = "TPUV5sLitepodPerProjectPerZoneForTPUAPI"
 # What stands for Python on the host: writes its words, and then does what the test says.
 PYTHON = '#!/bin/sh\nprintf "%s\\n" "$@" > words\necho training\n'
@@ -94,13 +94,14 @@ def test_keep_trains_and_deletes(cloud):
 def test_either_spelling_of_a_work_folder_is_one_word_in_the_bucket(cloud, spelling):
     cloud.next("ACTIVE")
     cloud.trains('mkdir -p "$4"\necho {} > "$4/record.json"\n')
-    launch_tpu.main(["keep", *WHERE, *SLICE, "--", *spelling, "--config=it's"])
+    launch_tpu.main(["keep", *WHERE, *SLICE, "--", *spelling, "--config=markov_gpt", "--config.mesh.data=-1"])
     assert (cloud.code / "words").read_text().splitlines() == [
         "-m",
         "train",
         "--workdir",
         "../bucket/a b/$x",
-        "--config=it's",
+        "--config=markov_gpt",
+        "--config.mesh.data=-1",
     ]
     assert (cloud.folder / "kept" / "a b" / "$x" / "record.json").exists()
 
@@ -228,6 +229,17 @@ def test_files_that_are_not_committed_are_said(cloud, capfd, monkeypatch):
     tpu.subprocess.run(["git", "init", "-q"], cwd=cloud.folder, check=True)
     launch_tpu.main(["up", *WHERE, *SLICE])
     assert "not committed, so not copied: bin/, calls" in capfd.readouterr().err
+
+
+def test_random_tokens_are_said_and_a_bad_config_is_refused_before_a_slice_is_asked_for(cloud, capsys):
+    noise = ["--config.data.name=random:tokens", "--config.data.vocab=256"]
+    launch_tpu.main(["run", *WHERE, *TRAINING, *noise])
+    assert "random numbers, from which nothing can be learnt" in capsys.readouterr().err
+    for flag, said in (("--config.stpes=3", "did you mean 'steps'"), ("--wrokdir=x", "did you mean '--workdir'")):
+        assert said in refused(capsys, "keep", *WHERE, *SLICE, *TRAINING, flag)
+    corpus = ["--", "--config", "gpt_124m", "--workdir", "gpt"]
+    assert "config.data.path is not set" in refused(capsys, "keep", *WHERE, *SLICE, *corpus)
+    assert not cloud.calls("resources create")
 
 
 def test_a_dry_run_prints_and_runs_nothing(cloud, capsys):
