@@ -35,7 +35,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        folder: pathlib.Path,
+        folder: Any,  # a pathlib.Path, or of a bucket an epath.Path
         *,
         keep_last: int,
         best: bool,
@@ -54,7 +54,9 @@ class Checkpoints:
         )
         self.folder, self.say, self.best, self.read_only = folder, say, best, read_only
         self.manager = ocp.CheckpointManager(
-            folder.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
+            folder.absolute() if isinstance(folder, pathlib.Path) else folder,
+            options=options,
+            item_handlers=ocp.StandardCheckpointHandler(),
         )
 
     def save(self, step: int, state: Any, loss: float | None = None, about: Mapping[str, Any] = NOTHING) -> None:
@@ -136,8 +138,12 @@ class Checkpoints:
         place = self.folder.parent / f"damaged_checkpoint_{step}"
 
         def move() -> None:
-            shutil.rmtree(place, ignore_errors=True)
-            shutil.move(self.folder / str(step), place)
+            if isinstance(place, pathlib.Path):
+                shutil.rmtree(place, ignore_errors=True)
+                shutil.move(self.folder / str(step), place)
+            else:  # in a bucket
+                place.rmtree(missing_ok=True)
+                (self.folder / str(step)).rename(place)
 
         hosts.on_first(move)
         self.manager.reload()
@@ -215,7 +221,7 @@ def os_errors(folder: pathlib.Path) -> Iterator[None]:
 @functools.cache  # once a process
 def hush() -> None:
     """Orbax tells of every phase of every save, and tells again, with tracebacks, of the errors that it raises."""
-    for name in ("absl", "asyncio"):
+    for name in ("absl", "asyncio", "gcsfs"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     before = sys.unraisablehook
 
