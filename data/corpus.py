@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from data import cache, tokenize
+from data import cache, remote, tokenize
 from data.mixture import SLOTS, Mixture, shares
 from data.packing import Packed, plain
 from data.source import Batch, Dataset, HeldOut, Source, pack, unpack
@@ -142,7 +142,7 @@ def mixture(
 
 
 def _read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    folder = Path(path).expanduser()
+    folder = remote.copied(path) if remote.is_address(path) else Path(path).expanduser()
     if not (folder / "meta.json").exists():
         begun = (folder / "parts").is_dir()
         raise ValueError(

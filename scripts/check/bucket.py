@@ -7,7 +7,6 @@ must a sweep.  Two processes never train in one folder.  A lost login and a miss
 """
 
 import argparse
-import contextlib
 import hashlib
 import http.client
 import http.server
@@ -24,9 +23,24 @@ import time
 import urllib.request
 from typing import NamedTuple
 
-RUN = ["-m", "train", "--config", "markov_gpt", "--config.steps=60", "--config.checkpoint.every=6"]
+RUN = ["-m", "train", "--config", "markov_gpt", "--config.steps=240", "--config.checkpoint.every=8"]
 RUN += ["--config.log_every=3", "--config.eval.every=12", "--config.model.layers=1", "--config.model.width=16"]
-SWEEP = ["-m", "scaling", "sweep", "--config", "scaling_markov", "--workers", "1"]
+
+PAGE = """'''A grid that takes seconds.'''
+
+from configs.scaling.scaling_markov import get_config as markov
+
+
+def get_config():
+    config = markov()
+    config.schedule.warmup = 5
+    config.checkpoint.every = 10
+    return config
+
+
+def sweep():
+    return {"name": "grid", "over": {"model.width": (8, 12, 16), "steps": (20, 40, 80)}}
+"""
 CLOCKS = ("wall_seconds", "compile_seconds", "versions", "git_commit")
 
 
@@ -76,16 +90,20 @@ def proxy(server: str, faults: Faults) -> str:
                     self.send_header(name, value.replace(server, here))
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            with contextlib.suppress(OSError):  # a process that was killed
-                self.wfile.write(content)
+            self.wfile.write(content)
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_one
 
         def log_message(self, *_: object) -> None:
             pass
 
-    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.daemon_threads = True
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Of connections of processes that were killed."""
+
+    made = Server(("127.0.0.1", 0), Handler)
     here = f"http://127.0.0.1:{made.server_address[1]}"
     threading.Thread(target=made.serve_forever, daemon=True).start()
     return here
@@ -113,7 +131,7 @@ class Bench(NamedTuple):
         for i in range(times):
             process = self.command(*words)
             try:
-                process.wait(timeout=moments.uniform(2, 14))
+                process.wait(timeout=moments.uniform(5, 15))
                 print(f"  ended by itself before kill {i + 1}", flush=True)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -251,7 +269,9 @@ def refused(bench: Bench, folder: pathlib.Path, kills: int) -> int:
 
 
 def sweep(bench: Bench, folder: pathlib.Path, kills: int) -> int:
-    words = [*SWEEP, "--config.steps=30"] if "--config.steps" in SWEEP else SWEEP
+    page = folder / "grid.py"
+    page.write_text(PAGE)
+    words = ["-m", "scaling", "sweep", "--config", str(page), "--workers", "1"]
     status, out = bench.ends(*words, "--workdir", str(folder / "sweep"))
     wrong = say("a sweep in a folder here", status == 0, out[-300:] if status else "")
     status, out = bench.killed(max(1, kills // 3), *words, "--workdir", "gs://kept/sweep")
