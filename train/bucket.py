@@ -27,6 +27,7 @@ OLD = ("tensorboard/", "profile/")  # written here and copied back, never fetche
 LAST = "record.json"  # says that a run is finished, so it is the last to come and the first to go
 SECONDS = 120.0  # for which a request is tried again
 AT_ONCE = 16  # requests
+COPIES: dict[str, str] = {}  # folder here → address, of this process
 REMEDY = "the same command goes on from the last checkpoint"
 
 
@@ -56,7 +57,15 @@ def fetched(address: str) -> pathlib.Path:
     folder.mkdir(parents=True)
     (folder / NOTE).write_text(address)
     copy.fetch()
+    COPIES[str(folder)] = address
     return folder
+
+
+def named(text: str) -> str:
+    """What is said to a person, with addresses in place of the folders of their copies."""
+    for folder, address in COPIES.items():
+        text = text.replace(folder, address)
+    return text
 
 
 def parts(address: str) -> tuple[str, str]:

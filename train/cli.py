@@ -85,13 +85,13 @@ def run_and_exit(main: Callable[[list[str]], int | None], argv: list[str]) -> No
         settle_home()
         sys.exit(main(argv) or 0)
     except Interrupted as error:
-        print(error, file=sys.stderr)
+        print(bucket.named(str(error)), file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except (ValueError, OSError) as error:
         if "--traceback" in argv or not str(error):
             raise
         text = str(error) if isinstance(error, UserError) else too_many(error) or f"{error} (--traceback shows where)"
-        print(f"error: {text}", file=sys.stderr, flush=True)
+        print(f"error: {bucket.named(text)}", file=sys.stderr, flush=True)
         if too_many(error):
             os._exit(2)  # threads of a checkpoint that could not open its files would be waited for, for minutes
         sys.exit(2)
