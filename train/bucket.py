@@ -257,13 +257,19 @@ def told(address: str) -> Iterator[None]:
             f"{bucket} may not be used with these credentials ({first_line(error)}); ask for the role "
             "roles/storage.objectAdmin on it"
         ) from None
-    except (api.Unauthorized, auth.RefreshError) as error:
+    except auth.TransportError as error:
+        raise unreachable(address, error) from None
+    except (api.Unauthorized, auth.GoogleAuthError) as error:
         raise UserError(
             f"the login for {bucket} is over ({first_line(error)}): gcloud auth application-default login; then "
             f"{REMEDY}"
         ) from None
-    except (api.GoogleAPICallError, api.RetryError, auth.TransportError, web.RequestException) as error:
-        raise UserError(f"{address} could not be reached for {SECONDS:g} s ({first_line(error)}); {REMEDY}") from None
+    except (api.GoogleAPICallError, api.RetryError, web.RequestException) as error:
+        raise unreachable(address, error) from None
+
+
+def unreachable(address: str, error: Exception) -> UserError:
+    return UserError(f"{address} could not be reached for {SECONDS:g} s ({first_line(error)}); {REMEDY}")
 
 
 def first_line(error: Exception) -> str:

@@ -30,6 +30,10 @@ from train.writer import Mark
 NOTHING: Mapping[str, Any] = types.MappingProxyType({})
 
 
+class Damage(ValueError):
+    """A checkpoint is not what was saved."""
+
+
 class Checkpoints:
     """The last `keep_last` states of a run, and with `best` the one that scored lowest, in `folder`."""
 
@@ -91,6 +95,8 @@ class Checkpoints:
             except UserError:
                 raise
             except Exception as error:
+                if not isinstance(self.folder, pathlib.Path) and not isinstance(error, Damage):
+                    raise out_of_reach(self.folder, error) from error  # which says nothing of the checkpoint
                 wrong = str(error).strip().split("\n")[0][:120] or type(error).__name__
             wrong = hosts.all_told(wrong)
             if not wrong:
@@ -102,11 +108,11 @@ class Checkpoints:
         """Refuses numbers that are not those that were saved: the storage format has no checksums of its own."""
         about = self.about(step)
         if "checksum" not in about:  # nor would the sums of the metrics be there
-            raise ValueError("what it says of itself is missing")
+            raise Damage("what it says of itself is missing")
         if about.pop("own", None) not in (None, digest(about)):
-            raise ValueError("what it says of itself is not what was saved")
+            raise Damage("what it says of itself is not what was saved")
         if about["checksum"] != checksum(state):
-            raise ValueError("its numbers are not those that were saved")
+            raise Damage("its numbers are not those that were saved")
 
     def about(self, step: int) -> dict[str, Any]:
         return dict(self.manager.metadata(step).custom_metadata or {})
@@ -206,12 +212,26 @@ def finite_array(array: jax.Array) -> jax.Array:
     return jnp.isfinite(array).all()
 
 
+def out_of_reach(folder: Any, error: Exception) -> UserError:
+    why = str(error).strip().split("\n")[0][:160] or type(error).__name__
+    return UserError(
+        f"{folder} cannot be used ({why}); where a login is over, gcloud auth application-default login; the same "
+        "command goes on from the last whole checkpoint"
+    )
+
+
 @contextlib.contextmanager
-def os_errors(folder: pathlib.Path) -> Iterator[None]:
+def os_errors(folder: Any) -> Iterator[None]:
     """A disk's errors as Python's own: TensorStore hides their number in a ValueError of four lines."""
     try:
         yield
-    except ValueError as error:
+    except UserError:
+        raise
+    except Exception as error:
+        if not isinstance(folder, pathlib.Path):  # what Orbax, TensorStore and gcsfs raise of a bucket
+            raise out_of_reach(folder, error) from error
+        if not isinstance(error, ValueError):
+            raise
         number = re.search(r"os_error_code='(\d+)'", str(error))
         if not number:
             raise

@@ -20,7 +20,7 @@ def exceptions() -> dict[str, types.ModuleType]:
         base = type("GoogleAPICallError", (Exception,), {})
         for word in words:
             setattr(module, word, type(word, (base,), {}))
-        module.GoogleAPICallError = base
+        module.GoogleAPICallError = module.GoogleAuthError = base  # all that a library raises
         setattr(package, last, module)
         made |= {parent: package, name: module}
     return made
