@@ -72,7 +72,7 @@ def packed(path: str, *, context: int) -> Dataset:
     """Whole documents of a tokenised corpus, packed into rows."""
     meta, columns = _read(path)
     made = {s: Packed(_streams(columns, s, ""), _streams(columns, s, ".ends"), context) for s in ("train", "valid")}
-    return _dataset(path, meta, made["train"], made["valid"], context)
+    return _dataset(path, meta, made["train"], made["valid"], context)._replace(filled=made["train"].filled)
 
 
 def _dataset(path: str, meta: dict[str, Any], train: Source, valid: Source, context: int) -> Dataset:

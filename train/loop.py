@@ -223,7 +223,11 @@ class Run:
     def log(self, step: int, values: dict[str, float]) -> None:
         experiment, work = self.experiment, self.budget
         learning_rate = peak_rate(self.config.optim.to_dict()) * experiment.schedule(step - 1)
-        values = {**values, "lr": learning_rate, f"{experiment.dataset.unit}s": step * work.units_per_step}
+        values = {
+            **values,
+            "lr": learning_rate,
+            f"{experiment.dataset.unit}s": experiment.dataset.units(step * work.units_per_step),
+        }
         speed = self.clock.lap(step, work)
         if self.peak:
             speed["mfu"] = speed["flops_per_second"] / self.peak
