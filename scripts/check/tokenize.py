@@ -61,16 +61,21 @@ def kills(options: argparse.Namespace, folder: pathlib.Path) -> int:
         command(source, straight, options.tokenizer), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     took, moments, hit = time.monotonic() - started, random.Random(1), 0
-    for _ in range(options.kills):
-        parts = len(list(broken.glob("parts/*.json")))
+    for kill in range(options.kills):
+        parts, lock = len(list(broken.glob("parts/*.json"))), modified(broken / "lock")
         process = subprocess.Popen(
-            command(source, broken, options.tokenizer), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            command(source, broken, options.tokenizer),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
-        )  # fmt: skip
-        # From the first moments to some way into the parts after those that are there.
-        time.sleep(moments.uniform(0.0, took / 2))
-        while process.poll() is None and hit % 2 and len(list(broken.glob("parts/*.json"))) <= parts:
-            time.sleep(0.02)
+        )
+        # In turn: at its beginning, and while the parts after the next one are made.
+        begun = lambda lock=lock, kill=kill, parts=parts: (
+            modified(broken / "lock") != lock and (kill % 2 == 0 or len(list(broken.glob("parts/*.json"))) > parts)
+        )
+        while process.poll() is None and not begun():
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0.0, 0.3))
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             hit += 1
@@ -84,6 +89,10 @@ def kills(options: argparse.Namespace, folder: pathlib.Path) -> int:
     same = digests(straight) == digests(broken)
     print(f"{hit} kills of a tokenising that takes {took:.1f} s: {'equal bytes' if same else 'OTHER BYTES'}")
     return not same
+
+
+def modified(path: pathlib.Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def digests(folder: pathlib.Path) -> dict[str, str]:
