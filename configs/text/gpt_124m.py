@@ -1,7 +1,7 @@
 """GPT of the size of GPT-2 small, 124 M parameters, on a corpus of yours.
 
 python -m data tokenize TEXTS --tokenizer bpe:50000 --out corpora/mine
-python -m train --config gpt_124m --config.data.path=corpora/mine --workdir runs/gpt_124m
+python -m train --config configs/text/gpt_124m.py --config.data.path=corpora/mine --workdir runs/gpt_124m
 
 `plan --topology v5e:2x4`: 5.5 of 16 GiB a chip, 360 ms a step by the roofline, MFU 79 % (180dd66).
 

@@ -1,7 +1,7 @@
 """GPT of 1.3 B parameters, on a corpus of yours.
 
 python -m data tokenize TEXTS --tokenizer bpe:50000 --out corpora/mine
-python -m train --config gpt_1b --config.data.path=corpora/mine --workdir runs/gpt_1b
+python -m train --config configs/text/gpt_1b.py --config.data.path=corpora/mine --workdir runs/gpt_1b
 
 `plan --topology v5e:16x16`: 5.7 of 16 GiB a chip, 210 ms a step by the roofline, MFU 90 % (180dd66).
 

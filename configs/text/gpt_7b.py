@@ -1,7 +1,7 @@
 """GPT of 6.7 B parameters, on a corpus of yours.
 
 python -m data tokenize TEXTS --tokenizer bpe:50000 --out corpora/mine
-python -m train --config gpt_7b --config.data.path=corpora/mine --workdir runs/gpt_7b
+python -m train --config configs/text/gpt_7b.py --config.data.path=corpora/mine --workdir runs/gpt_7b
 
 `plan --topology v5e:16x16`: 6.8 of 16 GiB a chip, 2.28 s a step by the roofline, MFU 79 % (180dd66).
 
