@@ -79,11 +79,13 @@ def test_a_run_that_is_killed_goes_on_from_the_bucket_alone(storage, tmp_path, m
 
 def test_what_is_removed_here_is_removed_there_the_record_first(storage, tmp_path):
     copy = Copy(tmp_path, "gs://kept/run")
-    for name in ("a.txt", "record.json", "checkpoints/1", ".owner.1", "x.part"):
+    for name in ("a.txt", "record.json", "checkpoints/1", ".owner.1", "x.part", "claim"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     copy.send()
     assert storage.names("run/") == {"a.txt", "record.json"}
+    copy.fetch()
+    assert (tmp_path / "claim").exists(), "a worker that misses its claim ends"
     (tmp_path / "a.txt").unlink()
     (tmp_path / "record.json").unlink()
     copy.send()

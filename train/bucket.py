@@ -23,6 +23,7 @@ from train.errors import UserError
 NOTE = ".bucket"  # in the copy: the address of what it is a copy of
 SCHEME = "gs://"
 ELSEWHERE = ("checkpoints/", "damaged_checkpoint_")  # not copied: they are used where they are
+CLAIMS = ("claim", "tries.jsonl")  # of a sweep, whose workers are all on this machine
 OLD = ("tensorboard/", "profile/")  # written here and copied back, never fetched: nothing reads them
 LAST = "record.json"  # says that a run is finished, so it is the last to come and the first to go
 SECONDS = 120.0  # for which a request is tried again
@@ -100,7 +101,7 @@ class Copy:
 
     def __init__(self, folder: pathlib.Path, address: str, skip: tuple[str, ...] = ()):
         self.folder, self.address = folder, address
-        self.skip = (*ELSEWHERE, *skip, ".")
+        self.skip = (*ELSEWHERE, *CLAIMS, *skip, ".")
         self.bucket, self.prefix = parts(address)
         self.known: dict[str, int] = {}  # name → generation in the bucket
         self.sent: dict[str, tuple[int, int]] = {}  # name → time and size here, when it was the same there

@@ -164,7 +164,7 @@ class Bench(NamedTuple):
 
 def same_run(folder: pathlib.Path, found: dict[str, bytes], below: str = "") -> list[str]:
     """What differs between a run here and one in the bucket, clocks apart."""
-    wrong = [name for name in ("config.json", "data.json", "metrics.jsonl", "metrics.csv")
+    wrong = [name for name in ("config.json", "data.json", "metrics.jsonl")
              if (folder / name).read_bytes() != found.get(below + name)]  # fmt: skip
     row = lambda text: {k: v for k, v in json.loads(text).items() if k not in CLOCKS}
     if below + "record.json" not in found or row((folder / "record.json").read_bytes()) != row(
