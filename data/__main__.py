@@ -74,7 +74,7 @@ def tokenize(argv: list[str]) -> None:
               f"{meta['text_bytes'][split]:>18,} bytes")  # fmt: skip
     print(f"repeated documents: {meta['repeated_documents']:,} (each copy is in the split of the first)")
     print(f"held-out documents half of which is in the training split too: {meta['valid_documents_near_train']:,}")
-    print(f"train: python -m train --config text_corpus --config.data.path={given.out}")
+    print(f"train: python -m train --config corpus --config.data.path={given.out}")
 
 
 def listing() -> None:

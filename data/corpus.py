@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from data import cache, tokenize
+from data import cache, remote, tokenize
 from data.mixture import SLOTS, Mixture, shares
 from data.packing import Packed, plain
 from data.source import Batch, Dataset, HeldOut, Source, pack, unpack
@@ -72,7 +72,7 @@ def packed(path: str, *, context: int) -> Dataset:
     """Whole documents of a tokenised corpus, packed into rows."""
     meta, columns = _read(path)
     made = {s: Packed(_streams(columns, s, ""), _streams(columns, s, ".ends"), context) for s in ("train", "valid")}
-    return _dataset(path, meta, made["train"], made["valid"], context)
+    return _dataset(path, meta, made["train"], made["valid"], context)._replace(filled=made["train"].filled)
 
 
 def _dataset(path: str, meta: dict[str, Any], train: Source, valid: Source, context: int) -> Dataset:
@@ -142,7 +142,7 @@ def mixture(
 
 
 def _read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    folder = Path(path).expanduser()
+    folder = remote.copied(path) if remote.is_address(path) else Path(path).expanduser()
     if not (folder / "meta.json").exists():
         begun = (folder / "parts").is_dir()
         raise ValueError(

@@ -61,7 +61,7 @@ class Mixture:
         for p in np.unique(which):
             rows = np.flatnonzero(which == p)
             cycle, slot = np.divmod(positions[rows] - starts[p], SLOTS)
-            before = self._before(int(p), seed)
+            before = self.taken(int(starts[p]), seed)
             for c in np.unique(cycle):
                 here = cycle == c
                 plan, rank = _cycle(tuple(self.phases[p].slots.tolist()), seed, int(p), int(c))
@@ -70,24 +70,19 @@ class Mixture:
                 nth[rows[here]] = before[kind] + c * self.phases[p].slots[kind] + rank[slot[here]]
         return source, nth
 
-    def _before(self, phase: int, seed: int) -> np.ndarray:
-        """Records of each source that earlier phases took."""
+    def taken(self, records: int, seed: int) -> Int64[np.ndarray, " S"]:
+        """How many of the first `records` come from each source."""
         taken = np.zeros(len(self.sources), np.int64)
-        for p in range(phase):
-            cycles, rest = divmod(self.phases[p + 1].first - self.phases[p].first, SLOTS)
-            plan, _ = _cycle(tuple(self.phases[p].slots.tolist()), seed, p, cycles)
-            taken += cycles * self.phases[p].slots + np.bincount(plan[:rest], minlength=taken.size)
+        ends = [phase.first for phase in self.phases[1:]] + [records]
+        for p, (phase, end) in enumerate(zip(self.phases, ends, strict=True)):
+            cycles, rest = divmod(max(0, min(end, records) - phase.first), SLOTS)
+            plan, _ = _cycle(tuple(phase.slots.tolist()), seed, p, cycles)
+            taken += cycles * phase.slots + np.bincount(plan[:rest], minlength=taken.size)
         return taken
 
     def epochs(self, records: int, seed: int) -> dict[str, float]:
         """How often each source has been seen after so many records."""
-        if not records:
-            return dict.fromkeys(self.names, 0.0)
-        at = np.concatenate([np.arange(max(0, records - SLOTS), records)])
-        source, nth = self.at(at, seed)
-        sizes = np.diff(self.first)
-        most = {int(i): int(nth[source == i].max()) + 1 for i in np.unique(source)}
-        return {name: most.get(i, 0) / int(sizes[i]) for i, name in enumerate(self.names)}
+        return dict(zip(self.names, (self.taken(records, seed) / np.diff(self.first)).tolist(), strict=True))
 
     def gather(self, ids: Int64[np.ndarray, " B"]) -> Batch:
         source = np.searchsorted(self.first, ids, side="right") - 1

@@ -32,6 +32,11 @@ class Packed:
         """Share of the places in rows that hold no token."""
         return 1.0 - float(self.pieces[:, 2].sum()) / (len(self) * (self.context + 1))
 
+    @property
+    def filled(self) -> float:
+        """Share of the places of a batch's y that hold a token to predict; the rest is masked."""
+        return float((self.pieces[:, 2] - 1).sum()) / (len(self) * self.context)
+
     def gather(self, ids: Int64[np.ndarray, " B"]) -> Batch:
         shape = ids.size, self.context + 1
         tokens, segments = np.zeros(shape, np.int32), np.zeros(shape, np.int32)

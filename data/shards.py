@@ -52,6 +52,8 @@ def write(
     """Writes the corpus and returns its meta data; goes on where an earlier call with the same arguments stopped."""
     if not 0 < valid < 1:
         raise ValueError(f"valid={valid} must be the share of the documents that is held out, such as 0.01")
+    if "://" in out:
+        raise ValueError(f"--out {out} is an address: write to a folder here, then gcloud storage cp -r FOLDER {out}")
     folder = Path(out).expanduser()
     with cache.writable(folder), cache.lock(folder / "lock"):
         if (folder / "meta.json").exists():

@@ -65,6 +65,11 @@ class Dataset(NamedTuple):
     level: str = "mean"  # "last" where the numbers of a window are counted from those of its last step
     held_out: HeldOut = HeldOut()
     chosen: Mapping[str, Any] = types.MappingProxyType({})  # options that were left to the source, and what it chose
+    filled: float = 1.0  # share of the places of a record that are no padding, on average
+
+    def units(self, places: int) -> int:
+        """D, the units among so many places of records."""
+        return places if self.filled == 1.0 else round(places * self.filled)
 
 
 class Columns:

@@ -15,6 +15,7 @@ TOOLS = {"numpy", "jaxtyping"}
 DATA_TOOLS = TOOLS | {"grain", "tensorflow_datasets", "PIL", "tokenizers", "absl", "pyarrow", "etils", "array_record"}
 TRAIN_TOOLS = TOOLS | {"jax", "flax", "optax", "orbax", "ml_collections", "rich", "tensorboardX", "wandb"}
 TRAIN_TOOLS |= {"matplotlib", "jinja2", "markupsafe"}  # curves
+TRAIN_TOOLS |= {"etils", "gcsfs", "google", "requests"}  # buckets
 SCALING_TOOLS = TOOLS | {
     "jax",
     "ml_collections",

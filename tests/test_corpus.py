@@ -175,6 +175,8 @@ def test_packing_predicts_every_token_but_the_first_of_its_document_once(whole, 
     firsts = np.concatenate([[0], ends[:-1]])
     predicted = np.bincount(batch["y"][batch["mask"] > 0], minlength=257)
     np.testing.assert_array_equal(predicted, np.bincount(np.delete(stream, firsts), minlength=257))
+    found = corpus.packed(str(whole), context=context)
+    assert found.units(len(packed) * context) == stream.size - ends.size, "D counts what is predicted, and no padding"
     least = -(-packed.pieces[:, 2].sum() // (context + 1))
     assert len(packed) <= 11 / 9 * least + 1
 
@@ -272,6 +274,9 @@ def test_a_mixture_is_a_function_of_seed_and_position():
     pieces = np.concatenate([mixed.order(at, at + 750, 3) for at in range(0, 12_000, 750)])
     np.testing.assert_array_equal(together, pieces)
     assert not (together[5000:] < 1000).any()  # no more of "a"
+    for records in (0, 4999, 12_000):
+        sizes, seen = np.array(list(SIZES.values())), np.searchsorted(mixed.first, together[:records], side="right") - 1
+        np.testing.assert_allclose(list(mixed.epochs(records, 3).values()), np.bincount(seen, minlength=3) / sizes)
     source, nth = mixed.at(np.arange(12_000), 3)
     np.testing.assert_array_equal(nth[source == 2], np.arange((source == 2).sum()))
     step = batch_at(mixed, 7, batch_size=100, seed=3, rows=np.arange(50, 100))

@@ -18,7 +18,7 @@ from tests.support.small import PAGES, one_of_each
 from train import configs
 from train.__main__ import main
 from train.cost import chips, hlo, machine, memory, plan, show
-from train.devices import runtime
+from train.devices import mesh, runtime
 from train.errors import UserError
 from train.experiment import build_experiment
 from train.program import Program
@@ -94,7 +94,7 @@ def test_collectives_in_a_loop():
     assert (reduce.kind, reduce.group, reduce.source) == ("all-reduce", 4, "jit(step)/sum")
     assert reduce.wire == 2 * 3 / 4 * 16 * 8 * 2
     assert not reduce.asynchronous
-    chip = chips.CHIPS["TPU v5 lite"]
+    chip = chips.chips.CHIPS["TPU v5 lite"]
     assert plan.waiting(reduce, chip) == reduce.wire / chip.links
     assert plan.waiting(gather, chip._replace(links=1e30)) == 0
 
@@ -158,6 +158,17 @@ def test_a_page_for_many_devices_is_counted_on_one(capsys):
     # 12 D² a block of attention and perceptron, and the scales of two norms.
     assert made["blocks"]["stack/blocks"] == 24 * (12 * 2048**2 + 2 * 2048)
     assert "config.mesh (data -1, fsdp 32, context 1, tensor 1) does not fit" in made["refused"]
+
+
+def test_chip_hours_and_dollars():
+    config = configs.load("configs/text/gpt_124m.py").get_config()
+    made = plan.counted(plan.planned(config), mesh.alone(), 1)
+    traffic = (plan.Traffic("all-gather", 8, False, 1, 1e6, 0, 0.0),)
+    made = made._replace(
+        collectives=traffic, chip=chips.CHIPS["TPU v5 lite"], chips=8, step_seconds=0.36, peak_bytes=2.0**30
+    )
+    assert "15.2 chip-hours at least, $18.24 at $1.2 each" in show.rest(made, 1.2)  # 8 × 19,000 × 0.36 s
+    assert show.as_json(made, 1.2)["dollars"] == pytest.approx(18.24)
 
 
 def test_a_step_that_takes_longer_than_the_limit_is_not_timed(monkeypatch, capsys):
@@ -244,6 +255,7 @@ def test_a_plan_needs_no_data(tmp_path, monkeypatch):
     ("flags", "said"),
     [
         (["plan", "--fit"], "--fit needs --topology"),
+        (["plan", "--price", "1"], "--price needs --topology"),
         (["plan", "--topology", "v5e"], "write KIND:SHAPE, such as v5e:2x4"),
         (["--plan"], "--plan is no flag of training; write python -m train plan --config FILE"),
         (["--topology=v5e:2x4"], "write python -m train plan --config FILE --topology"),

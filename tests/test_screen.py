@@ -95,7 +95,7 @@ def test_folder_of_a_flag(monkeypatch, tmp_path):
     for text, message in (
         ("", r"--workdir is empty; name a folder, such as --workdir runs/x"),
         (" ", r"--workdir is empty"),
-        ("gs://bucket/run", r"--workdir gs://bucket/run is an address and no folder; mount it"),
+        ("s3://bucket/run", r"--workdir s3://bucket/run is an address and no folder; mount it"),
         ("s3:/bucket", r"is an address"),
         ("~nobody_of_this_name/x", r"there is no such home directory"),
     ):

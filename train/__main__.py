@@ -25,7 +25,7 @@ if __name__ == "__main__":
 import importlib
 import sys
 
-from train.cli import folder, parser, report_errors
+from train.cli import Parser, folder, parser, report_errors
 from train.errors import UserError, suggest
 
 VERBS = {  # each a module with `main(argv)`, loaded when it is asked for
@@ -62,15 +62,7 @@ def train(argv: list[str]) -> None:
     for item in argv:
         if item.split("=")[0] in FORMER:
             raise UserError(f"{item} is no flag of training; write python -m train {FORMER[item.split('=')[0]]}")
-    flags = parser("python -m train", __doc__ or "")
-    flags.add_argument("--config", metavar="FILE", help="the experiment, or its name; without it: a list of them")
-    flags.add_argument("--config.KEY", metavar="VALUE", dest="_", help="changes one of its values")
-    flags.add_argument("--workdir", metavar="DIR", help="where everything of the run goes")
-    flags.add_argument("--profile", metavar="STEP", type=int, default=-1, help="trace ten steps from STEP on")
-    flags.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where several make one run")
-    flags.add_argument("--processes", metavar="N", type=int, help="how many; found out on Cloud TPU, Slurm, Open MPI")
-    flags.add_argument("--process", metavar="I", type=int, help="which of them this is, from 0")
-    options = flags.parse(argv)
+    options = flags().parse(argv)
 
     from train import configs
 
@@ -79,7 +71,7 @@ def train(argv: list[str]) -> None:
         print(f"experiments (python -m train --config FILE --workdir DIR):\n{configs.describe(configs.FOLDER)}")
         return
     if workdir is None:
-        flags.error("--workdir is missing: name a folder for the run, such as --workdir runs/x")
+        raise UserError("--workdir is missing: name a folder for the run, such as --workdir runs/x; see --help")
     config = configs.config_of(configs.load(options.config), options.overrides)
 
     from train import leaving, loop, record
@@ -90,6 +82,18 @@ def train(argv: list[str]) -> None:
     rollcall.join(place, {"config": record.config_hash(config), "code": record.git_commit(), **record.versions()})
     leaving.end()
     loop.train(config, workdir, profile=options.profile)
+
+
+def flags() -> Parser:
+    flags = parser("python -m train", __doc__ or "")
+    flags.add_argument("--config", metavar="FILE", help="the experiment, or its name; without it: a list of them")
+    flags.add_argument("--config.KEY", metavar="VALUE", dest="_", help="changes one of its values")
+    flags.add_argument("--workdir", metavar="DIR", help="where everything of the run goes")
+    flags.add_argument("--profile", metavar="STEP", type=int, default=-1, help="trace ten steps from STEP on")
+    flags.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where several make one run")
+    flags.add_argument("--processes", metavar="N", type=int, help="how many; found out on Cloud TPU, Slurm, Open MPI")
+    flags.add_argument("--process", metavar="I", type=int, help="which of them this is, from 0")
+    return flags
 
 
 if __name__ == "__main__":

@@ -30,12 +30,16 @@ from train.writer import Mark
 NOTHING: Mapping[str, Any] = types.MappingProxyType({})
 
 
+class Damage(ValueError):
+    """A checkpoint is not what was saved."""
+
+
 class Checkpoints:
     """The last `keep_last` states of a run, and with `best` the one that scored lowest, in `folder`."""
 
     def __init__(
         self,
-        folder: pathlib.Path,
+        folder: Any,  # a pathlib.Path, or of a bucket an epath.Path
         *,
         keep_last: int,
         best: bool,
@@ -54,7 +58,9 @@ class Checkpoints:
         )
         self.folder, self.say, self.best, self.read_only = folder, say, best, read_only
         self.manager = ocp.CheckpointManager(
-            folder.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
+            folder.absolute() if isinstance(folder, pathlib.Path) else folder,
+            options=options,
+            item_handlers=ocp.StandardCheckpointHandler(),
         )
 
     def save(self, step: int, state: Any, loss: float | None = None, about: Mapping[str, Any] = NOTHING) -> None:
@@ -89,6 +95,8 @@ class Checkpoints:
             except UserError:
                 raise
             except Exception as error:
+                if not isinstance(self.folder, pathlib.Path) and not isinstance(error, Damage):
+                    raise out_of_reach(self.folder, error) from error  # which says nothing of the checkpoint
                 wrong = str(error).strip().split("\n")[0][:120] or type(error).__name__
             wrong = hosts.all_told(wrong)
             if not wrong:
@@ -100,11 +108,11 @@ class Checkpoints:
         """Refuses numbers that are not those that were saved: the storage format has no checksums of its own."""
         about = self.about(step)
         if "checksum" not in about:  # nor would the sums of the metrics be there
-            raise ValueError("what it says of itself is missing")
+            raise Damage("what it says of itself is missing")
         if about.pop("own", None) not in (None, digest(about)):
-            raise ValueError("what it says of itself is not what was saved")
+            raise Damage("what it says of itself is not what was saved")
         if about["checksum"] != checksum(state):
-            raise ValueError("its numbers are not those that were saved")
+            raise Damage("its numbers are not those that were saved")
 
     def about(self, step: int) -> dict[str, Any]:
         return dict(self.manager.metadata(step).custom_metadata or {})
@@ -136,8 +144,12 @@ class Checkpoints:
         place = self.folder.parent / f"damaged_checkpoint_{step}"
 
         def move() -> None:
-            shutil.rmtree(place, ignore_errors=True)
-            shutil.move(self.folder / str(step), place)
+            if isinstance(place, pathlib.Path):
+                shutil.rmtree(place, ignore_errors=True)
+                shutil.move(self.folder / str(step), place)
+            else:  # in a bucket
+                place.rmtree(missing_ok=True)
+                (self.folder / str(step)).rename(place)
 
         hosts.on_first(move)
         self.manager.reload()
@@ -200,12 +212,26 @@ def finite_array(array: jax.Array) -> jax.Array:
     return jnp.isfinite(array).all()
 
 
+def out_of_reach(folder: Any, error: Exception) -> UserError:
+    why = str(error).strip().split("\n")[0][:160] or type(error).__name__
+    return UserError(
+        f"{folder} cannot be used ({why}); where a login is over, gcloud auth application-default login; the same "
+        "command goes on from the last whole checkpoint"
+    )
+
+
 @contextlib.contextmanager
-def os_errors(folder: pathlib.Path) -> Iterator[None]:
+def os_errors(folder: Any) -> Iterator[None]:
     """A disk's errors as Python's own: TensorStore hides their number in a ValueError of four lines."""
     try:
         yield
-    except ValueError as error:
+    except UserError:
+        raise
+    except Exception as error:
+        if not isinstance(folder, pathlib.Path):  # what Orbax, TensorStore and gcsfs raise of a bucket
+            raise out_of_reach(folder, error) from error
+        if not isinstance(error, ValueError):
+            raise
         number = re.search(r"os_error_code='(\d+)'", str(error))
         if not number:
             raise
@@ -215,7 +241,7 @@ def os_errors(folder: pathlib.Path) -> Iterator[None]:
 @functools.cache  # once a process
 def hush() -> None:
     """Orbax tells of every phase of every save, and tells again, with tracebacks, of the errors that it raises."""
-    for name in ("absl", "asyncio"):
+    for name in ("absl", "asyncio", "gcsfs"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     before = sys.unraisablehook
 

@@ -10,10 +10,12 @@ import resource
 import sys
 from collections.abc import Callable
 
-from train import screen
+from train import bucket, screen
 from train.errors import UserError, suggest
 from train.files import settle_home
 from train.signals import EXIT_INTERRUPTED, Interrupted
+
+READS_BUCKETS = ("--workdir", "DIR")  # flags that take gs://BUCKET/NAME
 
 
 class Parser(argparse.ArgumentParser):
@@ -83,13 +85,13 @@ def run_and_exit(main: Callable[[list[str]], int | None], argv: list[str]) -> No
         settle_home()
         sys.exit(main(argv) or 0)
     except Interrupted as error:
-        print(error, file=sys.stderr)
+        print(bucket.named(str(error)), file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except (ValueError, OSError) as error:
         if "--traceback" in argv or not str(error):
             raise
         text = str(error) if isinstance(error, UserError) else too_many(error) or f"{error} (--traceback shows where)"
-        print(f"error: {text}", file=sys.stderr, flush=True)
+        print(f"error: {bucket.named(text)}", file=sys.stderr, flush=True)
         if too_many(error):
             os._exit(2)  # threads of a checkpoint that could not open its files would be waited for, for minutes
         sys.exit(2)
@@ -108,11 +110,16 @@ def too_many(error: Exception) -> str:
 
 
 def folder(flag: str, text: str) -> pathlib.Path:
-    """The folder that a flag names; ~ is the home directory, also where no shell expands it (`--workdir=~/x`)."""
+    """The folder that a flag names, or a copy here of one in a bucket.
+
+    ~ is the home directory, also where no shell expands it (`--workdir=~/x`).
+    """
     if not text.strip():
         raise UserError(f"{flag} is empty; name a folder, such as {flag} runs/x")
+    if bucket.is_address(text) and flag in READS_BUCKETS:
+        return bucket.local(text)
     if re.match(r"\w+:/", text):
-        raise UserError(f"{flag} {text} is an address and no folder; mount it (gcsfuse for gs://), and name the folder")
+        raise UserError(f"{flag} {text} is an address and no folder; mount it, and name the folder")
     try:
         return pathlib.Path(text).expanduser()
     except RuntimeError:

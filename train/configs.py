@@ -40,8 +40,8 @@ def load(path: str) -> Any:
         raise UserError(f"--config {path} fails when loaded: {type(error).__name__}: {error}") from error
 
 
-def config_of(module: Any, overrides: list[str]) -> ConfigDict:
-    """`get_config()` with `key=value` strings applied, locked."""
+def config_of(module: Any, overrides: list[str], reads: bool = True) -> ConfigDict:
+    """`get_config()` with `key=value` strings applied, locked.  What only plans and `reads` no data needs no path."""
     config = checked(module)
     pairs = []
     for item in overrides:
@@ -51,7 +51,8 @@ def config_of(module: Any, overrides: list[str]) -> ConfigDict:
         pairs.append((key, text))
     for key, text in sorted(pairs, key=lambda pair: not pair[0].endswith(".name")):  # names first: they say what fits
         override(config, key, text)
-    check_file(module, config)
+    if reads or config.data.get("path", "") is not None:
+        check_file(module, config)
     return config.lock()
 
 

@@ -4,6 +4,7 @@ import sys
 import time
 from typing import Any
 
+from train.bucket import named
 from train.numbers import clock, metric
 from train.writer import Values
 
@@ -35,6 +36,7 @@ class Display:
     def say(self, line: str) -> None:
         if self.quiet:
             return
+        line = named(line)
         if self.live:
             self.live.console.print(line, markup=False, highlight=False)
         else:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from train.bucket import checkpoints
 from train.build import build
 
 CLOSE = 1e-6  # of two rates: schedules compute fractions of the run, which round otherwise for another length
@@ -36,6 +37,6 @@ def refusal(before: Mapping[str, Any], now: ConfigDict, workdir: pathlib.Path) -
 
 def last_checkpoint(workdir: pathlib.Path) -> int:
     """The step of the last whole checkpoint; 0 where there is none."""
-    folder = workdir / "checkpoints"
+    folder = checkpoints(workdir)
     steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.exists() else []
     return max(steps, default=0)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from data.mixture import Mixture
 from data.packing import Packed
 from data.source import Columns, Dataset, Source
 from train.experiment import Experiment
@@ -34,7 +35,13 @@ def lines(experiment: Experiment, asked: ConfigDict) -> Iterator[tuple[str, str]
     if isinstance(dataset.train, Packed):
         yield (
             "padding",
-            f"{dataset.train.padding:.1%} of the places in rows of whole documents, which D counts as tokens",
+            f"{dataset.train.padding:.1%} of the places in rows of documents; D counts what is predicted",
+        )
+    if isinstance(dataset.train, Mixture):
+        seen = dataset.train.epochs(config.steps * config.batch_size, config.seed)
+        yield (
+            "epochs",
+            f"{', '.join(f'{name} {times:.3g}' for name, times in seen.items())}, in all {config.steps:,} steps",
         )
     if dataset.tokenizer:
         yield "tokens", f"{dataset.classes:,} of {dataset.tokenizer.spec}, windows of {dataset.per_record}"

@@ -18,7 +18,8 @@ from ml_collections import ConfigDict
 
 from data.pipeline import eval_batches, train_batches
 from data.source import Source
-from train import found, live, record, saved, score, trace
+from train import bucket, found, live, record, saved, score, trace
+from train.bucket_owner import owner_of
 from train.checkpoint import Checkpoints, all_finite
 from train.cost import budget, machine
 from train.devices import hosts, mesh
@@ -57,15 +58,24 @@ def train(
     check_copies(config.writers)
     trace.check(profile, config.steps)
     # Only now: what is refused above leaves no folder that holds its config.
-    owner = Owner()
+    owner = owner_of(workdir)
     try:
         own = lambda: owner.take(workdir, display.say)
-        finished = hosts.on_first(lambda: record.open_folder(workdir, config, display.say, own))
+
+        def opened() -> dict[str, Any] | None:
+            found = record.open_folder(workdir, config, display.say, own)
+            if not found:
+                saved.keep(workdir, experiment)
+            owner.flush()
+            return found
+
+        finished = hosts.on_first(opened)
+        if not hosts.first():
+            owner.follow()
         hosts.check_shared(workdir / "config.json")
         if finished:
             display.say(f"{workdir} is complete: {record.one_line(finished)}")
             return finished
-        hosts.on_first(lambda: saved.keep(workdir, experiment))
         if wrong := hosts.all_told(saved.differs(workdir, experiment.dataset)):
             raise UserError(wrong)
         display.say(found.table(experiment, asked))
@@ -104,7 +114,9 @@ class Run:
         self.eval_share = mesh.share(devices, config.eval.batch_size)
         self.init_key, self.loop_key, self.eval_key = jax.random.split(jax.random.key(config.seed), 3)
         keep = config.checkpoint
-        self.checkpoints = Checkpoints(workdir / "checkpoints", keep_last=keep.keep, best=keep.best, say=display.say)
+        self.checkpoints = Checkpoints(
+            bucket.checkpoints(workdir), keep_last=keep.keep, best=keep.best, say=display.say
+        )
         self.pending: list[tuple[int, Metrics]] = []
         self.sums: Sums = {}  # of the steps since the last log
         self.writer: Writer | Silent = Silent()
@@ -212,7 +224,11 @@ class Run:
     def log(self, step: int, values: dict[str, float]) -> None:
         experiment, work = self.experiment, self.budget
         learning_rate = peak_rate(self.config.optim.to_dict()) * experiment.schedule(step - 1)
-        values = {**values, "lr": learning_rate, f"{experiment.dataset.unit}s": step * work.units_per_step}
+        values = {
+            **values,
+            "lr": learning_rate,
+            f"{experiment.dataset.unit}s": experiment.dataset.units(step * work.units_per_step),
+        }
         speed = self.clock.lap(step, work)
         if self.peak:
             speed["mfu"] = speed["flops_per_second"] / self.peak
@@ -269,6 +285,7 @@ class Run:
             raise self.nonfinite(f"step {step}: the update made parameters that are not finite")
         self.owner.check()
         about = {"log": self.writer.mark(), "sums": self.sums}
+        self.owner.flush()  # the checkpoint trusts the log
         self.checkpoints.save(step, state, held_out["loss"] if held_out else None, about)
 
     def finish(self, state: TrainState) -> dict[str, Any]:
@@ -297,6 +314,7 @@ class Run:
         if hosts.first():
             record.write(self.workdir, row)
         self.page.write()
+        self.owner.flush()
         self.display.say(f"done: {record.one_line(row)}  in {self.workdir}")
         return row
 

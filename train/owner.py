@@ -79,6 +79,12 @@ class Owner:
             who = f"process {other.pid} on {other.host}" if other else "another process"
             raise UserError(f"{who} has taken over {self.folder} meanwhile; this one stopped before it wrote there")
 
+    def flush(self) -> None:
+        """What is written here is where others see it; of a bucket only then (train/bucket_owner.py)."""
+
+    def follow(self) -> None:
+        """Sees what the owner has written, on another host."""
+
     def release(self) -> None:
         """Safe to call again."""
         self.ended.set()
@@ -171,6 +177,6 @@ class Busy(UserError):
     """Another process trains in the folder."""
 
 
-def busy(folder: pathlib.Path, owner: Process | None) -> Busy:
+def busy(folder: pathlib.Path | str, owner: Process | None) -> Busy:
     who = f"process {owner.pid} on {owner.host}" if owner else "another process"
     return Busy(f"{who} is training here ({folder}); wait for its end, stop it, or use another --workdir")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
+from data.mixture import Mixture
 from data.source import Dataset
 from train import extend
 from train.errors import UserError
@@ -219,7 +220,7 @@ def finished(
 ) -> dict[str, Any]:
     """The row that scaling laws are fitted to.  Losses are nats per unit (token or example); N and D have many
     definitions, so each count has its own name."""
-    units = step * work.units_per_step
+    units = dataset.units(step * work.units_per_step)
     row = {
         "name": name,
         "params_total": work.params_total,
@@ -249,6 +250,8 @@ def finished(
         "git_commit": surroundings["git_commit"],
         "config_hash": config_hash(config),
     }
+    if isinstance(dataset.train, Mixture):
+        row["epochs"] = dataset.train.epochs(step * config.batch_size, config.seed)  # of each source
     return finite(row)
 
 

@@ -32,6 +32,8 @@ from ml_collections import ConfigDict
 from data import tokenize
 from data.source import Batch, Column, Dataset, Scale
 from train import record
+from train.bucket import checkpoints as checkpoint_folder
+from train.bucket import local
 from train.code import check_saved
 from train.errors import UserError
 from train.files import NUMBER, read_json, read_rows, write_json
@@ -136,7 +138,7 @@ def load(workdir: str | pathlib.Path, code: Sequence[str] = (), step: Step = "la
     """
     from train.experiment import build_experiment
 
-    workdir = pathlib.Path(workdir).expanduser()
+    workdir = local(workdir).expanduser()
     config = config_of(workdir, code)
     experiment = build_experiment(config, data_of(workdir))
     return Saved(config, experiment, *restore(workdir, experiment, step), record.read(workdir))
@@ -168,7 +170,11 @@ def restore(workdir: pathlib.Path, experiment: Any, step: Step = "last") -> tupl
     place = lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
     like = jax.tree.map(place, experiment.state, where)
     checkpoints = Checkpoints(
-        workdir / "checkpoints", keep_last=1, best=False, say=functools.partial(print, file=sys.stderr), read_only=True
+        checkpoint_folder(workdir),
+        keep_last=1,
+        best=False,
+        say=functools.partial(print, file=sys.stderr),
+        read_only=True,
     )
     try:
         state = checkpoints.restore(like, wanted(workdir, checkpoints.manager.all_steps(), step))

@@ -1,14 +1,13 @@
-"""GPT of 6.7 B parameters, on random tokens until a corpus is named.
+"""GPT of 6.7 B parameters, on a corpus of yours.
 
-python -m train --config configs/text/gpt_7b.py --workdir runs/gpt_7b
-
-On a corpus (docs/corpora.md): `--config.data.name=corpus:windows --config.data.path=DIR`.
+python -m data tokenize TEXTS --tokenizer bpe:50000 --out corpora/mine
+python -m train --config configs/text/gpt_7b.py --config.data.path=corpora/mine --workdir runs/gpt_7b
 
 `plan --topology v5e:16x16`: 6.8 of 16 GiB a chip, 2.28 s a step by the roofline, MFU 79 % (180dd66).
 
 System      GPT 6.7B, 2020
 Parameters  6,658,723,840
-Data        random tokens until a corpus is named
+Data        a corpus of yours
 Published   nothing comparable
 Measured    never trained here
 """
@@ -21,9 +20,7 @@ def get_config():
     config.steps = 65_000
     config.batch_size = 1024
     config.data.context = config.model.context = 2048
-    config.data.vocab = config.model.vocab = (
-        50_688  # 50,257 to a multiple of 512; of others XLA:TPU reduces, not scatters
-    )
+    config.model.vocab = 50_688  # 50,257 to a multiple of 512; of others XLA:TPU reduces, not scatters
     config.model.update(layers=32, heads=32, width=4096, remat="full")
     config.schedule.warmup = 0.0077
     config.optim.learning_rate = 1.2e-4

@@ -16,6 +16,7 @@ from scaling.logs.formats import Below, Folder
 from scaling.logs.formats.jsons import of_rows
 from scaling.logs.names import called
 from scaling.logs.table import MOST, Columns, Log, Refusal, Table, Unreadable, absent, full, join, numeric, pack_rows
+from train.bucket import local
 from train.errors import UserError
 
 # Files of a foreign folder that are no logs, whatever a line of them looks like.
@@ -39,7 +40,7 @@ def read(paths: Iterable[Any]) -> Table:
     Raises UserError for a path that is missing, in no known format, or without a single row.
     """
     given = list(paths)
-    files = [Path(each) for each in given if isinstance(each, str | Path)]
+    files = [local(each) for each in given if isinstance(each, str | Path)]
     tables = [each for each in given if not isinstance(each, str | Path)]
     parts: list[tuple[Log | Refusal, int]] = []
     for argument, (path, name) in enumerate(zip(files, called(files), strict=True)):

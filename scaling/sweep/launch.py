@@ -13,6 +13,8 @@ from scaling.sweep.design import with_overrides
 from scaling.sweep.executors import Executor, executor
 from scaling.sweep.queue import Queue, State, check_names, full, read_plan
 from train import configs, record
+from train.bucket import address_of
+from train.bucket_owner import owner_of
 from train.errors import UserError
 from train.files import write_rows
 from train.numbers import clock
@@ -42,12 +44,23 @@ def sweep(
 
     `overrides` are changes of the config at `path` for every run, "key=value" each; a job's own come after them.
     """
+    owner = owner_of(workdir, skip=("runs/",))  # in a bucket; runs copy themselves
+    if address_of(workdir) and where != "local":
+        raise UserError(
+            f"--executor {where} needs a --workdir that all hosts mount; in a bucket all workers are on this machine"
+        )
     try:
-        return made(path, jobs, workdir, workers, say, overrides, where, options or {}, live)
+        if address_of(workdir):
+            owner.take(workdir, say)
+        outcome = made(path, jobs, workdir, workers, say, overrides, where, options or {}, live)
+        owner.flush()
+        return outcome
     except OSError as error:
         if sentence := full(error, workdir):
             raise UserError(sentence) from None
         raise
+    finally:
+        owner.release()
 
 
 def made(

@@ -29,6 +29,8 @@ def stand_in(config: ConfigDict, folder: pathlib.Path) -> None:
         how = Reading(separator="\n\n")
         shards.write([str(folder / "input.txt")], str(folder / "corpus"), "bytes", how=how, valid=0.2, processes=1)
         config.data.path = str(folder / "corpus")
+        if config.model.get("vocab"):
+            config.model.vocab = max(config.model.vocab, 257)  # bytes, and the end of a document
     elif "path" in config.data:
         table = TABLES.get(config.data.name)
         file = folder / ("input.csv" if table else "input.txt")

@@ -22,14 +22,17 @@ def main(argv: list[str]) -> None:
         "--topology", metavar="KIND:SHAPE", help="plan for these TPUs, such as v5e:2x4, or GPUs, such as h100:8"
     )
     flags.add_argument("--fit", action="store_true", help="change accumulation, remat, mesh, batch until it fits them")
+    flags.add_argument("--price", metavar="DOLLARS", type=float, help="of a chip-hour: says what the run would cost")
     flags.add_argument("--json", action="store_true", help="the plan as one JSON object; what comes first on stderr")
     options = flags.parse(argv)
     if options.fit and "x" not in (options.topology or ""):
         raise UserError("--fit needs --topology KIND:SHAPE of TPUs, for which programs are compiled to choose from")
+    if options.price is not None and not options.topology:
+        raise UserError("--price needs --topology KIND:SHAPE: it is that of an hour of one of its chips")
 
     from train import configs
 
-    config = configs.config_of(configs.load(options.config), options.overrides)
+    config = configs.config_of(configs.load(options.config), options.overrides, reads=False)
 
     import jax
 
@@ -51,4 +54,4 @@ def main(argv: list[str]) -> None:
         made = plans.elsewhere(config, options.topology, tell)
     else:
         made = plans.here(config, tell)
-    print(json.dumps(finite(show.as_json(made))) if options.json else show.rest(made))
+    print(json.dumps(finite(show.as_json(made, options.price))) if options.json else show.rest(made, options.price))

@@ -333,7 +333,11 @@ def step_jaxpr(experiment: Experiment, devices: mesh.Sizes, platform: str = "", 
 
 
 def planned(config: ConfigDict) -> Experiment:
-    """The experiment; images that nobody has prepared here are posed for by random ones of their shape."""
+    """The experiment; for images that nobody has prepared here, and a corpus without a path, random ones are used."""
+    if config.data.name == "corpus:windows" and config.data.get("path") is None and config.model.get("vocab"):
+        random = ConfigDict(config.to_dict())
+        random.data = {"name": "random:tokens", "vocab": config.model.vocab, "context": config.data.context}
+        return build_experiment(random)
     try:
         return build_experiment(config)
     except NotPrepared:

@@ -18,6 +18,8 @@ def first(plan: Plan) -> str:
     lines = [budget.table(plan.work, plan.unit)]
     if config.data.name == "random:like":
         lines.append(f"  data: random images in the shape of {config.data.dataset}")
+    if config.data.name == "random:tokens":
+        lines.append("  data: random tokens, as many as a corpus would give (--config.data.path=DIR names one)")
     if plan.chosen:
         lines.append(f"  chosen so that it fits: {' '.join(plan.chosen)}")
     lines.append(f"on {where}; mesh: {axes}; accumulate {config.accumulate}")
@@ -37,8 +39,8 @@ def verdict(plan: Plan) -> str:
     return f"it does not fit; lower config.batch_size, raise config.accumulate, or {remedy}"
 
 
-def rest(plan: Plan) -> str:
-    """For the terminal, after `first`."""
+def rest(plan: Plan, price: float | None = None) -> str:
+    """For the terminal, after `first`; `price` is dollars of a chip-hour."""
     work, lines = plan.work, []
     if plan.compile_seconds is not None:
         lines.append(f"  compiled in {plan.compile_seconds:.0f} s: {budget.compiled_line(work)}")
@@ -83,6 +85,12 @@ def rest(plan: Plan) -> str:
     lines.append(
         f"  {work.steps:,} steps take {seconds(work.steps * plan.step_seconds)}, without evaluation and saving"
     )
+    hours = chip_hours(plan)
+    if plan.chip and hours is not None:
+        dollars = f", ${hours * price:,.2f} at ${price:g} each" if price is not None else ""
+        lines.append(
+            f"  {digits(hours)} chip-hours at least{dollars}: no run beats the roofline, and many take twice as long"
+        )
     return "\n".join(lines)
 
 
@@ -93,7 +101,11 @@ def busy(plan: Plan) -> str:
     return f"{said}: a quiet machine is faster" if plan.others > 0.2 else said
 
 
-def as_json(plan: Plan) -> dict[str, Any]:
+def chip_hours(plan: Plan) -> float | None:
+    return None if plan.step_seconds is None else plan.chips * plan.work.steps * plan.step_seconds / 3600
+
+
+def as_json(plan: Plan, price: float | None = None) -> dict[str, Any]:
     work = plan.work
     found: dict[str, Any] = {
         "params_total": work.params_total,
@@ -127,6 +139,8 @@ def as_json(plan: Plan) -> dict[str, Any]:
         found |= {
             "chip": plan.chip.name,
             "chips": plan.chips,
+            "chip_hours": chip_hours(plan),
+            "dollars": None if price is None or (hours := chip_hours(plan)) is None else hours * price,
             "hbm_bytes_per_chip": plan.peak_bytes,
             "hbm_capacity": plan.chip.memory,
             "collectives": [each._asdict() for each in plan.collectives],
