@@ -18,7 +18,7 @@ MISSED = 20  # looks one after the other that gcloud may fail
 SAVING = 300  # seconds that a run has to save
 CODE = "isoflop"  # folder on the hosts
 DATA = "bucket"  # where they see the bucket
-RUNNING = "kill -0 $(cat train.pid 2> /dev/null) 2> /dev/null"
+RUNNING = "[ -e /proc/$(cat train.pid 2> /dev/null)/exe ]"  # not of one that has ended and waits for its parent
 NUMBER = "host=$(hostname); host=${host##*-}"  # of a host: its name ends in it
 PACKAGES, KEY = "https://packages.cloud.google.com/apt", "/usr/share/keyrings/cloud.google.asc"  # of gcsfuse
 

@@ -94,7 +94,7 @@ def test_collectives_in_a_loop():
     assert (reduce.kind, reduce.group, reduce.source) == ("all-reduce", 4, "jit(step)/sum")
     assert reduce.wire == 2 * 3 / 4 * 16 * 8 * 2
     assert not reduce.asynchronous
-    chip = chips.chips.CHIPS["TPU v5 lite"]
+    chip = chips.CHIPS["TPU v5 lite"]
     assert plan.waiting(reduce, chip) == reduce.wire / chip.links
     assert plan.waiting(gather, chip._replace(links=1e30)) == 0
 

@@ -12,6 +12,7 @@ import pathlib
 import shlex
 import subprocess
 import sys
+import time
 
 FAKE = pathlib.Path(os.environ.get("FAKE", ""))
 VERBS = ("create", "delete", "describe", "ssh", "scp", "list", "ls", "cat")
@@ -29,6 +30,14 @@ def state() -> str:
         fail("NOT_FOUND: there is no such resource")
     (FAKE / "states").write_text("\n".join(lines[1:] or lines))
     return lines[0]
+
+
+def wait_for_processes() -> None:
+    """The next slice is the same folder here: what ran on the one before must have ended, as it has with its machine."""
+    for file in (FAKE / "home").rglob("train.pid"):
+        end = time.monotonic() + 5
+        while pathlib.Path("/proc", file.read_text().strip(), "exe").exists() and time.monotonic() < end:
+            time.sleep(0.01)
 
 
 def main(words: list[str]) -> None:
@@ -52,6 +61,7 @@ def main(words: list[str]) -> None:
         (FAKE / "states").write_text(first.replace(" ", "\n"))
         (FAKE / "next").write_text("\n".join(rest or [first]))
     elif "queued-resources" in words and verb == "delete":
+        wait_for_processes()
         (FAKE / "states").write_text("")
     elif verb == "describe":
         print(json.dumps({"createTime": "2026-01-01T00:00:00.000000Z", "acceleratorType": "v5p-128"}))
