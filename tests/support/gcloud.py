@@ -33,7 +33,7 @@ def state() -> str:
 
 
 def wait_for_processes() -> None:
-    """The next slice is the same folder here: what ran on the one before must have ended, as it has with its machine."""
+    """The next slice is the same folder here: what ran on the one before must have ended, as with its machine."""
     for file in (FAKE / "home").rglob("train.pid"):
         end = time.monotonic() + 5
         while pathlib.Path("/proc", file.read_text().strip(), "exe").exists() and time.monotonic() < end:
