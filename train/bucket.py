@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from train.errors import UserError
+from train.files import write_whole
 
 NOTE = ".bucket"  # in the copy: the address of what it is a copy of
 SCHEME = "gs://"
@@ -56,7 +57,7 @@ def fetched(address: str) -> pathlib.Path:
     if copy.fetch_file():
         return folder
     folder.mkdir(parents=True)
-    (folder / NOTE).write_text(address)
+    write_whole(folder / NOTE, address)
     copy.fetch()
     COPIES[str(folder)] = address
     return folder
@@ -126,7 +127,7 @@ class Copy:
             if not blob.exists(retry=retry()):
                 return False
             self.folder.parent.mkdir(parents=True)
-            self.folder.write_bytes(blob.download_as_bytes(retry=retry()))
+            write_whole(self.folder, blob.download_as_bytes(retry=retry()))
         return True
 
     def fetch(self) -> None:
@@ -147,9 +148,7 @@ class Copy:
     def fetch_one(self, name: str) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part")
-        part.write_bytes(self.blob(name).download_as_bytes(retry=retry()))
-        part.replace(path)
+        write_whole(path, self.blob(name).download_as_bytes(retry=retry()))
 
     def names_here(self) -> list[str]:
         found = (path for path in self.folder.rglob("*") if path.is_file())

@@ -8,6 +8,7 @@ python -m train --config configs/text/gpt_124m.py --config.data.path=corpora/min
 System      GPT-2 small, 2019
 Parameters  124,373,760
 Data        a corpus of yours
+Get         python -m data tokenize TEXTS --tokenizer bpe:50000 --out corpora/mine (docs/corpora.md)
 Published   nothing comparable
 Measured    never trained here
 """

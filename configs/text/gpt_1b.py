@@ -8,6 +8,7 @@ python -m train --config configs/text/gpt_1b.py --config.data.path=corpora/mine 
 System      GPT 1.3B, 2020
 Parameters  1,316,063,232
 Data        a corpus of yours
+Get         python -m data tokenize TEXTS --tokenizer bpe:50000 --out corpora/mine (docs/corpora.md)
 Published   nothing comparable
 Measured    never trained here
 """

@@ -8,6 +8,7 @@ python -m train --config configs/text/gpt_7b.py --config.data.path=corpora/mine 
 System      GPT 6.7B, 2020
 Parameters  6,658,723,840
 Data        a corpus of yours
+Get         python -m data tokenize TEXTS --tokenizer bpe:50000 --out corpora/mine (docs/corpora.md)
 Published   nothing comparable
 Measured    never trained here
 """

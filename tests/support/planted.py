@@ -1,5 +1,7 @@
 """Sweeps drawn from a known law, and how often the intervals of their fits hold the truth."""
 
+import json
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +29,13 @@ def design(sizes: int, budgets: int = 5, low: float = 1e17, high: float = 1e19, 
     return {"n": n, "d": c / (6 * n)}
 
 
+def only_fit_json(out: str, analysis: analyse.Analysis, *_: object) -> None:
+    """What `page.write` writes for programs, without figures and page."""
+    folder = pathlib.Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "fit.json").write_text(json.dumps(page.as_json(analysis)))
+
+
 def only_the_fit(monkeypatch: pytest.MonkeyPatch, influence: bool = False) -> None:
     """Of an analysis leaves out what has tests of its own: forecasts, other laws and intervals, drawing.
 
@@ -43,7 +52,7 @@ def only_the_fit(monkeypatch: pytest.MonkeyPatch, influence: bool = False) -> No
     else:
         monkeypatch.setattr(analyse, "FEW", 0)
     monkeypatch.setattr(analyse, "kaplan", lambda *_: {})
-    monkeypatch.setattr(page, "write", lambda *_: None)
+    monkeypatch.setattr(page, "write", only_fit_json)
 
 
 class Covered(NamedTuple):
