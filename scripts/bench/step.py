@@ -92,11 +92,13 @@ def load(path: str, folder: pathlib.Path, **changes):
     from train import configs
     from train.devices import runtime
 
-    config = configs.config_of(configs.load(path), [f"{key}={value}" for key, value in changes.items()])
-    if config.data.name == "text:file":
-        config.data.path = str(folder / "random.txt")
-        characters = string.printable[: config.model.vocab]
-        (folder / "random.txt").write_text("".join(random.Random(0).choices(characters, k=200_000)))
+    module = configs.load(path)
+    page = module.get_config()
+    if page.data.name == "text:file":
+        changes["data.path"] = folder / "random.txt"
+        characters = string.printable[: page.model.vocab]
+        changes["data.path"].write_text("".join(random.Random(0).choices(characters, k=200_000)))
+    config = configs.config_of(module, [f"{key}={value}" for key, value in changes.items()])
     runtime.set_up(config.cpu_devices)
     return config
 
