@@ -1,6 +1,7 @@
 """A loss whose logits never stand in memory as a whole: slices of the texts, one after the other.
 
-Of each slice the loss and its gradient are taken in one go, while its logits are there: nothing is computed twice.
+Of each slice the loss and its gradient are taken in one go, while its logits are there: nothing is computed twice (as
+in the fused linear cross-entropy of Hsu et al. 2024, Liger Kernel).
 
 Shapes: B batch, L length, S slices, l length of a slice, D width, V vocabulary.
 """
@@ -25,13 +26,13 @@ def summed(
 ) -> tuple[Float[Array, ""], Float[Array, "b l"], Metrics]:
     """Σ weight · values, with its gradient; and values and metrics of every token, without theirs.
 
-    `each` says what the logits of some tokens cost.
+    `each` says what the logits of some tokens cost.  Raises `ValueError` where `slices` do not divide the texts.
     """
     length = factors.x.shape[1] // parts("length")
     if length % slices:
-        each = " of a device" if parts("length") > 1 else ""
+        whose = " of a device" if parts("length") > 1 else ""
         near = max(n for n in range(1, slices) if length % n == 0)
-        raise ValueError(f"config.loss_slices={slices} does not divide {length} tokens{each}; {near} does")
+        raise ValueError(f"config.loss_slices={slices} does not divide {length} tokens{whose}; {near} does")
     total, values, metrics = _summed(each, slices, factors.x, factors.w, y_BL, weight_BL)
     return total, jax.lax.stop_gradient(values), jax.lax.stop_gradient(metrics)
 
