@@ -144,10 +144,19 @@ def test_cross_entropy_has_the_gradient_of_its_formula():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+def test_classes_of_eight_bits_among_more_than_they_number():
+    scores = jax.random.normal(jax.random.key(0), (4, 300))
+    small = jnp.array([0, 3, 44, 255], jnp.uint8)
+    of = lambda classes: jax.grad(lambda scores: cross_entropy(scores, classes).sum())(scores)
+    np.testing.assert_array_equal(of(small), of(small.astype(jnp.int32)))
+    np.testing.assert_array_equal(is_first(scores.at[:, 299].set(9), small), 0)
+
+
 def test_the_best_class_is_the_first_of_equals():
     scores = jax.random.randint(jax.random.key(0), (500, 6), 0, 3).astype(jnp.float32)  # full of ties
     classes = jax.random.randint(jax.random.key(1), (500,), 0, 6)
     np.testing.assert_array_equal(is_first(scores, classes), scores.argmax(-1) == classes)
+    assert not is_first(jnp.full((3, 6), jnp.nan), jnp.arange(3)).any(), "of no numbers none is the largest"
 
 
 NETWORKS = {

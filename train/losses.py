@@ -32,7 +32,8 @@ def _cross_entropy(scores: jax.Array, classes: jax.Array) -> tuple[jax.Array, tu
 
 def _cross_entropy_gradient(saved: tuple, g: jax.Array) -> tuple[jax.Array, None]:
     scores, classes, normaliser = saved
-    own = jax.lax.broadcasted_iota(classes.dtype, scores.shape, scores.ndim - 1) == classes[..., None]
+    number = jax.lax.broadcasted_iota(jnp.int32, scores.shape, scores.ndim - 1)  # 8 bits of a class are too few
+    own = number == classes[..., None].astype(jnp.int32)
     return g[..., None] * (jnp.exp(scores - normaliser[..., None]) - own.astype(scores.dtype)), None
 
 

@@ -24,7 +24,7 @@ from train.writer import finite
 if TYPE_CHECKING:
     from train.cost.budget import Budget
 
-# What a run may change on its way: its numbers stay the same, but for the order in which is added up.
+# What a run may change on its way: its numbers stay the same, but for the order of their sums.
 LAYOUT = ("cpu_devices", "mesh", "parallel", "loader", "attention", "loss_slices")
 ROW = {"name": str, "steps": int, "tokens_seen": int, "params_total": int, "loss": NUMBER, "metrics": dict}
 ROW |= {"wall_seconds": NUMBER, "git_commit": str, "config_hash": str}

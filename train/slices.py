@@ -28,9 +28,11 @@ def summed(
 
     `each` says what the logits of some tokens cost.  Raises `ValueError` where `slices` do not divide the texts.
     """
-    length = factors.x.shape[1] // parts("length")
+    length = factors.x.shape[1]
+    shares = parts("length") if length % parts("length") == 0 else 1  # what devices do not divide is whole on each
+    length //= shares
     if length % slices:
-        whose = " of a device" if parts("length") > 1 else ""
+        whose = " of a device" if shares > 1 else ""
         near = max(n for n in range(1, slices) if length % n == 0)
         raise ValueError(f"config.loss_slices={slices} does not divide {length} tokens{whose}; {near} does")
     total, values, metrics = _summed(each, slices, factors.x, factors.w, y_BL, weight_BL)

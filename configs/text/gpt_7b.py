@@ -22,7 +22,8 @@ def get_config():
     config.batch_size = 1024
     config.data.context = config.model.context = 2048
     config.model.vocab = 50_688  # 50,257 to a multiple of 512; of others XLA:TPU reduces, not scatters
-    config.model.update(layers=32, heads=32, width=4096, remat="full")
+    config.model.update(layers=32, heads=32, width=4096)
+    config.loss_slices = 4
     config.schedule.warmup = 0.0077
     config.optim.learning_rate = 1.2e-4
     config.mesh.update(data=-1, fsdp=64)  # 64 numbers of the width on each; with fewer XLA:TPU reduces, not scatters

@@ -28,7 +28,7 @@ class Spread(NamedTuple):
 
     place: Place
     # (fn, names of the axes of each argument, of each result, and those left to XLA) -> fn on every device's own part
-    per_device: Callable[[Callable, tuple, Any, tuple[str, ...]], Callable]
+    per_device: Callable[[Callable, tuple, tuple, tuple[str, ...]], Callable]
     parts: Callable[[str], int]  # into how many an axis of that name is split
 
 
@@ -73,12 +73,12 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
     return x if spread is None else spread.place(x, axes)
 
 
-def per_device(fn: Callable, inputs: tuple, outputs: Any, leave: tuple[str, ...] = ()) -> Callable:
+def per_device(fn: Callable, inputs: tuple, outputs: tuple, leave: tuple[str, ...] = ()) -> Callable:
     """`fn` on every device's own part of its arguments: for what XLA cannot split by itself.
 
-    `inputs` are the names of each argument's axes, `outputs` those of the result, or a tuple of them; of a result that
-    stands for a sum over batch and length (`SUM`) the devices' parts are added up.  How arrays are split along axes in
-    `leave` is left to XLA.
+    `inputs` are the names of each argument's axes, `outputs` those of each result of the tuple that `fn` gives; of a
+    result that stands for a sum over batch and length (`SUM`) the devices' parts are added up.  How arrays are split
+    along axes in `leave` is left to XLA.
     """
     spread = _spread.get()
     return fn if spread is None else spread.per_device(fn, inputs, outputs, leave)

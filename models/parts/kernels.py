@@ -163,7 +163,7 @@ def splash(
     fused = splash_kernel(L, T, q.shape[2] // parts("heads"), seen.sees, interpret)
     arrays, form = jax.tree.flatten(fused)
 
-    def local(q_BLNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array, *rest: jax.Array) -> jax.Array:
+    def local(q_BLNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array, *rest: jax.Array) -> tuple[jax.Array]:
         from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as library
 
         numbers, fused = rest[: len(rest) - len(arrays)], jax.tree.unflatten(form, rest[len(rest) - len(arrays) :])
@@ -171,14 +171,15 @@ def splash(
         segments = library.SegmentIds(*numbers) if numbers else None
         with jax.named_scope(blocks_said(L, T, seen.sees)):
             mixed = jax.vmap(fused)(heads_first(q_BLNH), heads_first(k_BTKH), heads_first(v_BTKH), segments)
-        return jnp.moveaxis(mixed, 1, 2)
+        return (jnp.moveaxis(mixed, 1, 2),)
 
     rows, keys = ("batch", "length", "heads", None), ("batch", None, "heads", None)
     numbered = (("batch", "length"), ("batch", None)) if numbers else ()
     # The mask's blocks: [heads, blocks of queries, blocks of keys], and the positions of the queries.
     own = None if seen.sees is None else "length"
     blocks = tuple((None, own, None) if x.ndim == 3 else (own,) for x in arrays)
-    return per_device(local, (rows, keys, keys, *numbered, *blocks), rows)(q, k, v, *numbers, *arrays)
+    (mixed,) = per_device(local, (rows, keys, keys, *numbered, *blocks), (rows,))(q, k, v, *numbers, *arrays)
+    return mixed
 
 
 def splash_kernel(L: int, T: int, heads: int, sees: Sees | None, interpret: bool):

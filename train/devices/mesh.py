@@ -216,30 +216,26 @@ def spreading(mesh: Mesh) -> axes.Spread:
     return axes.Spread(place, functools.partial(per_device, mesh), parts)
 
 
-def per_device(mesh: Mesh, fn: Callable, inputs: tuple, outputs: Any, leave: tuple[str, ...] = ()) -> Callable:
+def per_device(mesh: Mesh, fn: Callable, inputs: tuple, outputs: tuple, leave: tuple[str, ...] = ()) -> Callable:
     """`fn` under `jax.shard_map`, by names of axes (`models.parts.axes.per_device`)."""
 
-    def split(*args: jax.Array) -> Any:
+    def split(*args: jax.Array) -> tuple:
         specs = tuple(spec(mesh, x.shape, names) for x, names in zip(args, inputs, strict=True))
         shared = (*RULES["batch"], *RULES["length"])
         over = tuple(axis for axis in shared if axis in jax.tree.leaves(list(map(tuple, specs))))
-        several = outputs and (outputs[0] == axes.SUM or isinstance(outputs[0], tuple))
-        wanted = outputs if several else (outputs,)
+        add = lambda x: jax.lax.psum(x, over) if over else x
 
         def local(*parts: jax.Array) -> tuple:
-            results = fn(*parts) if several else (fn(*parts),)
-            add = lambda x: jax.lax.psum(x, over) if over else x
-            return tuple(add(x) if names == axes.SUM else x for x, names in zip(results, wanted, strict=True))
+            return tuple(add(x) if names == axes.SUM else x for x, names in zip(fn(*parts), outputs, strict=True))
 
-        shapes = jax.eval_shape(fn, *args) if several else (jax.eval_shape(fn, *args),)
+        shapes = jax.eval_shape(fn, *args)
         found = tuple(
             PartitionSpec() if names == axes.SUM else spec(mesh, x.shape, names)
-            for x, names in zip(shapes, wanted, strict=True)
+            for x, names in zip(shapes, outputs, strict=True)
         )
         own = set(mesh.axis_names) - {axis for name in leave for axis in RULES[name]}
         run = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=found, axis_names=own, check_vma=False)
-        results = run(*args)
-        return results if several else results[0]
+        return run(*args)
 
     return split
 

@@ -2,11 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Key
 
 from models.api import Model, ModelState, Params
 from models.unet import centre
+from train.losses import cross_entropy
 from train.predictions import Classes
 from train.step import Batch, Scored, Task
 from train.tasks.supervised import masked_mean
@@ -30,7 +30,7 @@ def segment(model: Model, classes: int) -> Task:
         middle = lambda pixels: centre(pixels, *logits.shape[1:3]) if pixels.ndim == 3 else pixels
         y_BHW, mask = middle(batch["y"]), middle(batch.get("mask", jnp.ones(len(logits))))
         guess_BHW = logits.argmax(-1)
-        values = optax.softmax_cross_entropy_with_integer_labels(logits, y_BHW)
+        values = cross_entropy(logits, y_BHW)
         correct = (guess_BHW == y_BHW).astype(jnp.float32)
         scalar, (state, metrics) = masked_mean(values, {"accuracy": correct}, {"mask": mask}, state)
         both, either = overlaps(guess_BHW, y_BHW, mask, classes)

@@ -111,11 +111,12 @@ def regress(model: Model, loss: LossName = "mse") -> Task:
 
 
 def is_first(scores: jax.Array, classes: jax.Array) -> jax.Array:
-    """Whether `classes` is `scores.argmax(-1)`, as a sum, which XLA takes together with the loss's own."""
-    own = jnp.take_along_axis(scores, classes[..., None].astype(jnp.int32), axis=-1)
-    before = jax.lax.broadcasted_iota(classes.dtype, scores.shape, scores.ndim - 1) < classes[..., None]
-    above = (scores > own) | ((scores == own) & before)
-    return (above.astype(jnp.float32).sum(-1) == 0).astype(jnp.float32)
+    """Whether `classes` is `scores.argmax(-1)`, as a sum, which XLA takes together with the loss's own; not of NaN."""
+    index = classes[..., None].astype(jnp.int32)
+    own = jnp.take_along_axis(scores, index, axis=-1)
+    before = jax.lax.broadcasted_iota(jnp.int32, scores.shape, scores.ndim - 1) < index
+    below = (scores < own) | ((scores == own) & ~before)
+    return ((~below).astype(jnp.float32).sum(-1) == 0).astype(jnp.float32)
 
 
 def accurate(said: jax.Array, true: jax.Array) -> jax.Array:
