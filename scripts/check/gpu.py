@@ -12,6 +12,7 @@ d  ResNet-50 in bfloat16, 224 x 224, batch 256, beside PyTorch (channels last, c
 e  attention by XLA beside cuDNN's fused one: every mask, forward and gradients; time at 1k, 4k and 16k tokens
 h  a GPT of 1.3 B with rematerialization: memory and MFU
 f  the share of a run spent waiting for data
+g  the demo's sweep through the front door; 25 of its runs at once by vmap beside one alone
 
 A part that fails says so, and the others go on.  Figures of MFU are of 990 TFLOP/s (H100, H200: bfloat16, dense).
 """
@@ -371,8 +372,32 @@ def data_wait(context: Context) -> Rows:
     return rows
 
 
+# g
+
+
+def many(context: Context) -> Rows:
+    rows: Rows = []
+    runs = context.size(25, 3)
+    with telling(rows, what := f"{runs} runs of the demo at once"):
+        at = ask(f"from scripts.check.gpu_steps import population; population({runs}, {context.size(100, 3)})")
+        text = (
+            f"{at['together']:.2f} ms a step, one alone {at['alone']:.2f} ms: {at['gain']:.1f} x as many runs a second"
+        )
+        rows.append((what, text))
+    if context.small:
+        return rows
+    with telling(rows, "the demo's sweep"):
+        start = time.monotonic()
+        run([sys.executable, "-m", "scaling", "sweep", "--config", "configs/scaling/scaling_demo.py",
+             "--workdir", str(context.out / "g"), "--workers", "6"], **SHARED)  # fmt: skip
+        records = list((context.out / "g").glob("*/record.json"))
+        text = f"{len(records)} runs, 6 workers on one card: {time.monotonic() - start:.0f} s, compiling included"
+        rows.append(("the demo's sweep", text))
+    return rows
+
+
 PARTS: dict[str, Callable[[Context], Rows]] = {
-    "c": gpt, "d": resnet, "f": data_wait, "b": resume, "h": large, "a": pages, "e": attention,
+    "c": gpt, "d": resnet, "f": data_wait, "b": resume, "e": attention, "h": large, "a": pages, "g": many,
 }  # fmt: skip
 
 if __name__ == "__main__":
