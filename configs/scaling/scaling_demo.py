@@ -42,7 +42,7 @@ def get_config():
 def sweep():
     return {
         "name": "isoflop",
-        "budgets": (2e10, 4.5e10, 1e11, 2.2e11, 5e11),
+        "budgets": (2e10, 3.8e10, 7.2e10, 1.4e11, 2.6e11),
         "shapes": {f"w{width}": shape(width) for width in WIDTHS},
         "points": 5,
         "tokens_per_param": 45.0,
