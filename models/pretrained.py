@@ -5,6 +5,7 @@ logits, _ = model.apply(params, state, tokens_BL)          # or (tokens_BL, mask
 save("another/folder", model, params, state)
 """
 
+import functools
 import importlib
 import json
 import pathlib
@@ -12,8 +13,8 @@ import pkgutil
 import re
 import shutil
 import types
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,14 +37,16 @@ def families() -> dict[str, types.ModuleType]:
     return {one: module for module in modules for one in getattr(module, "ARCHITECTURES", ())}
 
 
-def load(
-    path: str | pathlib.Path, put: Put | None = None, *, dtype: str = "float32"
-) -> tuple[Model, Params, ModelState]:
-    """The network of a folder, its parameters and its untrained state.
+class Examined(NamedTuple):
+    """A folder of weights that can be read: every check is made, and no number is read."""
 
-    Every check is made before the first number is read.  Then each tensor is read, cast to `dtype` and handed to `put`
-    with its name, before the next one is read; models know no devices, so `put` says where it goes.
-    """
+    model: Model
+    shapes: dict[str, tuple[int, ...]]  # of every parameter ("params/…") and of the state, as the network names them
+    found: list[tuple[Row, list[str]]]  # and the names of its tensors in this folder
+    there: dict[str, Entry]
+
+
+def examine(path: str | pathlib.Path) -> Examined:
     folder = pathlib.Path(path)
     config, there = tensors.json_of(folder / "config.json"), tensors.entries(folder)
     network, family = network_of(folder, config, there)
@@ -54,14 +57,34 @@ def load(
     except (ValueError, TypeError, ZeroDivisionError) as error:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
     shapes = flat({"params": params, **state})
-    found = matched(folder, there, family, network, shapes)
+    return Examined(model, shapes, matched(folder, there, family, network, shapes), there)
+
+
+def numbers(examined: Examined, dtype: str = "float32") -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
+    """Each name of `shapes` that the folder has, with what reads its numbers: one tensor at a time."""
+
+    def reading(row: Row, names: list[str]) -> np.ndarray:
+        array = row.into(*(tensors.read(examined.there[name]) for name in names))
+        return np.asarray(array, dtype, order="C")
+
+    for row, names in examined.found:
+        yield row.ours, functools.partial(reading, row, names)
+
+
+def load(
+    path: str | pathlib.Path, put: Put | None = None, *, dtype: str = "float32"
+) -> tuple[Model, Params, ModelState]:
+    """The network of a folder, its parameters and its untrained state.
+
+    Every check is made before the first number is read.  Then each tensor is read, cast to `dtype` and handed to `put`
+    with its name, before the next one is read; models know no devices, so `put` says where it goes.
+    """
+    examined = examine(path)
     put = put or (lambda name, array: jnp.asarray(array))
-    loaded = {}
-    for row, names in found:
-        array = row.into(*(tensors.read(there[name]) for name in names))
-        loaded[row.ours] = put(row.ours.partition("/")[2], np.asarray(array, dtype, order="C"))
-    tree = nested({**{name: jnp.zeros(shape) for name, shape in shapes.items() if name not in loaded}, **loaded})
-    return model, tree.pop("params"), tree
+    loaded = {name: put(name.partition("/")[2], read()) for name, read in numbers(examined, dtype)}
+    rest = {name: jnp.zeros(shape) for name, shape in examined.shapes.items() if name not in loaded}
+    tree = nested({**rest, **loaded})
+    return examined.model, tree.pop("params"), tree
 
 
 def network_of(

@@ -1,7 +1,8 @@
 """The one train step.  What differs between kinds of learning lives in `task.loss`, never here."""
 
 import contextlib
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
@@ -12,11 +13,13 @@ from jaxtyping import Array, Float, Key
 
 from models.api import ModelState, Params
 from models.parts.axes import batch_axis
+from train import paths
 from train.metrics import Metrics, mean, quotient
 
 Batch = dict[str, jax.Array]  # arrays [B, ...]: what data/source.py says of its own
 Scored = tuple[Float[Array, ""], tuple[ModelState, Metrics]]  # scalar, (model_state, metrics)
 Nonfinite = Literal["stop", "skip"]
+NOTHING: Mapping[str, Any] = types.MappingProxyType({})
 
 
 class Loss(Protocol):
@@ -51,8 +54,11 @@ class TrainState:
     opt_state: optax.OptState
 
 
-def init_state(task: Task, tx: optax.GradientTransformation, key: jax.Array, batch: Batch) -> TrainState:
-    params, model_state = task.init(key, batch)
+def init_state(
+    task: Task, tx: optax.GradientTransformation, key: jax.Array, batch: Batch, given: Mapping[str, Any] = NOTHING
+) -> TrainState:
+    """The state before the first step.  What is `given`, by its path, replaces what was drawn (train/init.py)."""
+    params, model_state = (paths.replaced(tree, given) for tree in task.init(key, batch))
     return TrainState(jnp.zeros((), jnp.int32), params, model_state, tx.init(params))
 
 
