@@ -21,7 +21,7 @@ from train.optim.chain import optimizer
 from train.optim.schedules import Schedule
 from train.schema import check_choice
 from train.step import Task, TrainState, init_state, train_step
-from train.wrap import augmented, penalised, placed
+from train.wrap import augmented, learning, penalised, placed
 
 Shapes = dict[str, jax.ShapeDtypeStruct]  # of a batch
 CHOICES = {
@@ -73,7 +73,8 @@ def build_task(config: ConfigDict, classes: int, labelled: bool = False, sources
         raise UserError(f"config.loss_slices={config.loss_slices}: the task {config.task.name} knows no slices; use 1")
     offer = {"classes": classes, "sources": sources, "loss_slices": config.loss_slices}
     task = build("train.tasks", config.task.to_dict(), "task", offer=offer, **networks)
-    return augmented(penalised(task), config.augment.to_dict(), offer, config.task.name)
+    task = augmented(penalised(task), config.augment.to_dict(), offer, config.task.name)
+    return learning(task, config.optim.to_dict())
 
 
 def build_models(config: ConfigDict, labelled: bool = False) -> dict[str, Model]:

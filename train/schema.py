@@ -10,6 +10,7 @@ from train.errors import UserError, suggest
 
 PACKAGES = {"data": "data", "model": "models", "task": "train.tasks", "schedule": "train.optim.schedules"}
 EVERY_OPTIMIZER = {"learning_rate": float, "clip": float, "decay": Literal["matrices", "all"], "l1": float, "l2": float}
+EVERY_OPTIMIZER |= {"match": str}  # of a group of parameters
 INIT = {"from": str, "match": str, "rename": tuple[tuple[str, str], ...], "step": int | str}  # of train/init.py
 INIT |= {"missing": Literal["refuse", "leave"], "misshapen": Literal["refuse", "leave", "reshape"]}
 LINEN_FIELDS = {"parent", "name", "self"}
@@ -24,6 +25,8 @@ def arguments(key: str, name: Any) -> dict[str, Any] | None:
     root, _, last = key.partition(".")
     if root == "init":
         return dict(INIT)
+    if root == "optim" and name == "frozen":
+        return {"match": str}
     try:
         if root == "optim":
             from train.optim.chain import optimizers
