@@ -65,7 +65,7 @@ def grouped(optim: Mapping[str, Any], params: Any) -> tuple[tuple[str, str, int,
     for label, part in optim.items():
         names = [name for name, (own, _) in fates.items() if own == label]
         rate = f", rate {part['learning_rate']:g}" if "learning_rate" in part else ""
-        found.append((label, f"{part['name']}{rate}", sum(sizes[name] for name in names), paths.listed(names, 12)))
+        found.append((label, f"{part['name']}{rate}", sum(sizes[name] for name in names), paths.listed(names, 5)))
     return tuple(found)
 
 
