@@ -14,10 +14,11 @@ from flax import linen as nn
 from models.api import Model, Params
 from models.parts.cpu import flat_dot_general
 
+ALPHA = 16.0
 DOWN, UP = "lora_a", "lora_b"  # A [I, R] and B [R, O], beside the layer's "kernel"
 
 
-def adapted(model: Model, rank: int = 8, alpha: float = 16.0, match: str = "") -> Model:
+def adapted(model: Model, rank: int = 8, alpha: float = ALPHA, match: str = "") -> Model:
     """`model`, whose dense layers with a path that `match` finds ("stack/block_0/up") have adapters of `rank`.
 
     Every parameter keeps its place and is drawn as without them.  A layer that makes several at once (query, key and
@@ -74,7 +75,7 @@ def product(x: jax.Array, w: jax.Array) -> jax.Array:
     return flat_dot_general(x, w, (((x.ndim - 1,), (0,)), ((), ())))
 
 
-def merged(params: Params, alpha: float = 16.0) -> Params:
+def merged(params: Params, alpha: float = ALPHA) -> Params:
     """The parameters of the network without adapters that computes the same: W + (alpha / r) A B."""
     inner = lambda part: merged(part, alpha) if isinstance(part, dict) else part
     rest = {name: inner(part) for name, part in params.items() if name not in (DOWN, UP)}

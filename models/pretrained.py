@@ -187,6 +187,8 @@ def save(
         raise ValueError(f"{type(network).__name__} is written as no public class; written are {written()}")
     loaded = dict(model.config or {})
     family = next((m for m in kin if loaded.get("architectures", [None])[0] in m.ARCHITECTURES), next(iter(kin)))
+    network, params = unrolled(network, params)
+    network, params = filled(network, params, family)
     config = {**family.config(network), "dtype": dtype}
     for name in ("architectures", "model_type", *getattr(family, "KEPT", ())):
         config[name] = loaded.get(name, config[name])
@@ -201,6 +203,39 @@ def save(
     for name in TOKENIZER if tokenizer is not None else ():
         if (pathlib.Path(tokenizer) / name).is_file():
             shutil.copyfile(pathlib.Path(tokenizer) / name, folder / name)
+
+
+def unrolled(network: Any, params: Params) -> tuple[Any, Params]:
+    """The same network with a module for each layer, where `params` hold them stacked (`stack="scan"`)."""
+    if getattr(network, "stack", "unrolled") == "unrolled":
+        return network, params
+
+    def apart(tree: Params) -> Params:
+        parts: Params = {}
+        for name, part in tree.items():
+            if name != "blocks":
+                parts[name] = apart(part) if isinstance(part, dict) else part
+                continue
+            for i in range(len(jax.tree.leaves(part)[0])):
+                parts[f"block_{i}"] = jax.tree.map(lambda x, i=i: x[i], part)
+        return parts
+
+    return network.clone(stack="unrolled"), apart(params)
+
+
+def filled(network: Any, params: Params, family: types.ModuleType) -> tuple[Any, Params]:
+    """The same function as the public class has it: with zeros for the parameters that this network does without."""
+    more = {name: value for name, value in getattr(family, "ZEROS", {}).items() if getattr(network, name) != value}
+    if not more:
+        return network, params
+    wide, key = network.clone(**more), jax.eval_shape(lambda: jax.random.key(0))
+    try:
+        family.config(wide)
+        shapes, _ = jax.eval_shape(from_linen(wide).init, key, *family.example(wide))
+    except ValueError:
+        return network, params  # `family.config` says of the network itself what is wrong
+    zeros = flat({"params": shapes}, of=lambda x: jnp.zeros(x.shape, x.dtype))
+    return wide, nested({**zeros, **flat({"params": params}, of=lambda x: x)})["params"]
 
 
 def written() -> str:
