@@ -11,17 +11,13 @@ import pytest
 from models.api import from_linen
 from models.mlp import MLP
 from tests.support.arrays import close
-from tests.support.runs import Listening, same_arrays
 from tests.support.small import blobs
-from train import paths, saved
+from train import paths
 from train.cost import budget
-from train.display import Display
 from train.errors import UserError
 from train.experiment import build_experiment
-from train.loop import train
-from train.optim.chain import evaluation_params, learning_rates, optimizer
+from train.optim.chain import evaluation_params, learning_rates, optimizer, peak_rate
 from train.optim.groups import learner
-from train.signals import Interrupted
 from train.step import init_state, train_step
 from train.tasks.supervised import classify
 
@@ -101,17 +97,10 @@ def test_what_is_frozen_has_neither_state_nor_gradient():
     assert "hidden_*/bias, hidden_*/kernel" in budget.table(counts["head"], "example")
 
 
-def test_a_run_with_groups_resumes_bitwise(tmp_path):
-    config = blobs(**{"steps": 4, "eval.every": 0, "eval.patience": 0, "ema": 0.5})
-    with config.unlocked():
-        config.optim = {"biases": {**SGD, "match": "bias$"}, "logits": {**ADAM, "match": "logits/k"}, "rest": FROZEN}
-    assert learning_rates(config.optim.to_dict()) == {"biases.learning_rate": 0.01, "logits.learning_rate": 0.1}
-    train(config, tmp_path / "whole", Display(quiet=True))
-    with pytest.raises(Interrupted):
-        train(config, tmp_path / "parts", Listening(stop_at=2))
-    train(config, tmp_path / "parts", Display(quiet=True))
-    assert same_arrays(tmp_path / "whole", tmp_path / "parts")
-    assert saved.load(tmp_path / "parts").record["lr"] == 0.1
+def test_rates_of_groups_are_those_that_there_are():
+    spec = {"biases": {**SGD, "match": "bias$"}, "logits": {**ADAM, "match": "logits/k"}, "rest": FROZEN}
+    assert learning_rates(spec) == {"biases.learning_rate": 0.01, "logits.learning_rate": 0.1}
+    assert peak_rate(spec) == 0.1
 
 
 @pytest.mark.parametrize(

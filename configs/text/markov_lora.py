@@ -5,11 +5,16 @@ It begins with the weights of markov_gpt, so train that first:
 python -m train --config configs/text/markov_gpt.py --workdir runs/markov_gpt
 python -m train --config configs/text/markov_lora.py --workdir runs/markov_lora
 
+The same with 14 % of its numbers trained, 4,096 of 29,344: loss 1.711.  Beside it, on the same chain and as many steps:
+without fine-tuning 4.020 (--config.steps=1 --config.optim.learning_rate=0), with all 25,248 weights trained 1.694:
+
+python -m train --config markov_gpt --config.data.seed=1 --config.init.from=runs/markov_gpt --workdir runs/markov_tuned
+
 System      LoRA on a GPT, 2021
 Parameters  29,344
 Data        another Markov chain of entropy rate 1.6935 nats
 Published   1.6935 is the lowest expected loss
-Measured    loss not measured yet
+Measured    loss 1.711, 86 s (358795d)
 """
 
 from configs.base import base
