@@ -55,23 +55,22 @@ def sample(
     """
     import jax
 
-    from models.api import from_linen
     from train import saved
-    from train.build import build
     from train.devices import runtime
+    from train.experiment import build_models
 
     config = saved.config_of(workdir, code)
     runtime.set_up()
-    network = build("models", config.model.to_dict(), "model") if "name" in config.model else None
+    model = build_models(config).get("model")  # none of a game
     tokenizer = saved.data_of(workdir).tokenizer
-    if tokenizer is None or not hasattr(network, "empty_cache"):
+    if tokenizer is None or model is None or not hasattr(model.network, "empty_cache"):
         raise UserError(f"{workdir} holds {config.model.get('name', 'a game of networks')}, which writes no text")
     params = saved.load(workdir, code).params
     prompt_ids = first_ids(tokenizer) if prompt is None else encoded(tokenizer, prompt)
     ids = continue_text(
-        from_linen(network, config.precision),
+        model,
         params,
-        network.empty_cache(1),
+        model.network.empty_cache(1),
         prompt_ids,
         jax.random.key(seed),
         context=config.model.get("context", len(prompt_ids) + tokens),  # a recurrent state has no end
