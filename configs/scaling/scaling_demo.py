@@ -1,4 +1,4 @@
-"""Twenty-odd GPTs of 4 k to 68 k parameters on presidential messages, at five FLOP budgets: a scaling law in minutes.
+"""Twenty-five GPTs of 4 k to 49 k parameters on presidential messages, at five FLOP budgets: a scaling law in minutes.
 
 python -m scaling demo
 
