@@ -1,0 +1,18 @@
+"""GraphSAGE on Cora, with 20 labels a class: trained on neighbourhoods drawn anew each step, held out on all edges.
+
+python -m train --config configs/graphs/cora_sage.py --config.data.path=FILE.npz --workdir runs/cora_sage
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 300
+    config.batch_size = 70  # labelled nodes, of 140
+    config.data.update(name="graphs:planetoid", path="cora.npz", held_out="test", fan_out=(10, 10))
+    config.model.update(name="sage:SAGE", width=64, dropout=0.5)
+    config.task.update(name="graphs:classify")
+    config.optim.update(name="adam", learning_rate=0.01, l2=5e-4)
+    config.eval.update(every=0, batch_size=1)
+    return config

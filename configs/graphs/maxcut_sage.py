@@ -1,0 +1,19 @@
+"""Graphs of 16 nodes are cut in two by a network that learns from the graphs alone; all cuts are tried beside it.
+
+python -m train --config configs/graphs/maxcut_sage.py --workdir runs/maxcut_sage
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 1500
+    config.batch_size = 64
+    config.data.update(name="cuts:maxcut", nodes=16, degree=4.0, train=4000, valid=200)
+    config.model.update(name="sage:SAGE", classes=1, width=32, layers=4)
+    config.task.update(name="cut:maxcut", noise=8, samples=8)
+    config.optim.update(name="adam", learning_rate=2e-3, clip=1.0)
+    config.schedule.update(name="cosine", warmup=0.05)
+    config.eval.every = 500
+    return config

@@ -1,0 +1,18 @@
+"""A graph convolutional network finds the community of each node of a drawn graph, from its words and its neighbours'.
+
+python -m train --config configs/graphs/planted_gcn.py --workdir runs/planted_gcn
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 200
+    config.batch_size = 1  # the whole graph
+    config.data.update(name="graphs:communities", graphs=1, nodes=1000, classes=4, degree=6.0, within=0.8)
+    config.model.update(name="gcn:GCN", width=16, dropout=0.5)
+    config.task.update(name="graphs:classify")
+    config.optim.update(name="adam", learning_rate=0.01, l2=5e-4)
+    config.eval.update(every=50, batch_size=1)
+    return config
