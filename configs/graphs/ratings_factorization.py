@@ -1,0 +1,19 @@
+"""Matrix factorisation fills in a drawn table of ratings of which a fifth is known.
+
+python -m train --config configs/graphs/ratings_factorization.py --workdir runs/ratings_factorization
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 2000
+    config.batch_size = 1024
+    config.data.update(name="ratings:drawn", users=400, items=200, rank=4)
+    config.model.update(name="factorization:Factorization", users=400, items=200, rank=4)
+    config.task.update(name="supervised:regress")
+    config.optim.update(name="adam", learning_rate=0.02, l2=1e-3)
+    config.schedule.update(name="cosine", warmup=0.05)
+    config.eval.every = 500
+    return config

@@ -1,0 +1,19 @@
+"""Counts of 50 sensors on simulated roads, half an hour ahead, from what they and those upstream counted in an hour.
+
+python -m train --config configs/graphs/roads_sage.py --workdir runs/roads_sage
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 1500
+    config.batch_size = 32
+    config.data.update(name="roads:traffic", sensors=50, roads=2, lookback=12, horizon=6)
+    config.model.update(name="sage:SAGE", width=64, layers=4)
+    config.task.update(name="graphs:forecast")
+    config.optim.update(name="adam", learning_rate=3e-3, clip=1.0)
+    config.schedule.update(name="cosine", warmup=0.05)
+    config.eval.every = 500
+    return config
