@@ -17,7 +17,9 @@ def maxcut(*, nodes: int = 16, degree: float = 4.0, train: int = 4000, valid: in
     the degree of a node.  `best` [1], of what is held out alone, is the size of the largest cut.
     """
     if not 2 <= nodes <= LARGEST or min(train, valid) < 1 or not 0 < degree < nodes:
-        raise ValueError(f"{nodes=}, {degree=}, {train=}, {valid=}: 2 to {LARGEST} nodes, and fewer neighbours than that")
+        raise ValueError(
+            f"{nodes=}, {degree=}, {train=}, {valid=}: 2 to {LARGEST} nodes, and fewer neighbours than that"
+        )
     rngs = [np.random.default_rng((seed, split)) for split in range(2)]
     halves = [[pairs_of(rng, nodes, degree) for _ in range(n)] for rng, n in zip(rngs, (train, valid), strict=True)]
     width = 2 * max(len(pairs) for half in halves for pairs in half)

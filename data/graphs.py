@@ -100,6 +100,51 @@ def communities(
     )
 
 
+def links(
+    *,
+    nodes: int = 1000,
+    classes: int = 4,
+    degree: float = 6.0,
+    within: float = 0.8,
+    words: int = 400,
+    length: int = 12,
+    signal: float = 0.15,
+    valid: float = 0.1,
+    seed: int = 0,
+) -> Dataset:
+    """The graph of `communities`, of whose edges a share `valid` is left out: `pairs` int32 [P, 2] of which `y` is 1.
+
+    As many pairs without an edge have `y` 0.  Who knows all classes, and says "an edge" of every pair of one class, is
+    right in (`within` + 1 - 1 / `classes`) / 2 of all cases, and no other rule in more, but for small graphs.
+    """
+    if classes < 2 or nodes < 2 * classes or words < classes or not 0 < valid < 1:
+        raise ValueError(f"{nodes=}, {classes=}, {words=}, {valid=}: 2 classes, of 2 nodes each; a share is left out")
+    rng = np.random.default_rng(seed)
+    x, edges = community(rng, nodes, classes, degree, within, words, length, signal)
+    there = rng.permutation(edges[edges[:, 0] < edges[:, 1]])
+    cut = max(1, round(valid * len(there)))
+    known = both_ways(there[cut:])
+    taken = set(map(tuple, edges.tolist()))
+    half = lambda pairs: Columns(
+        x=x[None],
+        edges=known[None],
+        nodes=np.ones((1, nodes), np.float32),
+        pairs=np.concatenate([pairs, not_joined(rng, len(pairs), nodes, taken)])[None].astype(np.int32),
+        y=np.repeat(np.array([1, 0], np.int32), len(pairs))[None],
+    )
+    rule = f"{valid:g} of the edges, and as many pairs without one"
+    return examples(half(there[cut:]), half(there[:cut]), words=words, held_out=HeldOut(rule))
+
+
+def not_joined(rng: np.random.Generator, count: int, nodes: int, taken: set[tuple[int, int]]) -> np.ndarray:
+    """Pairs of two nodes that are not in `taken`."""
+    found: list[tuple[int, int]] = []
+    while len(found) < count:
+        drawn = rng.integers(0, nodes, (count, 2)).tolist()
+        found += [(i, j) for i, j in drawn if i != j and (i, j) not in taken]
+    return np.array(found[:count])
+
+
 def nodes_to_classify(
     graph: dict[str, np.ndarray],
     masks: dict[str, np.ndarray],

@@ -77,9 +77,9 @@ def near(pairs: np.ndarray, atoms: int) -> np.ndarray:
 def tu(path: str, *, fold: int = 0, folds: int = 10, seed: int = 0) -> Dataset:
     """A folder of the TU Dortmund collection (Morris et al. 2020): classes of whole graphs, such as MUTAG.
 
-    `path` is the folder NAME with NAME_A.txt, NAME_graph_indicator.txt, NAME_graph_labels.txt, NAME_node_labels.txt and,
-    where edges have kinds, NAME_edge_labels.txt.  Of `folds` parts, each with its share of every class, `fold` is held
-    out.
+    `path` is the folder NAME with NAME_A.txt, NAME_graph_indicator.txt, NAME_graph_labels.txt, NAME_node_labels.txt
+    and, where edges have kinds, NAME_edge_labels.txt.  Of `folds` parts, each with its share of every class, `fold` is
+    held out.
     """
     folder = Path(path).expanduser()
     file = lambda what: folder / f"{folder.name}_{what}.txt"

@@ -29,7 +29,7 @@ class Neighbourhoods:
         self.x, self.y, self.roots, self.fan_out = x, y, roots, fan_out
         real = edges[edges[:, 0] >= 0]
         order = np.argsort(real[:, 1], kind="stable")
-        self.neighbours = real[order, 0]
+        self.neighbours = real[order, 0].astype(np.int64)
         self.first = np.searchsorted(real[order, 1], np.arange(len(x) + 1))
 
     def __len__(self) -> int:

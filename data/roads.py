@@ -43,7 +43,9 @@ def traffic(
     steps.  The first share `train` of the steps is trained on, the last share `valid` is held out.
     """
     if sensors < 3 or min(roads, lookback, horizon) < 1 or steps < 4 * DAY // 2 or not 0 < train + valid <= 1:
-        raise ValueError(f"{sensors=}, {roads=}, {lookback=}, {horizon=}, {steps=}: 3 sensors and {2 * DAY} steps at least")
+        raise ValueError(
+            f"{sensors=}, {roads=}, {lookback=}, {horizon=}, {steps=}: 3 sensors and {2 * DAY} steps at least"
+        )
     made = net(sensors, roads, noise, seed)
     u_TN = simulated(made, steps, seed)
     cut = int(train * steps)

@@ -1,7 +1,6 @@
 """Graph convolutional network (Kipf & Welling 2017).  B batch, N nodes, D width."""
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 

@@ -13,9 +13,9 @@ SMALLEST = {"width": 16, "layers": 2}  # at which pages are tested
 class GIN(nn.Module):
     """`layers` times h_i ← MLP((1 + ε) h_i + Σ_j ReLU(h_j + e_ij)), e_ij being a vector of the kind of the edge.
 
-    Without `bonds` messages are the h_j themselves (eq. 4.1).  `layers` of 0 leave a bag of nodes.  The prediction is a
-    dense layer of the nodes, or, with `pool`, of the mean or sum of a graph's nodes, after a ReLU layer.  `vocab` is for
-    inputs that are words (models/parts/graph.py), `bonds` how many kinds of edges there are.
+    Without `bonds` messages are the h_j themselves (eq. 4.1).  `layers` of 0 leave a bag of nodes.  The prediction is
+    two dense layers of a node, or, with `pool`, of the mean or sum of a graph's nodes.  `vocab` is for inputs that are
+    words (models/parts/graph.py), `bonds` how many kinds of edges there are.
     """
 
     classes: int

@@ -3,7 +3,8 @@
     uv run python -m scripts.bench.graphs --path cora.npz --torch /path/to/python/with/torch [--rounds 12]
 
 The step is the one of configs/graphs/cora_gcn.py; PyTorch's has sparse products, and --inputs dense multiplies the
-words as a dense matrix.  On a machine that others use too, PyTorch is fastest with --threads 1.  Each round makes ten steps on either side; the ratio is the median of the rounds' ratios.
+words as a dense matrix.  On a machine that others use too, PyTorch is fastest with --threads 1.  Each round makes ten
+steps on either side; the ratio is the median of the rounds' ratios.
 """
 
 import argparse

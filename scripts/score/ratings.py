@@ -39,7 +39,10 @@ def als(known: dict, held: dict, users: int, items: int, rank: int, l2: float, r
     """The held-out ratings as alternating least squares has them."""
     (u, i), y = known["x"].T, known["y"][:, 0].astype(np.float64)
     ridge, rng = l2 / 2 * len(y), np.random.default_rng(0)
-    p, q = np.zeros((users, rank + 1)), np.concatenate([0.1 * rng.standard_normal((items, rank)), np.zeros((items, 1))], 1)
+    p, q = (
+        np.zeros((users, rank + 1)),
+        np.concatenate([0.1 * rng.standard_normal((items, rank)), np.zeros((items, 1))], 1),
+    )
     for _ in range(rounds):
         p = solved(u, users, q[i], y, ridge)
         q = solved(i, items, p[u], y, ridge)
