@@ -1,9 +1,10 @@
 """Matrix factorisation for recommendation (Koren, Bell & Volinsky 2009).  B batch, K rank."""
 
+import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from models.parts.dense import Embed, at_least_one
+from models.parts.dense import at_least_one, look_up
 
 SMALLEST = {"rank": 2}  # at which pages are tested
 
@@ -18,10 +19,9 @@ class Factorization(nn.Module):
     @nn.compact
     def __call__(self, x: Int[Array, "B 2"], *, train: bool = False) -> Float[Array, "B 1"]:
         at_least_one(self, "users", "items", "rank")
-        init, zeros = nn.initializers.normal(0.1), nn.initializers.zeros
-        table = lambda name, count, width, init: Embed(count, width, init, (None, None), name=name)
-        p = table("tastes", self.users, self.rank, init)(x[:, 0])
-        q = table("traits", self.items, self.rank, init)(x[:, 1])
-        b = table("user_means", self.users, 1, zeros)(x[:, 0])
-        c = table("item_means", self.items, 1, zeros)(x[:, 1])
-        return b + c + (p * q).sum(-1, keepdims=True)
+        init, zeros, (user, item) = nn.initializers.normal(0.1), nn.initializers.zeros, x.T
+        p = look_up(None, self.param("tastes", init, (self.users, self.rank)), user)
+        q = look_up(None, self.param("traits", init, (self.items, self.rank)), item)
+        b = look_up(None, self.param("user_means", zeros, (self.users, 1)), user)
+        c = look_up(None, self.param("item_means", zeros, (self.items, 1)), item)
+        return b + c + jnp.einsum("BK,BK->B", p, q)[:, None]

@@ -180,12 +180,12 @@ def test_words_are_rows_of_a_sparse_matrix():
     """A node of the words 0, 2 and 3 is the row (1, 0, 1, 1, 0) / 3; one without words is a row of zeros."""
     words = np.array([[[0, 2, 3], [4, -1, -1], [-1, -1, -1]]], np.int32)
     rows = np.array([[[1, 0, 1, 1, 0], [0, 0, 0, 0, 3], [0] * 5]], np.float32) / 3
-    first = from_linen(parts.First(4, vocab=5))
+    first = from_linen(parts.First(4, vocab=5, use_bias=True))
     dense = from_linen(parts.First(4))
     kernel = jnp.asarray(numbers("w", 5, 4))
-    looked_up = lambda w: first.apply({"kernel": w}, {}, jnp.asarray(words))[0]
+    looked_up = lambda w: first.apply({"kernel": w, "bias": jnp.ones(4)}, {}, jnp.asarray(words))[0] - 1
     product = lambda w: dense.apply({"kernel": {"kernel": w}}, {}, jnp.asarray(rows))[0]
-    np.testing.assert_allclose(looked_up(kernel), product(kernel), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(looked_up(kernel), product(kernel), rtol=1e-6, atol=1e-6)
     slope = lambda f: jax.grad(lambda w: (f(w) ** 2).sum())(kernel)
     np.testing.assert_allclose(slope(looked_up), slope(product), rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="inputs are words, and vocab=0"):
@@ -366,10 +366,9 @@ def test_factorization_is_its_formula():
     batch = made.train.gather(np.arange(len(made.train)))
     model = from_linen(Factorization(6, 5, rank=2))
     shapes, _ = jax.eval_shape(model.init, jax.random.key(0), batch["x"])
-    p = {n: {"embedding": jnp.asarray(numbers(n, *leaf["embedding"].shape))} for n, leaf in shapes.items()}
-    t = {name: leaf["embedding"] for name, leaf in p.items()}
+    t = {name: jnp.asarray(numbers(name, *leaf.shape)) for name, leaf in shapes.items()}
     table = t["user_means"] + t["item_means"].T + t["tastes"] @ t["traits"].T
-    found = model.apply(p, {}, jnp.asarray(batch["x"]))[0][:, 0]
+    found = model.apply(t, {}, jnp.asarray(batch["x"]))[0][:, 0]
     np.testing.assert_allclose(found, table[tuple(batch["x"].T)], rtol=1e-6, atol=1e-6)
     assert abs(batch["y"].mean()) < 1e-6
     seen = {tuple(pair) for pair in batch["x"]}

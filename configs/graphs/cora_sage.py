@@ -8,10 +8,10 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 300
+    config.steps = 200
     config.batch_size = 70  # labelled nodes, of 140
-    config.data.update(name="graphs:planetoid", path="cora.npz", held_out="test", fan_out=(10, 10))
-    config.model.update(name="sage:SAGE", width=64, dropout=0.5)
+    config.data.update(name="graphs:planetoid", path="cora.npz", held_out="test", fan_out=(5, 5))
+    config.model.update(name="sage:SAGE", width=32, dropout=0.5)
     config.task.update(name="graphs:classify")
     config.optim.update(name="adam", learning_rate=0.01, l2=5e-4)
     config.eval.update(every=0, batch_size=1)

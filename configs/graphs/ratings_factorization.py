@@ -13,7 +13,7 @@ def get_config():
     config.data.update(name="ratings:drawn", users=400, items=200, rank=4)
     config.model.update(name="factorization:Factorization", users=400, items=200, rank=4)
     config.task.update(name="supervised:regress")
-    config.optim.update(name="adam", learning_rate=0.02, l2=1e-3)
+    config.optim.update(name="adam", learning_rate=0.02, l2=3e-4)
     config.schedule.update(name="cosine", warmup=0.05)
     config.eval.every = 500
     return config

@@ -114,7 +114,7 @@ class First(nn.Module):
         share = (x >= 0).astype(table.dtype)
         share = Dropout(self.dropout)(share / jnp.maximum(share.sum(-1, keepdims=True), 1), train)
         h = bag(table, x, share)
-        return h + self.param("bias", nn.initializers.zeros, (self.width,)) if self.use_bias else h
+        return h + self.param("bias", nn.initializers.zeros, (self.width,))[None, None] if self.use_bias else h
 
 
 def bag(table: Float[Array, "V D"], words: Int[Array, "B N W"], share: Float[Array, "B N W"]) -> Float[Array, "B N D"]:

@@ -1,6 +1,6 @@
 """What simpler predictors make of `ratings:drawn`, in mean squared error of what is held out.
 
-    uv run python -m scripts.score.ratings [--rank 4] [--l2 1e-3] [--rounds 50]
+    uv run python -m scripts.score.ratings [--rank 4] [--l2 3e-4] [--rounds 50]
 
 item means   the mean of an item's known ratings
 both means   an item's mean and a user's, by least squares
@@ -21,7 +21,7 @@ NOISE = 0.5
 def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--rank", type=int, default=4)
-    flags.add_argument("--l2", type=float, default=1e-3)
+    flags.add_argument("--l2", type=float, default=3e-4)
     flags.add_argument("--rounds", type=int, default=50)
     options = flags.parse_args()
     dataset = drawn(noise=NOISE)
