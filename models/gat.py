@@ -16,9 +16,8 @@ class GAT(nn.Module):
 
     e_ij = LeakyReLU(a · [W h_i ‖ W h_j]) with slope 0.2, α = softmax over j (eq. 3), h_i ← ELU(Σ_j α_ij W h_j).
     The outputs of `heads` heads of `width` numbers stand side by side (eq. 5); the last layer has `last_heads`, whose
-    mean it takes (eq. 6), without ELU.  Dropout is of each layer's input, of α, and of the W h_j that α weighs, as in
-    the authors' program.  With `pool` a prediction is of a graph: the last layer is a dense one, of the mean or sum of
-    the nodes.
+    mean it takes (eq. 6), without ELU.  Dropout is of each layer's input and of α.  With `pool` a prediction is of
+    a graph: the last layer is a dense one, of the mean or sum of the nodes.
     """
 
     classes: int
@@ -62,5 +61,4 @@ class Attention(nn.Module):
         to, of = (jnp.einsum("BNHD,HD->BNH", h, self.param(name, init, shape)) for name in ("to", "of"))
         scores = nn.leaky_relu(at(to, graph.receivers) + at(of, graph.senders), 0.2)
         weights = Dropout(self.dropout)(softmax(scores, graph), train)
-        h = Dropout(self.dropout)(h, train)
         return total(weights[..., None] * at(h, graph.senders), graph.receivers, h.shape[1])

@@ -11,7 +11,7 @@ def get_config():
     config.steps = 200
     config.batch_size = 1  # the whole graph
     config.data.update(name="graphs:planetoid", path="cora.npz", held_out="test")
-    config.model.update(name="gcn:GCN", width=16, dropout=0.5)
+    config.model.update(name="gcn:GCN", classes=7, vocab=1433, width=16, dropout=0.5)
     config.task.update(name="graphs:classify")
     config.optim.update(name="adam", learning_rate=0.01, l2=5e-4)
     config.eval.update(every=0, batch_size=1)

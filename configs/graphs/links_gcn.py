@@ -11,7 +11,7 @@ def get_config():
     config.steps = 200
     config.batch_size = 1  # the whole graph
     config.data.update(name="graphs:links", nodes=1000, classes=4, degree=10.0, within=0.8, signal=0.3)
-    config.model.update(name="gcn:GCN", classes=16, width=32, dropout=0.5)  # "classes": numbers of a node's vector
+    config.model.update(name="gcn:GCN", classes=16, vocab=400, width=32, dropout=0.5)  # vectors of 16 numbers
     config.task.update(name="graphs:links")
     config.optim.update(name="adam", learning_rate=0.01)
     config.eval.update(every=50, batch_size=1)

@@ -8,12 +8,12 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 1500
+    config.steps = 600
     config.batch_size = 64
     config.data.update(name="cuts:maxcut", nodes=16, degree=4.0, train=4000, valid=200)
     config.model.update(name="sage:SAGE", classes=1, width=32, layers=4)
     config.task.update(name="cut:maxcut", noise=8, samples=8)
     config.optim.update(name="adam", learning_rate=2e-3, clip=1.0)
     config.schedule.update(name="cosine", warmup=0.05)
-    config.eval.every = 500
+    config.eval.every = 200
     return config

@@ -8,12 +8,12 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 600
+    config.steps = 300
     config.batch_size = 64
     config.data.update(name="molecules:nitroso", atoms=16, train=2000, valid=500)
-    config.model.update(name="gin:GIN", width=32, layers=3, bonds=2, pool="sum")
+    config.model.update(name="gin:GIN", classes=2, vocab=5, width=32, layers=3, bonds=2, pool="sum")
     config.task.update(name="graphs:classify")
     config.optim.update(name="adam", learning_rate=3e-3)
     config.schedule.update(name="cosine", warmup=0.05)
-    config.eval.every = 200
+    config.eval.every = 100
     return config

@@ -11,7 +11,7 @@ def get_config():
     config.steps = 200
     config.batch_size = 1  # the whole graph
     config.data.update(name="graphs:communities", graphs=1, nodes=1000, classes=4, degree=6.0, within=0.8)
-    config.model.update(name="gcn:GCN", width=16, dropout=0.5)
+    config.model.update(name="gcn:GCN", classes=4, vocab=400, width=16, dropout=0.5)
     config.task.update(name="graphs:classify")
     config.optim.update(name="adam", learning_rate=0.01, l2=5e-4)
     config.eval.update(every=50, batch_size=1)

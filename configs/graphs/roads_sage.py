@@ -11,7 +11,7 @@ def get_config():
     config.steps = 1500
     config.batch_size = 32
     config.data.update(name="roads:traffic", sensors=50, roads=2, lookback=12, horizon=6)
-    config.model.update(name="sage:SAGE", width=64, layers=4)
+    config.model.update(name="sage:SAGE", classes=6, width=64, layers=4)
     config.task.update(name="graphs:forecast")
     config.optim.update(name="adam", learning_rate=3e-3, clip=1.0)
     config.schedule.update(name="cosine", warmup=0.05)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from models.parts.dense import Dropout, dense
+from models.parts.dense import Dropout, dense, look_up
 
 Pool = Literal["none", "mean", "sum"]
 
@@ -119,4 +119,4 @@ class First(nn.Module):
 
 def bag(table: Float[Array, "V D"], words: Int[Array, "B N W"], share: Float[Array, "B N W"]) -> Float[Array, "B N D"]:
     """Rows of the table, each times its share, summed over the words of a node."""
-    return jnp.einsum("BNWD,BNW->BND", table[jnp.maximum(words, 0)], share)
+    return jnp.einsum("BNWD,BNW->BND", look_up(None, table, jnp.maximum(words, 0)), share)

@@ -46,7 +46,7 @@ def without_download(data: ConfigDict) -> ConfigDict:
         shown = {"side": data.get("size", 32), "classes": 10, "train": 256, "valid": 64}
         return ConfigDict({"name": "random:images", **shown})
     if data.name == "graphs:planetoid":
-        drawn = {"nodes": 48, "words": 32, "length": 6, "labelled": 4, "fan_out": data.get("fan_out", ())}
+        drawn = {"graphs": 1, "nodes": 48, "words": 32, "length": 6, "labelled": 4, "fan_out": data.get("fan_out", ())}
         return ConfigDict({"name": "graphs:communities", **drawn})
     if data.name == "molecules:tu":
         return ConfigDict({"name": "molecules:nitroso", "train": 128, "valid": 64})
