@@ -1,6 +1,16 @@
 """Which nodes of a drawn graph are joined by the tenth of its edges that the network was not told?
 
 python -m train --config configs/graphs/links_gcn.py --workdir runs/links_gcn
+
+Half of the pairs to judge are edges.  Who knows the community of every node is right in 0.775; the same products of
+vectors of the words alone, without edges, in 0.628 (`--config.model.name=gin:GIN --config.model.layers=0
+--config.model.pool=none`).  A mesh of more than one device is refused: the batch is the one graph.
+
+System      GCN that predicts links, 2016
+Parameters  13,360
+Data        a contextual stochastic block model, drawn
+Published   nothing comparable
+Measured    accuracy 0.7307, 3 s (9aa7c4e)
 """
 
 from configs.base import base

@@ -1,6 +1,15 @@
 """A graph isomorphism network finds the group N=O in drawn molecules, where a bag of atoms is at chance.
 
 python -m train --config configs/graphs/molecules_gin.py --workdir runs/molecules_gin
+
+A bag of atoms is right in 0.498 (`--config.model.layers=0`, 600 steps); the network without the kinds of bonds in 0.734
+(`--config.model.bonds=0`), where 0.75 is the most: half of the molecules without N=O have N-O.
+
+System      GIN with kinds of bonds on drawn molecules, 2020
+Parameters  7,845
+Data        molecules with a planted group, drawn
+Published   nothing comparable
+Measured    accuracy 1, 18 s (9aa7c4e)
 """
 
 from configs.base import base

@@ -1,6 +1,15 @@
 """A graph convolutional network finds the community of each node of a drawn graph, from its words and its neighbours'.
 
 python -m train --config configs/graphs/planted_gcn.py --workdir runs/planted_gcn
+
+80 of 1,000 nodes have a label.  From a node's own words nobody is right more often than 0.537, who knows how words are
+drawn; naive Bayes, learnt from the 80, is in 0.312, and chance 0.25.
+
+System      GCN on planted communities, 2017
+Parameters  6,484
+Data        a contextual stochastic block model, drawn
+Published   nothing comparable
+Measured    accuracy 0.863, 10 s (9aa7c4e)
 """
 
 from configs.base import base

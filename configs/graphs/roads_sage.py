@@ -1,6 +1,16 @@
 """Counts of 50 sensors on simulated roads, half an hour ahead, from what they and those upstream counted in an hour.
 
 python -m train --config configs/graphs/roads_sage.py --workdir runs/roads_sage
+
+The last count, again and again (`naive`), is at 0.6406; a perceptron of each sensor alone at 0.5065
+(`--config.model.name=gin:GIN --config.model.layers=0 --config.model.pool=none`); 0.278 is the lowest expected error, of
+who knows the equation (`floor` in data/roads.py).
+
+System      GraphSAGE on traffic, 2017
+Parameters  19,142
+Data        simulated roads
+Published   nothing comparable
+Measured    loss 0.2841, 27 s (9aa7c4e)
 """
 
 from configs.base import base
