@@ -58,6 +58,7 @@ class Dataset(NamedTuple):
     train_bytes_per_unit: float = 0.0  # of the training split: D in bytes; 0 for what is not text
     entropy: float = float("nan")  # lowest possible loss, nats per unit, where the source knows it
     tokenizer: Tokenizer | None = None  # of text
+    words: int = 0  # of which inputs are made whose target is something else; 0 where inputs are no words
     names: tuple[str, ...] = ()  # of the classes, where they have any
     sources: tuple[str, ...] = ()  # of a mixture, in the order of the numbers in a batch's `source` [B]
     scales: Mapping[str, Scale] = types.MappingProxyType({})  # of the columns that were standardised
