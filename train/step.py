@@ -33,6 +33,18 @@ class Loss(Protocol):
     ) -> Scored: ...
 
 
+class Sampler(Protocol):
+    """(params, model_state, key, count) -> what the networks make of noise, by name: `python -m train sample` shows it.
+
+    "samples" are [count, ...], in the form and the units of a record's `x`.  Other names are tables of such records,
+    [rows, columns, ...], such as a walk through the latent space; "y" [count] are the classes that samples were made of.
+    """
+
+    def __call__(
+        self, params: Params, model_state: ModelState, key: Key[Array, ""], count: int, /
+    ) -> dict[str, jax.Array]: ...
+
+
 class Task(NamedTuple):
     """What is learnt, as one scalar.  train/wrap.py makes of a task one that does a thing more."""
 
@@ -41,6 +53,7 @@ class Task(NamedTuple):
     # (params, model_state, inputs x) -> what the network says of each, one of train/predictions.py
     predict: Callable[[Any, Any, jax.Array], Any] | None = None
     within: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext  # of loss and gradient
+    sample: Sampler | None = None
 
 
 @struct.dataclass

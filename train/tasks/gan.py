@@ -7,6 +7,7 @@ from jaxtyping import Array, Key
 
 from models.api import Model, ModelState, Params
 from models.parts.axes import draw
+from train.latents import walk
 from train.metrics import mean, quotient
 from train.step import Batch, Scored, Task
 
@@ -39,4 +40,12 @@ def gan(generator: Model, critic: Model, latent: int) -> Task:
         state = {"generator": gen_state, "critic": critic_state}
         return quotient(total, weight), (state, metrics)
 
-    return Task(init, loss)
+    def sample(params: Params, state: ModelState, key: Key[Array, ""], count: int) -> dict[str, jax.Array]:
+        z_key, walk_key, noise_key = jax.random.split(key, 3)
+        generate = lambda z: generator.apply(params["generator"], state["generator"], z, key=noise_key)[0]
+        return {
+            "samples": generate(jax.random.normal(z_key, (count, latent))),
+            "walk": walk(generate, walk_key, latent),
+        }
+
+    return Task(init, loss, sample=sample)

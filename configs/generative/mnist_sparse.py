@@ -1,0 +1,25 @@
+"""Sparse autoencoder on MNIST digits: 256 units, each active in a twentieth of the digits.
+
+python -m train --config configs/generative/mnist_sparse.py --workdir runs/mnist_sparse
+
+System      Sparse autoencoder, 2011
+Parameters  0
+Data        MNIST-5k
+Published   nothing comparable
+Measured    loss not measured yet
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 5000
+    config.batch_size = 64
+    config.data.update(name="arrays:columns", dataset="isoflop_mnist5k")
+    config.model.update(name="autoencoder:Autoencoder", shape=(28, 28, 1), code=256, layers=0, activation="sigmoid")
+    config.task.update(name="reconstruct:reconstruct", sparsity=0.01, target=0.05)
+    config.optim.update(name="adam", learning_rate=2e-3)
+    config.schedule.update(name="cosine", warmup=0.05)
+    config.eval.every = 2500
+    return config
