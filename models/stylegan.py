@@ -57,7 +57,7 @@ class Layer(nn.Module):
         x = Modulated(self.features, name="conv")(x, style)
         noise = draw(jax.random.normal, self.make_rng("noise"), (*x.shape[:3], 1))
         x += self.param("noise", nn.initializers.zeros, ()) * noise.astype(x.dtype)
-        x += self.param("bias", nn.initializers.zeros, (self.features,))
+        x += self.param("bias", nn.initializers.zeros, (self.features,))[None, None, None]
         return jnp.sqrt(2) * nn.leaky_relu(x, 0.2)
 
 
@@ -84,17 +84,17 @@ class Generator(nn.Module):
         return 1 + 2 * min(map(halvings, self.shape[:2]))
 
     def __call__(self, z: Float[Array, "B Z"], *, train: bool = False) -> Float[Array, "B H W C"]:
-        """In training some pictures take the style of other noise from a random layer on (Karras et al. 2019, 3.1)."""
-        first = self.map(z)
-        if not train or not self.mixing:
-            return self.synthesise(self.spread(first))
+        return self.synthesise(self.crossed_styles(z) if train and self.mixing else self.spread(self.map(z)))
+
+    def crossed_styles(self, z: Float[Array, "B Z"], *, train: bool = True) -> Float[Array, "B L S"]:
+        """Of a share `mixing` of the batch those of other noise from a random layer on (Karras et al. 2019, 3.1)."""
         z_key, where_key, which_key = jax.random.split(self.make_rng("noise"), 3)
-        second = self.map(draw(jax.random.normal, z_key, z.shape))
+        other = draw(jax.random.normal, z_key, z.shape)
         where = draw(jax.random.randint, where_key, (len(z),), minval=1, maxval=max(2, self.layers))
         is_mixed = draw(jax.random.uniform, which_key, (len(z),)) < self.mixing
-        return self.synthesise(self.crossed(first, second, jnp.where(is_mixed, where, self.layers)))
+        return self.crossed(self.map(z), self.map(other), jnp.where(is_mixed, where, self.layers))
 
-    def map(self, z: Float[Array, "B Z"]) -> Float[Array, "B S"]:
+    def map(self, z: Float[Array, "B Z"], *, train: bool = False) -> Float[Array, "B S"]:
         """The mapping network, of noise of length √Z."""
         w = z * jax.lax.rsqrt((z**2).mean(-1, keepdims=True) + EPSILON)
         for layer in self.map_layers:

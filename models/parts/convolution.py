@@ -112,4 +112,4 @@ class Doubling(nn.Module):
         y = y.reshape(B, H + 1, W + 1, 2, 2, self.features)
         rows = [jnp.stack([y[:, i : i + H, j : j + W, i, j] for j in (0, 1)], axis=3) for i in (0, 1)]
         y = jnp.stack(rows, axis=2).reshape(B, 2 * H, 2 * W, self.features)
-        return y + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else y
+        return y + self.param("bias", nn.initializers.zeros, (self.features,))[None, None, None] if self.use_bias else y

@@ -26,9 +26,9 @@ def diffusion(
     clip: bool = True,
     classes: int = 0,
 ) -> Task:
-    """Mean squared error of the noise in x_t = √ᾱ_t x + √(1 - ᾱ_t) ε, at a random t of 1 … `steps` (Ho et al. 2020, eq. 14).
+    """Mean squared error of the noise in x_t = √ᾱ_t x + √(1 - ᾱ_t) ε at a random t of 1 … `steps`.
 
-    Records lie between `low` and `high`, which become -1 and 1.  Samples start at pure noise and take `sample_steps`
+    (Ho et al. 2020, eq. 14.)  Records lie between `low` and `high`, which become -1 and 1.  Samples start at pure noise and take `sample_steps`
     of the steps: "ancestral" with the posterior's own noise (eq. 7), "ddim" without any (Song et al. 2020).  `clip`
     keeps what is foreseen of a record between `low` and `high`.
     A network with `classes` is told the class `y`; its samples are of each class in turn.
@@ -60,8 +60,9 @@ def diffusion(
         return masked_mean(error_B, {}, batch, state)
 
     def sample(params: Params, state: ModelState, key: Key[Array, ""], count: int) -> dict[str, jax.Array]:
-        start_key, *keys = jax.random.split(key, sample_steps + 1)
+        start_key, key = jax.random.split(key)
         start = jax.random.normal(start_key, (count, *model.network.shape))
+        keys = jax.random.split(key, sample_steps)
         times = jnp.round(jnp.linspace(steps, 0, sample_steps + 1)).astype(jnp.int32)
         given = {"y": jnp.arange(count) % classes} if told else {}
 
@@ -77,7 +78,7 @@ def diffusion(
             x += jnp.sqrt(fresh) * jax.random.normal(key, x.shape)
             return x, x[:ROWS]
 
-        records, path = jax.lax.scan(step, start, (times[:-1], times[1:], jnp.stack(keys)))
+        records, path = jax.lax.scan(step, start, (times[:-1], times[1:], keys))
         shown = jnp.linspace(0, sample_steps - 1, COLUMNS).astype(jnp.int32)
         outside = lambda x: low + (x + 1) / 2 * (high - low)
         return {"samples": outside(records), "denoising": outside(path[shown].swapaxes(0, 1)), **given}

@@ -49,15 +49,17 @@ def gan(generator: Model, critic: Model, latent: int, r1: float = 0.0) -> Task:
         return quotient(total, weight), (state, metrics)
 
     def sample(params: Params, state: ModelState, key: Key[Array, ""], count: int) -> dict[str, jax.Array]:
-        z_key, walk_key, noise_key = jax.random.split(key, 3)
-        generate = lambda z: generator.apply(params["generator"], state["generator"], z, key=noise_key)[0]
+        z_key, walk_key, *noise_keys = jax.random.split(key, 5)
+
+        def generate(*z: jax.Array, method: str | None = None) -> jax.Array:
+            return generator.apply(params["generator"], state["generator"], *z, key=noise_keys.pop(), method=method)[0]
+
         z = jax.random.normal(z_key, (count, latent))
         made = {"samples": generate(z), "walk": walk(generate, walk_key, latent)}
         if not hasattr(generator.network, "mixed"):
             return made
         coarse, fine = jnp.meshgrid(jnp.arange(ROWS) % count, jnp.arange(COLUMNS) % count, indexing="ij")
-        both = z[coarse.ravel()], z[fine.ravel()]
-        mixed, _ = generator.apply(params["generator"], state["generator"], *both, key=noise_key, method="mixed")
+        mixed = generate(z[coarse.ravel()], z[fine.ravel()], method="mixed")
         return made | {"mixing": mixed.reshape(ROWS, COLUMNS, *mixed.shape[1:])}
 
     return Task(init, loss, sample=sample)
