@@ -32,7 +32,7 @@ from train.tasks.reconstruct import divergence, elbo, reconstruct
 
 
 def fitted(task, x, steps, rate, batch=None):
-    """Parameters and state after so many steps of Adam under half a cosine, on all of `x` or on batches drawn from it."""
+    """Parameters and state after so many steps of Adam under half a cosine, on `x` or on batches drawn from it."""
     tx, size = optimizer({"name": "adam", "learning_rate": rate}), batch or len(x)
 
     def step(state, i):
@@ -193,7 +193,7 @@ def test_r1_is_the_slope_at_real_records():
 
 
 def test_modulation_scales_the_kernel():
-    """A kernel for each picture by hand: s_i K, divided by its length for each output (Karras et al. 2020, eq. 1, 3)."""
+    """A kernel for each picture by hand: s K, divided by its length for each output (Karras et al. 2020, eq. 1, 3)."""
     x, kernel, scale = normal(0, 2, 5, 5, 3), normal(1, 3, 3, 3, 4), normal(2, 2, 3)
     for demodulate in (False, True):
         made = stylegan.modulated(x, kernel, scale, demodulate)
@@ -293,8 +293,8 @@ def test_samplers_with_the_exact_denoiser_give_the_mixture(sampler):
 def test_the_exact_denoiser_is_the_optimum_that_a_network_reaches():
     """No denoiser has a lower loss (it is the conditional mean); a small one, trained, comes within a twentieth."""
     task = functools.partial(diffusion, low=-1.0, high=1.0)
-    network = task(from_linen(MLP((2,), width=64, layers=2)))
-    params, state = fitted(network, mixture(20_000), 1500, 5e-3, batch=256)
+    network = task(from_linen(MLP((2,), width=48, layers=2)))
+    params, state = fitted(network, mixture(20_000), 1000, 5e-3, batch=256)
     fresh = {"x": mixture(50_000, seed=1)}
     found, best, none = (
         float(t.loss(p, s, fresh, jax.random.key(5), False)[0])

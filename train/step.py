@@ -37,7 +37,7 @@ class Sampler(Protocol):
     """(params, model_state, key, count) -> what the networks make of noise, by name: `python -m train sample` shows it.
 
     "samples" are [count, ...], in the form and the units of a record's `x`.  Other names are tables of such records,
-    [rows, columns, ...], such as a walk through the latent space; "y" [count] are the classes that samples were made of.
+    [rows, columns, ...], such as a walk through the latent space.  "y" [count] are the classes of the samples.
     """
 
     def __call__(

@@ -3,7 +3,7 @@
 python -m train --config configs/generative/mnist_autoencoder.py --workdir runs/mnist_autoencoder
 
 System      Autoencoder, 2006
-Parameters  0
+Parameters  837,424
 Data        MNIST-5k
 Published   nothing comparable
 Measured    loss not measured yet

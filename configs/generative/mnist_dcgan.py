@@ -3,7 +3,7 @@
 python -m train --config configs/generative/mnist_dcgan.py --workdir runs/mnist_dcgan
 
 System      DCGAN, 2015
-Parameters  0
+Parameters  155,114
 Data        MNIST-5k
 Published   nothing comparable
 Measured    critic_loss not measured yet

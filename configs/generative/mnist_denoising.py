@@ -3,7 +3,7 @@
 python -m train --config configs/generative/mnist_denoising.py --workdir runs/mnist_denoising
 
 System      Denoising autoencoder, 2008
-Parameters  0
+Parameters  935,824
 Data        MNIST-5k
 Published   nothing comparable
 Measured    loss not measured yet

@@ -3,7 +3,7 @@
 python -m train --config configs/generative/mnist_diffusion.py --workdir runs/mnist_diffusion
 
 System      Denoising diffusion, 2020
-Parameters  0
+Parameters  101,425
 Data        MNIST-5k, 14 × 14
 Published   nothing comparable
 Measured    loss not measured yet
@@ -18,7 +18,7 @@ def get_config():
     config.batch_size = 64
     config.log_every = 100
     config.data.update(name="arrays:columns", dataset="isoflop_mnist5k", size=14)
-    config.model.update(name="diffusion:UNet", width=24, halvings=1, blocks=1)
+    config.model.update(name="diffusion:UNet", shape=(14, 14, 1), classes=10, width=24, halvings=1, blocks=1)
     config.task.update(name="diffusion:diffusion")
     config.optim.update(name="adam", learning_rate=2e-3)
     config.schedule.update(name="cosine", warmup=0.05)

@@ -3,7 +3,7 @@
 python -m train --config configs/generative/mnist_sparse.py --workdir runs/mnist_sparse
 
 System      Sparse autoencoder, 2011
-Parameters  0
+Parameters  402,448
 Data        MNIST-5k
 Published   nothing comparable
 Measured    loss not measured yet

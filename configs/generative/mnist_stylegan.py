@@ -3,7 +3,7 @@
 python -m train --config configs/generative/mnist_stylegan.py --workdir runs/mnist_stylegan
 
 System      StyleGAN 2, 2020
-Parameters  0
+Parameters  213,126
 Data        MNIST-5k, 16 × 16
 Published   nothing comparable
 Measured    critic_loss not measured yet

@@ -3,7 +3,7 @@
 python -m train --config configs/generative/ring_diffusion.py --workdir runs/ring_diffusion
 
 System      Denoising diffusion, 2020
-Parameters  0
+Parameters  174,082
 Data        eight Gaussians on a ring
 Published   nothing comparable
 Measured    loss not measured yet
@@ -18,7 +18,7 @@ def get_config():
     config.batch_size = 512
     config.log_every = 200
     config.data.update(name="synthetic:ring")
-    config.model.update(name="diffusion:MLP", width=128, layers=3, classes=0)
+    config.model.update(name="diffusion:MLP", shape=(2,), width=128, layers=3, classes=0)
     config.task.update(name="diffusion:diffusion", low=-1.0, high=1.0, clip=False)
     config.optim.update(name="adam", learning_rate=2e-3)
     config.schedule.update(name="cosine", warmup=0.05)

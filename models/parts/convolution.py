@@ -92,8 +92,8 @@ class Doubling(nn.Module):
     """A transposed convolution, 4 × 4 with stride 2: [B, H, W, C] -> [B, 2 H, 2 W, features].
 
     What `nn.ConvTranspose` computes from the same kernel with padding "SAME", as one product of matrices: every output
-    is a sum over 2 × 2 inputs, by one of four kernels for its place among the four (Shi et al. 2016).  With its gradients
-    that takes a CPU a tenth of the time of a convolution of an input with zeros in between (scripts/bench/layers.py).
+    is a sum over 2 × 2 inputs, by one of four kernels for its place among the four (Shi et al. 2016).  On a CPU the
+    gradient of a convolution over an input with zeros in between takes ten times as long (scripts/bench/layers.py).
     """
 
     features: int

@@ -28,9 +28,9 @@ def diffusion(
 ) -> Task:
     """Mean squared error of the noise in x_t = √ᾱ_t x + √(1 - ᾱ_t) ε at a random t of 1 … `steps`.
 
-    (Ho et al. 2020, eq. 14.)  Records lie between `low` and `high`, which become -1 and 1.  Samples start at pure noise and take `sample_steps`
-    of the steps: "ancestral" with the posterior's own noise (eq. 7), "ddim" without any (Song et al. 2020).  `clip`
-    keeps what is foreseen of a record between `low` and `high`.
+    That is eq. 14 of Ho et al. 2020.  Records lie between `low` and `high`, which become -1 and 1.  Samples start at
+    pure noise and take `sample_steps` of the steps: "ancestral" with the posterior's own noise (eq. 7), "ddim" without
+    any (Song et al. 2020).  `clip` keeps what is foreseen of a record between `low` and `high`.
     A network with `classes` is told the class `y`; its samples are of each class in turn.
     """
     told = bool(getattr(model.network, "classes", 0))

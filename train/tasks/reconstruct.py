@@ -19,8 +19,8 @@ from train.tasks.supervised import masked_mean
 def reconstruct(model: Model, noise: float = 0.0, sparsity: float = 0.0, target: float = 0.05) -> Task:
     """Mean squared error between a record and what the model makes of it, (reconstruction, code).
 
-    With `noise` the model sees the record plus Gaussian noise of this deviation, and is to give it back without (Vincent
-    et al. 2008).  `sparsity` weighs Σ KL(target ‖ activation), a sum over the units of a code in (0, 1) whose
+    With `noise` the model sees the record plus Gaussian noise of this deviation, and is to give it back without
+    (Vincent et al. 2008).  `sparsity` weighs Σ KL(target ‖ activation), a sum over the units of a code in (0, 1) whose
     activation is its mean over the batch (Ng 2011, CS294A, section 3).  Metrics are the peak signal-to-noise ratio of
     the reconstruction and of the noisy record itself (10 log₁₀ 1/error: of numbers in [0, 1], in dB), and the mean
     activation.
