@@ -1,11 +1,27 @@
-"""Latent codes of unit Gaussians: paths between them, and what they decode to.  Z latent numbers."""
+"""From noise to records: the signature of what samples, and paths between latent codes.  Z latent numbers."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from models.api import ModelState, Params
 
 ROWS, COLUMNS = 4, 10  # of a walk
+
+
+class Sampler(Protocol):
+    """(params, model_state, key, count) -> what the networks make of noise, by name: `python -m train sample` shows it.
+
+    "samples" are [count, ...], in the form and the units of a record's `x`.  Other names are tables of such records,
+    [rows, columns, ...], such as a walk through the latent space.  "y" [count] are the classes of the samples.
+    """
+
+    def __call__(
+        self, params: Params, model_state: ModelState, key: Key[Array, ""], count: int, /
+    ) -> dict[str, jax.Array]: ...
 
 
 def great_circle(start: jax.Array, end: jax.Array, share: jax.Array) -> jax.Array:

@@ -101,7 +101,7 @@ def picture(made: np.ndarray, shape: tuple[int, ...]) -> bytes:
 
 
 def generated(run: "Saved", count: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """What the task of `run` makes of noise (`Sampler` of train/step.py), on the host."""
+    """What the task of `run` makes of noise (`Sampler` of train/latents.py), on the host."""
     import jax
 
     task = run.experiment.task

@@ -87,7 +87,7 @@ class Saved:
         return score(self, data, split)
 
     def sample(self, count: int, seed: int = 0) -> dict[str, np.ndarray]:
-        """What the run generates: "samples" [count, ...], and tables of them by name (`Sampler` of train/step.py)."""
+        """What it generates, "samples" [count, ...] and tables of them, by name (`Sampler` of train/latents.py)."""
         from train.sample import generated
 
         return generated(self, count, seed)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from models.api import ModelState, Params
 from models.parts.axes import batch_axis
+from train.latents import Sampler
 from train.metrics import Metrics, mean, quotient
 
 Batch = dict[str, jax.Array]  # arrays [B, ...]: what data/source.py says of its own
@@ -31,18 +32,6 @@ class Loss(Protocol):
     def __call__(
         self, params: Params, model_state: ModelState, batch: Batch, key: Key[Array, ""], train: bool, /
     ) -> Scored: ...
-
-
-class Sampler(Protocol):
-    """(params, model_state, key, count) -> what the networks make of noise, by name: `python -m train sample` shows it.
-
-    "samples" are [count, ...], in the form and the units of a record's `x`.  Other names are tables of such records,
-    [rows, columns, ...], such as a walk through the latent space.  "y" [count] are the classes of the samples.
-    """
-
-    def __call__(
-        self, params: Params, model_state: ModelState, key: Key[Array, ""], count: int, /
-    ) -> dict[str, jax.Array]: ...
 
 
 class Task(NamedTuple):
