@@ -31,7 +31,7 @@ class Condition(nn.Module):
     def __call__(self, time: Float[Array, " batch"], y: Int[Array, " batch"] | None) -> Float[Array, "batch width"]:
         told = nn.Dense(self.width, name="time")(time_features(time))
         if self.classes:
-            told += nn.Embed(self.classes, self.width, name="class")(y)
+            told += nn.Embed(self.classes, self.width, embedding_init=nn.initializers.normal(1.0), name="class")(y)
         return nn.swish(nn.Dense(self.width, name="both")(nn.swish(told)))
 
 
@@ -102,7 +102,7 @@ class UNet(nn.Module):
             for b in range(self.blocks):
                 x = Residual(self.width * 2**i, name=f"down_{i}_{b}")(x, told)
             kept.append(x)
-            x = nn.avg_pool(x, (2, 2), (2, 2))
+            x = nn.avg_pool(x, (2, 2), (2, 2), "SAME", count_include_pad=False)  # of odd sides one pixel more than half
         x = Residual(self.width * 2**self.halvings, name="bottom")(x, told)
         for i in reversed(range(self.halvings)):
             x = jnp.concatenate([doubled(x)[:, : kept[i].shape[1], : kept[i].shape[2]], kept[i]], axis=-1)

@@ -18,7 +18,7 @@ def get_config():
     config.batch_size = 64
     config.log_every = 100
     config.data.update(name="arrays:columns", dataset="isoflop_mnist5k", size=14)
-    config.model.update(name="diffusion:UNet", shape=(14, 14, 1), classes=10, width=24, halvings=1, blocks=1)
+    config.model.update(name="diffusion:UNet", shape=(14, 14, 1), classes=10, width=16, halvings=2, blocks=1)
     config.task.update(name="diffusion:diffusion")
     config.optim.update(name="adam", learning_rate=2e-3)
     config.schedule.update(name="cosine", warmup=0.05)
