@@ -4,6 +4,7 @@ B batch, D numbers of a record, Z latent, T steps of diffusion.
 """
 
 import functools
+import json
 import types
 
 import jax
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from configs.base import base
 from models import dcgan, stylegan
 from models.api import Model, from_linen
 from models.autoencoder import Autoencoder
@@ -19,12 +21,15 @@ from models.diffusion import MLP
 from models.parts.convolution import Doubling
 from models.vae import VAE
 from tests.support.arrays import close, normal
-from train import sheets
+from train import sample, score, sheets
+from train.display import Display
 from train.errors import UserError
 from train.judge import frechet_distance
 from train.latents import great_circle
+from train.loop import train
 from train.optim.chain import optimizer
 from train.sample import picture
+from train.saved import load
 from train.step import init_state, train_step
 from train.tasks.diffusion import diffusion, kept_signal
 from train.tasks.gan import gan
@@ -340,3 +345,43 @@ def test_pictures_lie_row_by_row():
     assert picture(np.zeros((2, 3, 8, 8, 1)), (8, 8, 1)).startswith(b"\x89PNG")
     assert picture(np.zeros((4, 2)), (2,)).startswith(b"\x89PNG")
     assert picture(np.zeros((4, 5)), (5,)) == b""
+
+
+@pytest.mark.slow
+def test_a_run_shows_and_judges_what_it_generates(tmp_path, capsys):
+    """Through the verbs: files of a VAE's samples and walk; a judge of the same digits tells them from training data."""
+    runs = {}
+    for name in ("vae", "judge"):
+        config = base()
+        config.update(steps=60, batch_size=32, writers=(), optim={"name": "adam", "learning_rate": 3e-3})
+        config.data = {"name": "arrays:columns", "dataset": "isoflop_digits"}
+        config.model = (
+            {"name": "vae:VAE", "latent": 2, "width": 16} if name == "vae" else {"name": "mlp:MLP", "width": 32}
+        )
+        config.task.name = "reconstruct:elbo" if name == "vae" else "supervised:classify"
+        config.eval.every = 0
+        runs[name] = str(tmp_path / name)
+        train(config, tmp_path / name, Display(quiet=True))
+    sample.main(["--workdir", runs["vae"], "--count", "9", "--out", str(tmp_path / "out")])
+    assert capsys.readouterr().out.strip() == f"in {tmp_path / 'out'}: samples.npz, samples.png, walk.png"
+    made = np.load(tmp_path / "out" / "samples.npz")
+    assert made["samples"].shape == (9, 8, 8, 1)
+    assert made["walk"].shape == (4, 10, 8, 8, 1)
+    assert (made["samples"] >= 0).all()
+    assert (made["samples"] <= 1).all()
+    np.testing.assert_array_equal(load(runs["vae"]).sample(9)["samples"], made["samples"])
+    score.main(["--workdir", runs["vae"], "--judge", runs["judge"], "--count", "200", "--json"])
+    found = json.loads(capsys.readouterr().out)["metrics"]
+    assert set(found) == {"frechet_distance", "frechet_distance_of_data", "confidence", "classes_in_effect"}
+    assert found["frechet_distance"] > 3 * found["frechet_distance_of_data"] > 0
+    assert 1 <= found["classes_in_effect"] <= 10
+    for arguments, said in (
+        (["--workdir", runs["judge"], "--judge", runs["judge"]], "generates nothing"),
+        (["--workdir", runs["vae"], "--judge", runs["vae"]], "name one that classifies"),
+        (["--workdir", runs["vae"], "--count", "5"], "--count 5 is how many samples --judge compares"),
+        (["--workdir", runs["vae"], "--judge", runs["judge"], "--split", "train"], "leave other data out"),
+    ):
+        with pytest.raises(UserError, match=said):
+            score.main(arguments)
+    with pytest.raises(UserError, match="--count 0: ask for 1 or more"):
+        sample.main(["--workdir", runs["vae"], "--count", "0"])

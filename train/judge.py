@@ -36,10 +36,12 @@ def judged(run: "Saved", judge: "Saved", count: int = COUNT, seed: int = 0) -> d
             f"--judge knows records of shape {list(shapes[0])}, and this run's are {list(shapes[1])}: train the judge "
             "with the data options of this run (config.data)"
         )
+    if judge.experiment.task.predict is None or not judge.experiment.dataset.classes:
+        raise UserError(f"--judge is a run of {judge.config.task.name}; name one that classifies whole records")
     made, data = run.sample(count, seed), own(run)
     held, some = features(judge, records(data.valid, len(data.valid))), features(judge, records(data.train, count))
     found = features(judge, made["samples"])
-    if found.ndim != 2 or judge.experiment.task.predict is None or not judge.experiment.dataset.classes:
+    if found.ndim != 2:
         raise UserError(f"--judge is a run of {judge.config.task.name}; name one that classifies whole records")
     p_NK = softmax(found)
     read = p_NK.argmax(1)

@@ -2,11 +2,14 @@
 
 python -m train --config configs/generative/mnist_autoencoder.py --workdir runs/mnist_autoencoder
 
+The projection on 32 principal components, the best linear map of that size (tests/test_generative.py), has an error of
+0.0171 and 17.99 dB on the same held-out digits; this network 0.0118 and 19.85 dB.
+
 System      Autoencoder, 2006
 Parameters  837,424
 Data        MNIST-5k
 Published   nothing comparable
-Measured    loss not measured yet
+Measured    loss 0.0118, 185 s (0a67914)
 """
 
 from configs.base import base

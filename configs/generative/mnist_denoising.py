@@ -2,11 +2,14 @@
 
 python -m train --config configs/generative/mnist_denoising.py --workdir runs/mnist_denoising
 
+The noisy digits have 10.4 dB, clipped to [0, 1] 13.3 dB, projected on 64 principal components (the best number of 16 to
+64) 17.9 dB; this network's output 19.9 dB.
+
 System      Denoising autoencoder, 2008
 Parameters  935,824
 Data        MNIST-5k
 Published   nothing comparable
-Measured    loss not measured yet
+Measured    psnr 19.9, 277 s (0a67914)
 """
 
 from configs.base import base

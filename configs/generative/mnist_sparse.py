@@ -2,11 +2,13 @@
 
 python -m train --config configs/generative/mnist_sparse.py --workdir runs/mnist_sparse
 
+The mean activation of the held-out digits is 0.054 (target 0.05), the reconstruction has 17.4 dB.
+
 System      Sparse autoencoder, 2011
 Parameters  402,448
 Data        MNIST-5k
 Published   nothing comparable
-Measured    loss not measured yet
+Measured    activation 0.0538, 61 s (0a67914)
 """
 
 from configs.base import base

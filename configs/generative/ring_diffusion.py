@@ -2,11 +2,16 @@
 
 python -m train --config configs/generative/ring_diffusion.py --workdir runs/ring_diffusion
 
+python -m scripts.score.ring --workdir runs/ring_diffusion
+
+All eight Gaussians, 99.1 % of samples within 3σ (of the data 98.9 %), each at least 0.91 of an equal share; the GAN's
+figures are in ring_gan.  63 CPU s.
+
 System      Denoising diffusion, 2020
 Parameters  174,082
 Data        eight Gaussians on a ring
 Published   nothing comparable
-Measured    loss not measured yet
+Measured    loss 0.2499, 416 s (11d41a7)
 """
 
 from configs.base import base

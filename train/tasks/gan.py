@@ -27,6 +27,7 @@ def gan(generator: Model, critic: Model, latent: int, r1: float = 0.0) -> Task:
 
     def loss(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
         z_key, gen_key, real_key, fake_key, fooled_key = jax.random.split(key, 5)
+        real_key, slope_key = jax.random.split(real_key) if r1 else (real_key, None)
         mask = batch.get("mask", jnp.ones(len(batch["x"])))
         z = draw(jax.random.normal, z_key, (len(batch["x"]), latent))
         fake, gen_state = generator.apply(params["generator"], state["generator"], z, key=gen_key, train=train)
@@ -40,7 +41,7 @@ def gan(generator: Model, critic: Model, latent: int, r1: float = 0.0) -> Task:
         critic_loss = mean(jax.nn.softplus(-real_logit) + jax.nn.softplus(fake_logit), mask)
         gen_loss = mean(jax.nn.softplus(-fooled_logit), mask)
         if r1 and train:
-            summed = lambda x: score(params["critic"], state["critic"], x, real_key)[0].sum()
+            summed = lambda x: score(params["critic"], state["critic"], x, slope_key)[0].sum()
             slope = (jax.grad(summed)(batch["x"]) ** 2).sum(tuple(range(1, batch["x"].ndim)))
             critic_loss = critic_loss[0] + mean(0.5 * r1 * slope, mask)[0], critic_loss[1]
         total, weight = critic_loss[0] + gen_loss[0], critic_loss[1]
