@@ -53,9 +53,12 @@ class Layer(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B H W I"], style: Float[Array, "B S"]) -> Float[Array, "B H W O"]:
+    def __call__(
+        self, x: Float[Array, "B H W I"], style: Float[Array, "B S"], noise: Float[Array, "B N"]
+    ) -> Float[Array, "B H W O"]:
+        """The first H × W numbers of `noise` are those of the pixels."""
         x = Modulated(self.features, name="conv")(x, style)
-        noise = draw(jax.random.normal, self.make_rng("noise"), (*x.shape[:3], 1))
+        noise = noise[:, : x.shape[1] * x.shape[2]].reshape(*x.shape[:3], 1)
         x += self.param("noise", nn.initializers.zeros, ()) * noise.astype(x.dtype)
         x += self.param("bias", nn.initializers.zeros, (self.features,))[None, None, None]
         return jnp.sqrt(2) * nn.leaky_relu(x, 0.2)
@@ -116,14 +119,18 @@ class Generator(nn.Module):
         return self.synthesise(self.crossed(self.map(z), self.map(other), where))
 
     def synthesise(self, styles: Float[Array, "B L S"], *, train: bool = False) -> Float[Array, "B H W C"]:
+        height, width, _ = self.start.shape
+        pixels = [height * width] + [height * width * 4**i for i in range(1, self.doublings + 1) for _ in range(2)]
+        # All at once: every call of a generator of random numbers takes a compiler a third of a second.
+        noise = draw(jax.random.normal, self.make_rng("noise"), (len(styles), sum(pixels)))
+        start = [sum(pixels[:layer]) for layer in range(self.layers)]
+        apply = lambda layer, x: self.convolutions[layer](x, styles[:, layer], noise[:, start[layer] :])
         x = jnp.broadcast_to(self.start, (len(styles), *self.start.shape)).astype(styles.dtype)
-        x = self.convolutions[0](x, styles[:, 0])
+        x = apply(0, x)
         picture = self.pixels[0](x, styles[:, 0])
         for i in range(1, self.doublings + 1):
-            x, picture = doubled(x), doubled(picture)
-            for layer in (2 * i - 1, 2 * i):
-                x = self.convolutions[layer](x, styles[:, layer])
-            picture += self.pixels[i](x, styles[:, 2 * i])
+            x = apply(2 * i, apply(2 * i - 1, doubled(x)))
+            picture = doubled(picture) + self.pixels[i](x, styles[:, 2 * i])
         return nn.sigmoid(2 * picture)
 
 

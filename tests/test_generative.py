@@ -349,7 +349,7 @@ def test_pictures_lie_row_by_row():
 
 @pytest.mark.slow
 def test_a_run_shows_and_judges_what_it_generates(tmp_path, capsys):
-    """Through the verbs: files of a VAE's samples and walk; a judge of the same digits tells them from training data."""
+    """Through the verbs: a VAE's samples and walk; a judge of the same digits tells them from training data."""
     runs = {}
     for name in ("vae", "judge"):
         config = base()

@@ -3,7 +3,7 @@
 python -m train --config configs/generative/mnist_diffusion.py --workdir runs/mnist_diffusion
 
 System      Denoising diffusion, 2020
-Parameters  101,425
+Parameters  157,505
 Data        MNIST-5k, 14 × 14
 Published   nothing comparable
 Measured    loss not measured yet
