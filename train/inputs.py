@@ -79,7 +79,7 @@ def learnt_from_sound(run: "Saved") -> bool:
 def are_streams(run: "Saved", given: Inputs) -> bool:
     """Whether the inputs are texts, or sounds in steps, of which a likelihood is told."""
     if run.experiment.dataset.tokenizer is not None:
-        return True
+        return run.experiment.dataset.unit == "token"
     one = [given] if isinstance(given, str | pathlib.Path) else given
     is_sound = all(isinstance(each, str | pathlib.Path) and pathlib.Path(each).suffix in sound.SUFFIXES for each in one)
     return is_sound and learnt_from_sound(run) and np.issubdtype(run.experiment.batch["x"].dtype, np.integer)

@@ -1,6 +1,7 @@
-"""Text from a trained language model.
+"""Text from a trained language model; or what an encoder–decoder makes of a line (`--prompt`).
 
     python -m train sample --workdir runs/x --prompt "My fellow citizens," --tokens 200
+    python -m train sample --workdir runs/reversal_transformer --prompt "attention"
 
 The network, its tokenizer and its last checkpoint are those of the run.
 """
@@ -20,10 +21,12 @@ def main(argv: list[str]) -> None:
     of_a_run(flags, checkpoint=False)
     flags.add_argument("--prompt", metavar="TEXT", help="what the text begins with; default: a new line, if known")
     flags.add_argument("--tokens", metavar="N", type=int, default=200, help="how many follow; default: 200")
-    flags.add_argument("--temperature", metavar="T", type=float, default=0.8, help="0 is the likeliest; default: 0.8")
+    flags.add_argument(
+        "--temperature", metavar="T", type=float, help="0 is the likeliest; default: 0.8, or 0 of a line made of a line"
+    )
     flags.add_argument("--seed", metavar="N", type=int, default=0, help="another seed, another text; default: 0")
     options = read_of_a_run(flags, argv)
-    if options.tokens < 1 or not 0 <= options.temperature < math.inf or options.prompt == "":
+    if options.tokens < 1 or not 0 <= (options.temperature or 0.0) < math.inf or options.prompt == "":
         raise UserError(
             "--tokens takes 1 or more, --temperature a finite number, 0 or more, and --prompt at least one character"
         )
@@ -45,11 +48,11 @@ def sample(
     prompt: str | None,
     *,
     tokens: int,
-    temperature: float,
+    temperature: float | None,
     seed: int,
     code: Sequence[str] = (),
 ) -> tuple[str, str]:
-    """The prompt and `tokens` tokens after it, as text.
+    """The prompt and `tokens` tokens after it, as text; or nothing, and what an encoder–decoder makes of the prompt.
 
     Without a prompt it is a new line, or the tokenizer's first symbol where it knows no new line.
     """
@@ -59,11 +62,17 @@ def sample(
     from train import saved
     from train.build import build
     from train.devices import runtime
+    from train.translation import translated
 
     config = saved.config_of(workdir, code)
     runtime.set_up()
     network = build("models", config.model.to_dict(), "model") if "name" in config.model else None
     tokenizer = saved.data_of(workdir).tokenizer
+    if tokenizer is not None and hasattr(network, "start"):
+        if prompt is None:
+            raise UserError("this run makes a line of a line; give it one with --prompt")
+        run = saved.load(workdir, code)
+        return "", translated(run, [prompt], tokens=tokens, temperature=temperature or 0.0, seed=seed)[0]
     if tokenizer is None or not hasattr(network, "empty_cache"):
         raise UserError(f"{workdir} holds {config.model.get('name', 'a game of networks')}, which writes no text")
     params = saved.load(workdir, code).params
@@ -76,7 +85,7 @@ def sample(
         jax.random.key(seed),
         context=config.model.get("context", len(prompt_ids) + tokens),  # a recurrent state has no end
         tokens=tokens,
-        temperature=temperature,
+        temperature=0.8 if temperature is None else temperature,
         known=tokenizer.vocab,
     )
     return tokenizer.decode(prompt_ids) if prompt is None else prompt, tokenizer.decode(ids)

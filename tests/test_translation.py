@@ -1,0 +1,128 @@
+"""Lines made of lines: the rules of the data, the loss by hand, and exact matches that greedy decoding confirms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data import rewriting
+from models.api import from_linen
+from models.decode import How, program, step_of
+from models.t5 import T5
+from models.transformer import Transformer
+from tests.support.small import PAGES, small
+from train.display import Display
+from train.errors import UserError
+from train.loop import train
+from train.sample import sample
+from train.tasks.translate import begun, sources, translate
+
+RULES = {
+    "reversal": (lambda: rewriting.reversal(length=5), lambda line: line[::-1]),
+    "addition": (lambda: rewriting.addition(digits=3), lambda line: f"{sum(map(int, line.split('+'))):04}"),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_lines_follow_their_rule(name):
+    """Each ends with a new line, zeros behind; splits differ; a record is a function of its number."""
+    make, rule = RULES[name]
+    dataset = make()
+    batch = dataset.train.gather(np.arange(200))
+    written = {}
+    for side in ("x", "y"):
+        assert batch[side].dtype == np.int32
+        lines = [dataset.tokenizer.decode(row) for row in batch[side]]
+        assert all(line.rstrip("\0").count("\n") == 1 and line.rstrip("\0").endswith("\n") for line in lines)
+        written[side] = [line.split("\n")[0] for line in lines]
+    assert [rule(line) for line in written["x"]] == written["y"]
+    assert len(set(written["x"])) > 150
+    assert not np.array_equal(dataset.valid.gather(np.arange(200))["x"], batch["x"])
+    np.testing.assert_array_equal(dataset.train.gather(np.array([150, 7]))["y"], batch["y"][[150, 7]])
+
+
+V, B = 9, 6
+NETWORKS = {
+    "transformer": lambda: Transformer(V, 1, 2, 8, 12, context=8),
+    "t5": lambda: T5(V, 1, 2, 8, 12, 4, buckets=8, furthest=10, context=8, divide="nothing"),
+}
+
+
+def lines(seed, length):
+    """Tokens from 2 on, the end (1) at a place of its own in each row, zeros behind."""
+    rng = np.random.default_rng(seed)
+    ids, count = rng.integers(2, V, (B, length - 1)), rng.integers(1, length, (B, 1))
+    return jnp.asarray(rewriting.ended(ids, count))
+
+
+def made(name, seed=0):
+    model = from_linen(NETWORKS[name]())
+    x, y = lines(1, 6), lines(2, 7)
+    task = translate(model, V)
+    params, _ = jax.jit(task.init)(jax.random.key(0), {"x": x, "y": y})
+    noise = np.random.default_rng(seed)
+    params = jax.tree.map(lambda p: p + 0.3 * noise.standard_normal(p.shape).astype(np.float32), params)
+    return model, task, params, {"x": x, "y": y}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_stands_behind_a_line_does_not_count(name):
+    """The loss is the mean over tokens up to each end; wider padding of source and target changes nothing."""
+    model, task, params, batch = made(name)
+    loss = jax.jit(lambda batch: task.loss(params, {}, batch, jax.random.key(1), False))
+    found, (_, metrics) = loss(batch)
+    logits, _ = model.apply(params, {}, batch["x"], batch["x"] != 0, begun(batch["y"]))
+    own = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), np.asarray(batch["y"])[..., None], 2)[..., 0]
+    assert float(found) == pytest.approx(-own[np.asarray(batch["y"]) != 0].mean(), rel=1e-5)
+    assert metrics["loss"][1] == (batch["y"] != 0).sum()
+    wider = {name: jnp.pad(ids, ((0, 0), (0, 3))) for name, ids in batch.items()}
+    assert float(loss(wider)[0]) == pytest.approx(float(found), rel=1e-5)
+    masked = {**batch, "mask": jnp.zeros(B).at[2].set(1.0)}
+    alone = -own[2][np.asarray(batch["y"][2]) != 0].mean()
+    assert float(loss(masked)[0]) == pytest.approx(alone, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_exact_matches_are_those_of_greedy_decoding(name):
+    """Of targets that are what decoding writes all match; of those with one wrong token none."""
+    model, task, params, batch = made(name)
+    carry = model.apply(params, {}, *sources(batch["x"]), method="start")[0]
+    start = jnp.zeros((B, 1), jnp.int32)
+    written = program(step_of(model))(params, carry, start, jax.random.key(0), tokens=7, how=How(0.0), end=(1,))
+    after_end = jnp.cumsum(written == 1, axis=1) - (written == 1) > 0
+    target = jnp.where(after_end, 0, written)
+    score = jax.jit(lambda y: task.loss(params, {}, {**batch, "y": y}, jax.random.key(1), False)[1][1]["exact_match"])
+    usable = float((target != 0).any(1).sum())  # a network may write the filler itself, which counts nowhere
+    assert score(target) == (usable, usable)
+    wrong = target.at[::2, 0].set(2 + (target[::2, 0] - 1) % (V - 2))
+    matches, count = score(wrong)
+    assert count == B
+    assert matches <= B / 2
+
+
+def test_a_line_is_translated_by_the_command(tmp_path):
+    """After a short training: what the command writes is what the network finds likeliest, token for token."""
+    (page,) = [page for page in PAGES if page.stem == "reversal_transformer"]
+    config = small(page, tmp_path)
+    config.steps, config.batch_size, config.data.length = 120, 64, 2
+    config.optim.learning_rate = 1e-2
+    record = train(config.lock(), tmp_path / "run", Display(quiet=True))
+    assert record["metrics"]["accuracy"] > 0.3
+    from train import saved
+
+    run = saved.load(tmp_path / "run")
+    nothing, line = sample(tmp_path / "run", "ab", tokens=3, temperature=None, seed=0)
+    assert nothing == ""
+    tokenizer = run.experiment.dataset.tokenizer
+    x = jnp.asarray(tokenizer.encode(b"ab\n"))[None].astype(jnp.int32)
+    model, ids = from_linen(Transformer(**{k: v for k, v in run.config.model.items() if k != "name"})), [0]
+    for _ in range(3):
+        logits, _ = model.apply(run.params, {}, *sources(x), jnp.asarray([ids]))
+        ids.append(int(logits[0, -1].argmax()))
+        if ids[-1] == 1:
+            break
+    assert line == tokenizer.decode(ids[1:]).split("\n")[0].replace("\0", "")
+    with pytest.raises(UserError, match="no such character in the training text: 'Ω'.*; write the line with"):
+        sample(tmp_path / "run", "Ω", tokens=3, temperature=None, seed=0)
+    with pytest.raises(UserError, match="makes a line of a line; give it one with --prompt"):
+        sample(tmp_path / "run", None, tokens=3, temperature=None, seed=0)
