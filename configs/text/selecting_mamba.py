@@ -1,0 +1,29 @@
+"""Mamba on selective copying: ten symbols at random places among 54 blanks, to be repeated in order.
+
+python -m train --config configs/text/selecting_mamba.py --workdir runs/selecting_mamba
+python -m train --config configs/text/selecting_s4.py --workdir runs/selecting_s4
+
+selecting_s4 is the same network, but for layers whose rates the tokens do not choose.
+
+System      Mamba, 2023
+Parameters  ?
+Data        selective copying, generated
+Published   accuracy 0.998 at 4,096 tokens (Gu & Dao 2023, table 1)
+Measured    accuracy not measured yet
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 1500
+    config.batch_size = 32
+    config.log_every = 100
+    config.data.update(name="sequences:selecting", noise=54)
+    config.model.update(name="mamba:Mamba", vocab=10, layers=2, width=64, state=16)
+    config.task.update(name="supervised:classify")
+    config.optim.update(name="adamw", learning_rate=3e-3, weight_decay=0.01, clip=1.0)
+    config.schedule.update(name="cosine", warmup=0.1)
+    config.eval.every = 500
+    return config
