@@ -20,9 +20,9 @@ from data.random import below
 from data.sequences import check, generated
 from data.source import Batch, Dataset
 
-THINGS = "food music room staff price view plot cast light sound".split()
-GOOD = "great fine superb lovely bright fresh clever warm".split()
-BAD = "awful poor dreadful ugly dull stale silly cold".split()
+THINGS = ["food", "music", "room", "staff", "price", "view", "plot", "cast", "light", "sound"]
+GOOD = ["great", "fine", "superb", "lovely", "bright", "fresh", "clever", "warm"]
+BAD = ["awful", "poor", "dreadful", "ugly", "dull", "stale", "silly", "cold"]
 FORMS = (  # T things, A the first adjective, Z the second; and which of the two weighs
     ("the T was A , but the T was Z .", 1),
     ("although the T was A , the T was Z .", 1),
@@ -35,7 +35,7 @@ SMALLEST = {"train": 256, "valid": 64}  # at which pages are tested
 
 
 def reviews(*, train: int = 1_000_000, valid: int = 2_000, seed: int = 0) -> Dataset:
-    """x int32 [L]: "[cls]" (1), then words, and zeros behind the last.  y int32: 1 of a verdict that praises, else 0."""
+    """x int32 [L]: "[cls]" (1), words, and zeros behind the last.  y int32: 1 where the verdict praises, else 0."""
     check(train, valid, SENTENCES, least=1)
     made = generated(functools.partial(_reviews), 1 + SENTENCES * NUMBERS, train, valid, seed, 2)
     return made._replace(names=("blame", "praise"))

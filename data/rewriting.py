@@ -64,3 +64,60 @@ def ended(ids_BL: Int[np.ndarray, "B L"], count_B1: Int[np.ndarray, "B 1"]) -> I
 def characters(symbols: str) -> tokenize.Tokenizer:
     """Tokens 2, 3, … are the symbols as Python sorts them."""
     return tokenize.load("chars", "".join(sorted({FILLER, END, *symbols})))
+
+
+WORDS = """
+    autumn bridge candle captain desert dragon engine fabric forest garden harbour island jungle kitchen lantern market
+    mountain napkin number orchard painter pencil planet pocket record shadow silver temple thunder velvet violin walnut
+    window cinema doctor guitar hotel museum onion piano radio salad tiger
+""".split()
+MOST = 3  # words of a line
+
+
+def correction(*, train: int = 1_000_000, valid: int = 2_000, seed: int = 0) -> Dataset:
+    """Lines of two or three words, of which every second has a fault; y is the line without.
+
+    A fault is a letter left out, doubled or replaced, or two neighbours exchanged.  No fault makes two words alike, so
+    every line can be corrected.  Who changes nothing is right for (1/4 + 1/8) / 2 = 0.1875 of them.
+    """
+    check(train, valid, MOST, least=1)
+    made = generated(functools.partial(_correction), 1 + 5 * MOST, train, valid, seed, 3 + len(LETTERS))
+    return made._replace(tokenizer=characters(" " + LETTERS))
+
+
+def _correction(noise_BN: UInt64[np.ndarray, "B N"]) -> Batch:
+    rows = [line(*map(int, row)) for row in noise_BN]
+    room = 1 + MOST * (2 + max(map(len, WORDS)))
+    filled = lambda lines: np.array([[number(c) for c in (text + END).ljust(room, FILLER)] for text in lines], np.int32)
+    return {"x": filled([wrong for wrong, _ in rows]), "y": filled([right for _, right in rows])}
+
+
+def number(character: str) -> int:
+    """The token of a letter, of the space, the end or the filler."""
+    return (FILLER + END + " " + LETTERS).index(character)
+
+
+def line(count: int, *noise: int) -> tuple[str, str]:
+    """A line with faults, and without; of each word five of the random numbers."""
+    right, wrong = [], []
+    for i in range(2 + count % (MOST - 1)):
+        which, has_fault, kind, place, letter = noise[5 * i : 5 * i + 5]
+        word = WORDS[which % len(WORDS)]
+        right.append(word)
+        wrong.append(faulty(word, kind % 4, place, letter % 25) if has_fault % 2 else word)
+    return " ".join(wrong), " ".join(right)
+
+
+def faulty(word: str, kind: int, place: int, letter: int) -> str:
+    """The word with one fault; no word has two equal letters side by side, so each changes it."""
+    i = place % (len(word) - 1 if kind == 3 else len(word))
+    before, own, after = word[:i], word[i], word[i + 1 :]
+    match kind:
+        case 0:
+            return before + after
+        case 1:
+            return before + own + own + after
+        case 2:
+            return before + LETTERS.replace(own, "")[letter] + after
+        case _:
+            return before + after[0] + own + after[1:]

@@ -1,10 +1,12 @@
 """What a trained encoder–decoder writes for new lines of text, or for sounds.  B lines, S length of the source."""
 
+import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from data import speech
 from data.rewriting import END, FILLER
 from train.errors import UserError
 
@@ -50,4 +52,9 @@ def read(tokenizer: Any, lines: Sequence[str]) -> np.ndarray:
 
 def heard(run: "Saved", files: Sequence[str]) -> np.ndarray:
     """The sounds of files [B, M, F], as the run's data have them."""
-    raise UserError(f"{files[0]}: this run hears no files")
+    if not run.config.data.name.startswith("speech:"):
+        raise UserError(f"{files[0]}: this run learnt from {run.config.data.name}, whose sounds are not files")
+    try:
+        return np.stack([speech.features(pathlib.Path(file), *run.experiment.batch["x"].shape[1:]) for file in files])
+    except ValueError as error:
+        raise UserError(str(error)) from None

@@ -1,4 +1,4 @@
-"""Eight experts, two for each token, on a Markov chain of order 2: more to know than a dense network of that speed holds.
+"""Eight experts, two for each token, on a Markov chain of order 2: they know more than a dense network of that speed.
 
 python -m train --config configs/text/markov_experts.py --workdir runs/markov_experts
 
@@ -21,7 +21,7 @@ def get_config():
     config.batch_size = 64
     config.log_every = 100
     config.data.update(name="synthetic:markov", states=32, order=2, context=32, train_tokens=4_000_000)
-    config.model.update(name="llama:Llama", vocab=32, layers=2, heads=2, width=32, inner=32, context=32)
+    config.model.update(name="llama:Llama", vocab=32, layers=1, heads=2, width=32, inner=32, context=32)
     config.model.update(experts=8, experts_per_token=2)
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=1e-2, b2=0.95, weight_decay=0.01, clip=1.0)

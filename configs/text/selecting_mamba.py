@@ -1,4 +1,4 @@
-"""Mamba on selective copying: ten symbols at random places among 54 blanks, to be repeated in order.
+"""Mamba on selective copying: six symbols at random places among 26 blanks, to be repeated in order.
 
 python -m train --config configs/text/selecting_mamba.py --workdir runs/selecting_mamba
 python -m train --config configs/text/selecting_s4.py --workdir runs/selecting_s4
@@ -20,8 +20,8 @@ def get_config():
     config.steps = 1500
     config.batch_size = 32
     config.log_every = 100
-    config.data.update(name="sequences:selecting", noise=54)
-    config.model.update(name="mamba:Mamba", vocab=10, layers=2, width=64, state=16)
+    config.data.update(name="sequences:selecting", shown=6, noise=26)
+    config.model.update(name="mamba:Mamba", vocab=10, layers=2, width=32, state=8, scan="recurrent")
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=3e-3, weight_decay=0.01, clip=1.0)
     config.schedule.update(name="cosine", warmup=0.1)

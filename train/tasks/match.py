@@ -1,6 +1,5 @@
 """Texts and pictures that belong together.  B pairs."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
