@@ -37,11 +37,11 @@ SMALLEST = {"train": 256, "valid": 64}  # at which pages are tested
 def reviews(*, train: int = 1_000_000, valid: int = 2_000, seed: int = 0) -> Dataset:
     """x int32 [L]: "[cls]" (1), words, and zeros behind the last.  y int32: 1 where the verdict praises, else 0."""
     check(train, valid, SENTENCES, least=1)
-    made = generated(functools.partial(_reviews), 1 + SENTENCES * NUMBERS, train, valid, seed, 2)
+    made = generated(functools.partial(drawn), 1 + SENTENCES * NUMBERS, train, valid, seed, 2)
     return made._replace(names=("blame", "praise"))
 
 
-def _reviews(noise_BN: UInt64[np.ndarray, "B N"]) -> Batch:
+def drawn(noise_BN: UInt64[np.ndarray, "B N"]) -> Batch:
     noise_BSN = noise_BN[:, 1:].reshape(len(noise_BN), SENTENCES, NUMBERS)
     praised_first_BS = below(noise_BSN[..., 0], 2)
     x_BSL, weighs_BS = sentences(noise_BSN[..., 1:], praised_first_BS)

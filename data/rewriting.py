@@ -66,11 +66,12 @@ def characters(symbols: str) -> tokenize.Tokenizer:
     return tokenize.load("chars", "".join(sorted({FILLER, END, *symbols})))
 
 
-WORDS = """
+DICTIONARY = """
     autumn bridge candle captain desert dragon engine fabric forest garden harbour island jungle kitchen lantern market
     mountain napkin number orchard painter pencil planet pocket record shadow silver temple thunder velvet violin walnut
     window cinema doctor guitar hotel museum onion piano radio salad tiger
-""".split()
+"""
+WORDS = DICTIONARY.split()
 MOST = 3  # words of a line
 
 

@@ -66,9 +66,10 @@ def selecting(
 ) -> Dataset:
     """Selective copying (Jing et al. 2019; Gu & Dao 2023, section 4.1): L = noise + 2 shown, 10 classes.
 
-    x int32 [L]: `shown` of 8 symbols in order, among them at random places `noise` blanks (8); then as many signs (9), at
-    which y int32 [L] repeats the symbols; `mask` counts those alone.  The lowest loss is 0 nats; who has forgotten the
-    symbols is at ln 8, and right once in 8.  Distances differ from record to record, so no fixed delay finds a symbol.
+    x int32 [L]: `shown` of 8 symbols in order, among them at random places `noise` blanks (8); then as many signs (9).
+    At the signs y int32 [L] repeats the symbols; `mask` counts those alone.  The lowest loss is 0 nats; who has
+    forgotten the symbols is at ln 8, and right once in 8.  Distances differ from record to record, so no fixed delay
+    finds a symbol.
     """
     check(train, valid, min(shown, noise), least=1)
     return generated(functools.partial(_selecting, shown, noise), noise + 2 * shown, train, valid, seed, SYMBOLS + 2)

@@ -72,10 +72,7 @@ class Whisper(nn.Module):
         """Hears the sound, where there is one, then classifies it or writes the text, where there is one."""
         self.check()
         drop = lambda x: Dropout(self.dropout)(constrain(x, "batch", "length", None), train)
-        if sound_BMF is None:
-            memory_BSD = carry["memory"]
-        else:
-            memory_BSD = self.hear(sound_BMF, train)
+        memory_BSD = carry["memory"] if sound_BMF is None else self.hear(sound_BMF, train)
         if classify:
             mean_BD = Dropout(self.dropout)(memory_BSD.mean(1), train)
             return dense(self.classes, ("embed", None), name="class")(mean_BD)

@@ -1,5 +1,7 @@
 """Lines made of lines: the rules of the data, the loss by hand, and exact matches that greedy decoding confirms."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,15 +13,24 @@ from models.decode import How, program, step_of
 from models.t5 import T5
 from models.transformer import Transformer
 from tests.support.small import PAGES, small
+from train import saved
 from train.display import Display
 from train.errors import UserError
 from train.loop import train
 from train.sample import sample
 from train.tasks.translate import begun, sources, translate
 
+MEANT = {  # every word with every fault, and what it should be
+    rewriting.faulty(word, kind, place, letter): word
+    for word in rewriting.WORDS
+    for kind in range(4)
+    for place in range(len(word))
+    for letter in range(25)
+} | {word: word for word in rewriting.WORDS}
 RULES = {
     "reversal": (lambda: rewriting.reversal(length=5), lambda line: line[::-1]),
     "addition": (lambda: rewriting.addition(digits=3), lambda line: f"{sum(map(int, line.split('+'))):04}"),
+    "correction": (rewriting.correction, lambda line: " ".join(MEANT[word] for word in line.split())),
 }
 
 
@@ -39,6 +50,22 @@ def test_lines_follow_their_rule(name):
     assert len(set(written["x"])) > 150
     assert not np.array_equal(dataset.valid.gather(np.arange(200))["x"], batch["x"])
     np.testing.assert_array_equal(dataset.train.gather(np.array([150, 7]))["y"], batch["y"][[150, 7]])
+
+
+def test_no_fault_makes_two_words_alike():
+    """So a line can always be corrected; and a fault is one: a letter less, one more, another, or two exchanged."""
+    faults = {
+        word: {rewriting.faulty(word, k, i, c) for k in range(4) for i in range(len(word)) for c in range(25)}
+        for word in rewriting.WORDS
+    }
+    assert sum(len(some) for some in faults.values()) == len(set().union(*faults.values()))
+    assert not set(rewriting.WORDS) & set().union(*faults.values())
+    wrong = (
+        rewriting.faulty("planet", 3, 1, 0),
+        rewriting.faulty("planet", 0, 5, 0),
+        rewriting.faulty("planet", 1, 0, 0),
+    )
+    assert wrong == ("palnet", "plane", "pplanet")
 
 
 V, B = 9, 6
@@ -71,7 +98,7 @@ def test_what_stands_behind_a_line_does_not_count(name):
     model, task, params, batch = made(name)
     loss = jax.jit(lambda batch: task.loss(params, {}, batch, jax.random.key(1), False))
     found, (_, metrics) = loss(batch)
-    logits, _ = model.apply(params, {}, batch["x"], batch["x"] != 0, begun(batch["y"]))
+    logits, _ = jax.jit(model.apply)(params, {}, batch["x"], batch["x"] != 0, begun(batch["y"]))
     own = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), np.asarray(batch["y"])[..., None], 2)[..., 0]
     assert float(found) == pytest.approx(-own[np.asarray(batch["y"]) != 0].mean(), rel=1e-5)
     assert metrics["loss"][1] == (batch["y"] != 0).sum()
@@ -86,7 +113,7 @@ def test_what_stands_behind_a_line_does_not_count(name):
 def test_exact_matches_are_those_of_greedy_decoding(name):
     """Of targets that are what decoding writes all match; of those with one wrong token none."""
     model, task, params, batch = made(name)
-    carry = model.apply(params, {}, *sources(batch["x"]), method="start")[0]
+    carry = jax.jit(functools.partial(model.apply, method="start"))(params, {}, *sources(batch["x"]))[0]
     start = jnp.zeros((B, 1), jnp.int32)
     written = program(step_of(model))(params, carry, start, jax.random.key(0), tokens=7, how=How(0.0), end=(1,))
     after_end = jnp.cumsum(written == 1, axis=1) - (written == 1) > 0
@@ -101,23 +128,19 @@ def test_exact_matches_are_those_of_greedy_decoding(name):
 
 
 def test_a_line_is_translated_by_the_command(tmp_path):
-    """After a short training: what the command writes is what the network finds likeliest, token for token."""
+    """What the command writes is what the network of the run finds likeliest, token for token."""
     (page,) = [page for page in PAGES if page.stem == "reversal_transformer"]
     config = small(page, tmp_path)
-    config.steps, config.batch_size, config.data.length = 120, 64, 2
-    config.optim.learning_rate = 1e-2
-    record = train(config.lock(), tmp_path / "run", Display(quiet=True))
-    assert record["metrics"]["accuracy"] > 0.3
-    from train import saved
-
+    train(config.lock(), tmp_path / "run", Display(quiet=True))
     run = saved.load(tmp_path / "run")
     nothing, line = sample(tmp_path / "run", "ab", tokens=3, temperature=None, seed=0)
     assert nothing == ""
     tokenizer = run.experiment.dataset.tokenizer
     x = jnp.asarray(tokenizer.encode(b"ab\n"))[None].astype(jnp.int32)
     model, ids = from_linen(Transformer(**{k: v for k, v in run.config.model.items() if k != "name"})), [0]
+    apply = jax.jit(model.apply)
     for _ in range(3):
-        logits, _ = model.apply(run.params, {}, *sources(x), jnp.asarray([ids]))
+        logits, _ = apply(run.params, {}, *sources(x), jnp.asarray([ids]))
         ids.append(int(logits[0, -1].argmax()))
         if ids[-1] == 1:
             break
