@@ -16,7 +16,7 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 1200
+    config.steps = 900
     config.batch_size = 64
     config.log_every = 100
     config.data.update(name="speech:digits", path="recordings", bands=40, frames=100)
@@ -25,5 +25,5 @@ def get_config():
     config.task.update(name="translate:translate")
     config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.05, clip=1.0)
     config.schedule.update(name="cosine", warmup=0.1)
-    config.eval.every = 400
+    config.eval.every = 300
     return config

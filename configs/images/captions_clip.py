@@ -17,7 +17,7 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 1500
+    config.steps = 800
     config.batch_size = 64
     config.log_every = 100
     config.data.update(name="captions:captions", side=32)
@@ -27,5 +27,5 @@ def get_config():
     config.task.update(name="match:match")
     config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.01, clip=1.0)
     config.schedule.update(name="cosine", warmup=0.1)
-    config.eval.update(every=500, batch_size=64)
+    config.eval.update(every=400, batch_size=64)
     return config

@@ -16,7 +16,7 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 2500
+    config.steps = 2000
     config.batch_size = 64
     config.log_every = 100
     config.data.update(name="synthetic:markov", states=16, order=1, context=32, train_tokens=2_000_000)

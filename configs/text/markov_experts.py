@@ -17,7 +17,7 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 1500
+    config.steps = 1000
     config.batch_size = 64
     config.log_every = 100
     config.data.update(name="synthetic:markov", states=32, order=2, context=32, train_tokens=4_000_000)
