@@ -37,10 +37,11 @@ def test_the_loss_is_of_hidden_tokens_alone():
     """By hand from what the network is shown: a stand-in whose logits are a table of that token."""
     table = jnp.asarray(np.random.default_rng(1).normal(size=(V + 1, V + 1)), jnp.float32)
     seen = []
-    model = Model(lambda key, x: (table, {}), lambda p, s, x, key, train: (seen.append(x) or p[x], s))
+    params = {"table": table}
+    model = Model(lambda key, x: (params, {}), lambda p, s, x, key, train: (seen.append(x) or p["table"][x], s))
     x = jnp.asarray(np.random.default_rng(0).integers(0, V, (6, 9)), jnp.int32)
     mask = jnp.ones((6, 9)).at[:, 5:].set(0)
-    found, (_, metrics) = masked(model, V, rate=0.5).loss(table, {}, {"x": x, "mask": mask}, jax.random.key(3), True)
+    found, (_, metrics) = masked(model, V, rate=0.5).loss(params, {}, {"x": x, "mask": mask}, jax.random.key(3), True)
     hide_key, _ = jax.random.split(jax.random.key(3))
     chosen, shown = hidden(x, hide_key, V, 0.5, 0.8, 0.1)
     np.testing.assert_array_equal(seen[0], shown)
@@ -49,7 +50,7 @@ def test_the_loss_is_of_hidden_tokens_alone():
     assert float(found) == pytest.approx(-own[counts].mean(), rel=1e-5)
     assert metrics["loss"][1] == counts.sum()
     with pytest.raises(ValueError, match=r"one for the blank: set --config.model.vocab=9"):
-        masked(model, V + 1).loss(table, {}, {"x": x}, jax.random.key(3), True)
+        masked(model, V + 1).loss(params, {}, {"x": x}, jax.random.key(3), True)
 
 
 def test_the_posterior_of_hidden_tokens_is_that_of_all_texts():
@@ -99,7 +100,7 @@ def test_a_bag_of_words_tells_nothing():
     )
     turned = noise.copy()
     turned[:, 1 :: reviews.NUMBERS] ^= np.uint64(1)
-    one, other = reviews._reviews(noise), reviews._reviews(turned)
+    one, other = reviews.drawn(noise), reviews.drawn(turned)
     np.testing.assert_array_equal(np.sort(one["x"], 1), np.sort(other["x"], 1))
     np.testing.assert_array_equal(one["y"], 1 - other["y"])
     model = from_linen(Bag(len(reviews.WORDS), 2, 8))
@@ -146,9 +147,11 @@ def test_matching_is_between_nothing_and_log_b():
     """Of logits that say nothing the loss is log B; of perfect ones 0; records of mask 0 are no choice."""
     B = 8
     logits = {"nothing": jnp.zeros((B, B)), "all": 50 * jnp.eye(B), "one": 50 * jnp.eye(B).at[0, 0].set(0)}
-    model = Model(lambda key, text, x: (None, {}), lambda params, state, text, x, key, train: (params, state))
+    model = Model(lambda key, text, x: (None, {}), lambda params, state, text, x, key, train: (params["logits"], state))
     batch = {"x": jnp.zeros((B, 2)), "text": jnp.zeros((B, 3), jnp.int32)}
-    loss = lambda name, **more: match(model).loss(logits[name], {}, {**batch, **more}, jax.random.key(0), False)
+    loss = lambda name, **more: match(model).loss(
+        {"logits": logits[name]}, {}, {**batch, **more}, jax.random.key(0), False
+    )
     nothing, (_, told) = loss("nothing")
     assert float(nothing) == pytest.approx(math.log(B))
     assert float(told["retrieval"][0]) == 1, "of equal ones the first counts"

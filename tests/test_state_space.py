@@ -76,7 +76,7 @@ def test_rates_that_nothing_chooses_make_a_convolution(scan):
     every = lambda numbers: jnp.broadcast_to(jnp.asarray(numbers, jnp.float32), (B, L, *numbers.shape))
     y, _ = selective_scan(x, every(rate), a, every(weight), jnp.ones((B, L, N)), jnp.zeros((B, E, N)), scan)
     k = np.arange(L)[:, None, None]
-    kernel = rate * (weight * np.exp(k * rate[:, None] * a)).sum(-1)
+    kernel = rate * (weight * np.exp(k * rate[:, None] * np.asarray(a))).sum(-1)
     for t in range(L):
         expected = sum(kernel[j] * x[:, t - j] for j in range(t + 1))
         np.testing.assert_allclose(y[:, t], expected, rtol=1e-4, atol=1e-5)

@@ -145,7 +145,8 @@ def test_a_line_is_translated_by_the_command(tmp_path):
         if ids[-1] == 1:
             break
     assert line == tokenizer.decode(ids[1:]).split("\n")[0].replace("\0", "")
+    assert sample(tmp_path / "run", "ab\nab", tokens=3, temperature=None, seed=0) == ("", f"{line}\n{line}")
     with pytest.raises(UserError, match=r"no such character in the training text: 'Ω'.*; write the line with"):
         sample(tmp_path / "run", "Ω", tokens=3, temperature=None, seed=0)
-    with pytest.raises(UserError, match="makes a line of a line; give it one with --prompt"):
+    with pytest.raises(UserError, match="makes lines of lines, or of sounds; give it one with --prompt"):
         sample(tmp_path / "run", None, tokens=3, temperature=None, seed=0)

@@ -1,7 +1,8 @@
-"""Text from a trained language model; or what an encoder–decoder makes of a line (`--prompt`).
+"""Text from a trained language model; or what an encoder–decoder makes of each line of a prompt, or of a sound.
 
     python -m train sample --workdir runs/x --prompt "My fellow citizens," --tokens 200
-    python -m train sample --workdir runs/reversal_transformer --prompt "attention"
+    python -m train sample --workdir runs/reversal_transformer --prompt "$(cat lines.txt)"
+    python -m train sample --workdir runs/digits_whisper --prompt recordings/7_jackson_0.wav
 
 The network, its tokenizer and its last checkpoint are those of the run.
 """
@@ -70,9 +71,10 @@ def sample(
     tokenizer = saved.data_of(workdir).tokenizer
     if tokenizer is not None and hasattr(network, "start"):
         if prompt is None:
-            raise UserError("this run makes a line of a line; give it one with --prompt")
+            raise UserError("this run makes lines of lines, or of sounds; give it one with --prompt")
         run = saved.load(workdir, code)
-        return "", translated(run, [prompt], tokens=tokens, temperature=temperature or 0.0, seed=seed)[0]
+        made = translated(run, prompt.splitlines(), tokens=tokens, temperature=temperature or 0.0, seed=seed)
+        return "", "\n".join(made)
     if tokenizer is None or not hasattr(network, "empty_cache"):
         raise UserError(f"{workdir} holds {config.model.get('name', 'a game of networks')}, which writes no text")
     params = saved.load(workdir, code).params
