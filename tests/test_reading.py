@@ -134,7 +134,7 @@ def test_captions_say_what_the_picture_shows():
             shown = np.abs(picture - np.array(captions.COLOURS[colour], np.float32)).max(-1) < 1e-3
             assert shown.any()
             if first_colour != second_colour:
-                middle = np.argwhere(shown).mean(0)[2 - axis]
+                middle = np.argwhere(shown).mean(0)[axis - 1]
                 assert (middle > 15.5) == is_beyond
         if first_colour != second_colour:
             area = (np.abs(picture - np.array(captions.COLOURS[first_colour], np.float32)).max(-1) < 1e-3).sum()

@@ -12,11 +12,10 @@ from data.mel import log_mel, triangles
 from models.api import from_linen
 from models.whisper import Whisper
 from tests.support.golden import numbers
-from tests.support.small import PAGES, small
+from tests.support.runs import untrained
 from tests.support.standins import recordings
-from train import inputs, saved
+from train import inputs
 from train.errors import UserError
-from train.experiment import build_experiment
 from train.translation import translated
 
 # As scripts/golden/hf_mel.py has them, which needs another Python.
@@ -75,16 +74,6 @@ def test_the_encoder_alone_classifies():
     memory = jax.jit(functools.partial(model.apply, method="start"))(encoder, {}, sound)[0]["memory"]
     expected = memory.mean(1) @ params["class"]["kernel"] + params["class"]["bias"][None]
     np.testing.assert_allclose(jax.jit(model.apply)(params, {}, sound)[0], expected, rtol=1e-4, atol=1e-5)
-
-
-def untrained(name, folder):
-    """A run that nothing was trained in."""
-    (page,) = [page for page in PAGES if page.stem == name]
-    config = small(page, folder)
-    made = build_experiment(config.lock())
-    batch = made.dataset.train.gather(np.arange(2))
-    params, state = jax.jit(made.task.init)(jax.random.key(0), batch)
-    return saved.Saved(config, made, params, state, None)
 
 
 def test_recordings_are_written_and_read(tmp_path):

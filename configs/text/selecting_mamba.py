@@ -17,7 +17,7 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 3000
+    config.steps = 2500
     config.batch_size = 32
     config.log_every = 100
     config.data.update(name="sequences:selecting", shown=6, noise=26)
@@ -25,5 +25,5 @@ def get_config():
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=3e-3, weight_decay=0.01, clip=1.0)
     config.schedule.update(name="cosine", warmup=0.1)
-    config.eval.every = 1000
+    config.eval.every = 500
     return config
