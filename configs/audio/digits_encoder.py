@@ -15,6 +15,7 @@ from configs.audio.digits_whisper import get_config as whisper
 
 def get_config():
     config = whisper()
+    config.steps = 600
     config.data.target = "class"
     config.model.classes = 10
     config.task.name = "supervised:classify"
