@@ -4,11 +4,11 @@ python -m train --config configs/audio/digits_whisper.py --workdir runs/digits_w
 python -m train sample --workdir runs/digits_whisper --prompt recordings/7_jackson_0.wav
 
 System      Whisper on spoken digits, 2022
-Parameters  ?
+Parameters  192,192
 Data        Free Spoken Digit Dataset
 Get         git clone https://github.com/Jakobovski/free-spoken-digit-dataset, its folder recordings (CC BY-SA 4.0)
 Published   nothing comparable
-Measured    exact_match not measured yet
+Measured    exact_match 0.9933, 119 s (9c71f29)
 """
 
 from configs.base import base

@@ -6,10 +6,10 @@ python -m train --config configs/images/captions_clip.py --workdir runs/captions
 Of 64 pictures 1.6 show what another shows, so no network is expected to reach more than 0.988.
 
 System      CLIP, 2021
-Parameters  ?
+Parameters  191,297
 Data        captioned scenes, generated
 Published   nothing comparable
-Measured    retrieval not measured yet
+Measured    retrieval 0.9443, 48 s (9c71f29)
 """
 
 from configs.base import base
