@@ -22,7 +22,7 @@ from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, layer_no
 Head = Literal["pooled", "words", "class", "span"]
 
 
-SMALLEST = {"vocab": 256, "layers": 1, "heads": 2, "width": 16, "inner": 16, "context": 16}  # at which pages are tested
+SMALLEST = {"vocab": 256, "layers": 1, "heads": 2, "width": 16, "inner": 16, "context": 64}  # at which pages are tested
 
 
 class Bert(nn.Module):

@@ -2,12 +2,13 @@
 
 python -m train --config configs/text/markov_bert.py --workdir runs/markov_bert
 
-The lowest expected loss is that of one who knows the chain (`python -m scripts.score.masked`): ? nats, with accuracy ?.
+The lowest expected loss is that of one who knows the chain (`python -m scripts.score.masked`): 1.449 nats, with
+accuracy 0.5125.
 
 System      BERT on a Markov chain, 2018
 Parameters  ?
 Data        a Markov chain of entropy rate 1.9693 nats
-Published   loss ? is the lowest expected
+Published   1.449 is the lowest expected loss
 Measured    loss not measured yet
 """
 

@@ -2,14 +2,16 @@
 
 python -m train --config configs/text/markov_experts.py --workdir runs/markov_experts
 
-With --config.model.experts=4 the loss is ?; with one expert of twice the units, which costs a token the same
-(--config.model.experts=1 --config.model.experts_per_token=1 --config.model.inner=64), it is ?.
+With one expert of twice the units, which costs a token the same FLOPs (--config.model.experts=1
+--config.model.experts_per_token=1 --config.model.inner=64), the loss is 3.107.  A token meets 12,640 parameters, or
+12,416 of that one.  No expert gets less than 0.94 or more than 1.09 of its equal share of the held-out tokens
+(`python -m scripts.score.experts runs/markov_experts`).
 
 System      Mixture of experts, 2017
-Parameters  ?
+Parameters  31,072
 Data        a Markov chain of order 2
-Published   ? is the lowest expected loss
-Measured    loss not measured yet
+Published   2.531 is the lowest expected loss
+Measured    loss 2.883, 48 s (8088177)
 """
 
 from configs.base import base
