@@ -5,10 +5,10 @@ python -m train --config configs/text/reviews_bag.py --workdir runs/reviews_bag
 Beside reviews_bert.
 
 System      Bag of words, 2015
-Parameters  ?
+Parameters  6,466
 Data        reviews, generated
 Published   accuracy 0.5 is the best that it can expect
-Measured    accuracy not measured yet
+Measured    accuracy 0.4875, 8 s (b8c121c)
 """
 
 from configs.text.reviews_bert import get_config as bert

@@ -3,13 +3,13 @@
 python -m train --config configs/text/reviews_bert.py --workdir runs/reviews_bert
 python -m train --config configs/text/reviews_bag.py --workdir runs/reviews_bag
 
-A bag of words (reviews_bag) is at chance, as every one must be (data/reviews.py).
+A bag of words (reviews_bag) has an accuracy of 0.4875: chance, as every one must be (data/reviews.py).
 
 System      BERT that classifies, 2018
-Parameters  ?
+Parameters  75,842
 Data        reviews, generated
 Published   nothing comparable
-Measured    accuracy not measured yet
+Measured    accuracy 1, 29 s (b8c121c)
 """
 
 from configs.base import base

@@ -6,10 +6,10 @@ python -m train --config configs/text/selecting_s4.py --workdir runs/selecting_s
 selecting_s4 is the same network, but for layers whose rates the tokens do not choose.
 
 System      Mamba, 2023
-Parameters  ?
+Parameters  17,184
 Data        selective copying, generated
 Published   accuracy 0.998 at 4,096 tokens (Gu & Dao 2023, table 1)
-Measured    accuracy not measured yet
+Measured    accuracy 1, 63 s (b8c121c)
 """
 
 from configs.base import base
