@@ -104,7 +104,7 @@ def test_a_bag_of_words_tells_nothing():
     np.testing.assert_array_equal(np.sort(one["x"], 1), np.sort(other["x"], 1))
     np.testing.assert_array_equal(one["y"], 1 - other["y"])
     model = from_linen(Bag(len(reviews.WORDS), 2, 8))
-    params, _ = model.init(jax.random.key(0), one["x"])
+    params, _ = model.init(jax.random.key(0), jnp.asarray(one["x"]))
     logits = [model.apply(params, {}, jnp.asarray(each["x"]))[0] for each in (one, other)]
     np.testing.assert_allclose(*logits, atol=1e-5)
 

@@ -78,7 +78,7 @@ def test_rates_that_nothing_chooses_make_a_convolution(scan):
     k = np.arange(L)[:, None, None]
     kernel = rate * (weight * np.exp(k * rate[:, None] * np.asarray(a))).sum(-1)
     for t in range(L):
-        expected = sum(kernel[j] * x[:, t - j] for j in range(t + 1))
+        expected = sum(kernel[j] * np.asarray(x)[:, t - j] for j in range(t + 1))
         np.testing.assert_allclose(y[:, t], expected, rtol=1e-4, atol=1e-5)
 
 

