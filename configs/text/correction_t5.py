@@ -17,7 +17,7 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 1200
+    config.steps = 1800
     config.batch_size = 32
     config.log_every = 100
     config.data.update(name="rewriting:correction")
@@ -26,5 +26,5 @@ def get_config():
     config.task.update(name="translate:translate")
     config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.01, clip=1.0)
     config.schedule.update(name="cosine", warmup=0.1)
-    config.eval.every = 500
+    config.eval.every = 600
     return config
