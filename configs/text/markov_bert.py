@@ -6,10 +6,10 @@ The lowest expected loss is that of one who knows the chain (`python -m scripts.
 accuracy 0.5125.
 
 System      BERT on a Markov chain, 2018
-Parameters  ?
+Parameters  28,241
 Data        a Markov chain of entropy rate 1.9693 nats
 Published   1.449 is the lowest expected loss
-Measured    loss not measured yet
+Measured    loss 1.53, 56 s (e4919c8)
 """
 
 from configs.base import base
