@@ -3,7 +3,7 @@
 python -m train --config configs/audio/digits_encoder.py --workdir runs/digits_encoder
 
 System      Whisper's encoder as a classifier, 2022
-Parameters  ?
+Parameters  90,890
 Data        Free Spoken Digit Dataset
 Get         git clone https://github.com/Jakobovski/free-spoken-digit-dataset, its folder recordings (CC BY-SA 4.0)
 Published   nothing comparable
