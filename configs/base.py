@@ -28,6 +28,7 @@ def base() -> ConfigDict:
     config.augment = ConfigDict()  # what changes training images: {name: options}, names of train/augment.py
     config.model = ConfigDict()
     config.task = ConfigDict()
+    config.init = ConfigDict()  # weights from a run or a public checkpoint, before step 0: {"from": …} (train/init.py)
     config.optim = ConfigDict()
     config.schedule = ConfigDict({"name": "constant", "warmup": 0}, type_safe=False)  # steps, or a share of the run
 

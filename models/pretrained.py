@@ -5,6 +5,7 @@ logits, _ = model.apply(params, state, tokens_BL)          # or (tokens_BL, mask
 save("another/folder", model, params, state)
 """
 
+import functools
 import importlib
 import json
 import pathlib
@@ -12,8 +13,8 @@ import pkgutil
 import re
 import shutil
 import types
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,14 +37,16 @@ def families() -> dict[str, types.ModuleType]:
     return {one: module for module in modules for one in getattr(module, "ARCHITECTURES", ())}
 
 
-def load(
-    path: str | pathlib.Path, put: Put | None = None, *, dtype: str = "float32"
-) -> tuple[Model, Params, ModelState]:
-    """The network of a folder, its parameters and its untrained state.
+class Examined(NamedTuple):
+    """A folder of weights that can be read: every check is made, and no number is read."""
 
-    Every check is made before the first number is read.  Then each tensor is read, cast to `dtype` and handed to `put`
-    with its name, before the next one is read; models know no devices, so `put` says where it goes.
-    """
+    model: Model
+    shapes: dict[str, tuple[int, ...]]  # of every parameter ("params/…") and of the state, as the network names them
+    found: list[tuple[Row, list[str]]]  # and the names of its tensors in this folder
+    there: dict[str, Entry]
+
+
+def examine(path: str | pathlib.Path) -> Examined:
     folder = pathlib.Path(path)
     config, there = tensors.json_of(folder / "config.json"), tensors.entries(folder)
     network, family = network_of(folder, config, there)
@@ -54,14 +57,34 @@ def load(
     except (ValueError, TypeError, ZeroDivisionError) as error:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
     shapes = flat({"params": params, **state})
-    found = matched(folder, there, family, network, shapes)
+    return Examined(model, shapes, matched(folder, there, family, network, shapes), there)
+
+
+def numbers(examined: Examined, dtype: str = "float32") -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
+    """Each name of `shapes` that the folder has, with what reads its numbers: one tensor at a time."""
+
+    def reading(row: Row, names: list[str]) -> np.ndarray:
+        array = row.into(*(tensors.read(examined.there[name]) for name in names))
+        return np.asarray(array, dtype, order="C")
+
+    for row, names in examined.found:
+        yield row.ours, functools.partial(reading, row, names)
+
+
+def load(
+    path: str | pathlib.Path, put: Put | None = None, *, dtype: str = "float32"
+) -> tuple[Model, Params, ModelState]:
+    """The network of a folder, its parameters and its untrained state.
+
+    Every check is made before the first number is read.  Then each tensor is read, cast to `dtype` and handed to `put`
+    with its name, before the next one is read; models know no devices, so `put` says where it goes.
+    """
+    examined = examine(path)
     put = put or (lambda name, array: jnp.asarray(array))
-    loaded = {}
-    for row, names in found:
-        array = row.into(*(tensors.read(there[name]) for name in names))
-        loaded[row.ours] = put(row.ours.partition("/")[2], np.asarray(array, dtype, order="C"))
-    tree = nested({**{name: jnp.zeros(shape) for name, shape in shapes.items() if name not in loaded}, **loaded})
-    return model, tree.pop("params"), tree
+    loaded = {name: put(name.partition("/")[2], read()) for name, read in numbers(examined, dtype)}
+    rest = {name: jnp.zeros(shape) for name, shape in examined.shapes.items() if name not in loaded}
+    tree = nested({**rest, **loaded})
+    return examined.model, tree.pop("params"), tree
 
 
 def network_of(
@@ -164,6 +187,8 @@ def save(
         raise ValueError(f"{type(network).__name__} is written as no public class; written are {written()}")
     loaded = dict(model.config or {})
     family = next((m for m in kin if loaded.get("architectures", [None])[0] in m.ARCHITECTURES), next(iter(kin)))
+    network, params = unrolled(network, params)
+    network, params = filled(network, params, family)
     config = {**family.config(network), "dtype": dtype}
     for name in ("architectures", "model_type", *getattr(family, "KEPT", ())):
         config[name] = loaded.get(name, config[name])
@@ -178,6 +203,39 @@ def save(
     for name in TOKENIZER if tokenizer is not None else ():
         if (pathlib.Path(tokenizer) / name).is_file():
             shutil.copyfile(pathlib.Path(tokenizer) / name, folder / name)
+
+
+def unrolled(network: Any, params: Params) -> tuple[Any, Params]:
+    """The same network with a module for each layer, where `params` hold them stacked (`stack="scan"`)."""
+    if getattr(network, "stack", "unrolled") == "unrolled":
+        return network, params
+
+    def apart(tree: Params) -> Params:
+        parts: Params = {}
+        for name, part in tree.items():
+            if name != "blocks":
+                parts[name] = apart(part) if isinstance(part, dict) else part
+                continue
+            for i in range(len(jax.tree.leaves(part)[0])):
+                parts[f"block_{i}"] = jax.tree.map(lambda x, i=i: x[i], part)
+        return parts
+
+    return network.clone(stack="unrolled"), apart(params)
+
+
+def filled(network: Any, params: Params, family: types.ModuleType) -> tuple[Any, Params]:
+    """The same function as the public class has it: with zeros for the parameters that this network does without."""
+    more = {name: value for name, value in getattr(family, "ZEROS", {}).items() if getattr(network, name) != value}
+    if not more:
+        return network, params
+    wide, key = network.clone(**more), jax.eval_shape(lambda: jax.random.key(0))
+    try:
+        family.config(wide)
+        shapes, _ = jax.eval_shape(from_linen(wide).init, key, *family.example(wide))
+    except ValueError:
+        return network, params  # `family.config` says of the network itself what is wrong
+    zeros = flat({"params": shapes}, of=lambda x: jnp.zeros(x.shape, x.dtype))
+    return wide, nested({**zeros, **flat({"params": params}, of=lambda x: x)})["params"]
 
 
 def written() -> str:

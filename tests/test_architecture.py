@@ -108,7 +108,10 @@ def test_there_is_one_train_step():
     ]
     assert found == ["train/step.py"]
     steps = [
-        f for folder in ("train", "scaling") for f in files(folder) if "apply_updates(state.params" in f.read_text()
+        f
+        for folder in ("train", "scaling")
+        for f in files(folder)
+        if "optax.apply_updates(learnt, updates)" in f.read_text()
     ]
     assert steps == [ROOT / "train" / "step.py"]
 

@@ -16,7 +16,7 @@ import scipy.stats
 from scaling import budgets, laws
 from scaling.analyse import analyse
 from scaling.approaches import isoflop
-from scaling.fit import solver
+from scaling.fit import intervals, solver
 from scaling.fit.backtest import backtest, by_horizon, heldout
 from scaling.fit.discrepancy import Prior, bounded, learn
 from scaling.fit.estimate import centre, fit
@@ -391,6 +391,22 @@ def test_many_rows_need_no_more_memory_than_they_are():
     assert found.params["alpha"] == pytest.approx(0.34, abs=0.002)
     low, high = constants(bootstrap(found, draws=50), 0.9)["alpha"]
     assert 1e-5 < high - low < 2e-3
+
+
+@pytest.mark.parametrize("clustered", [False, True], ids=["runs", "runs with checkpoints"])
+def test_beyond_many_runs_resamples_are_drawn_from_their_normal_limit(monkeypatch, clustered):
+    rng = np.random.default_rng(0)
+    n, d = np.exp(rng.uniform(17, 23, 3000)), np.exp(rng.uniform(21, 26, 3000))
+    run = np.arange(3000) // 3 if clustered else None
+    together = 0.005 * rng.standard_normal(1000)[np.arange(3000) // 3] * clustered
+    errors = together + 0.005 * rng.standard_normal(3000)
+    found = fit(chinchilla, {"n": n, "d": d, "loss": chinchilla(TRUTH, n, d) * np.exp(errors)}, certify=False)
+    counted = bootstrap(found, draws=2000, run=run).theta
+    monkeypatch.setattr(intervals, "GAUSSIAN", 900)
+    drawn = bootstrap(found, draws=2000, run=run).theta
+    assert np.all(np.abs(drawn.mean(0) - counted.mean(0)) < 0.1 * counted.std(0))
+    sd = counted.std(0)
+    assert np.all(np.abs(np.cov(drawn.T) - np.cov(counted.T)) < 0.1 * np.outer(sd, sd))
 
 
 def test_frontier_is_the_lower_staircase():

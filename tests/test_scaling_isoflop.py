@@ -272,6 +272,16 @@ def test_a_thousand_draws_are_quick():
     assert time.process_time() - start < 2.0
 
 
+def test_of_very_many_sizes_some_are_taken_and_it_is_said(monkeypatch):
+    table = runs(budgets=BUDGETS[::3], sizes=3001)
+    monkeypatch.setattr(isoflop, "MOST", 300)
+    found = isoflop.profiles(table, draws=100)
+    assert found.warnings[0] == "isoFLOP profiles are drawn through 300 of 9,003 sizes, at equal steps of their order"
+    for minimum, n in zip(found.minima, table["n"].reshape(3, -1), strict=True):
+        np.testing.assert_allclose(minimum.sizes[[0, -1]], n[[0, -1]])
+    assert found.a == pytest.approx(hoffmann.a(ROUNDED), abs=0.004)
+
+
 @pytest.mark.parametrize("law", [ROUNDED, EVEN], ids=["rounded", "even"])
 def test_envelope_of_training_curves_gives_back_the_exponents(law):
     found = envelope(curves(law), draws=100)

@@ -6,6 +6,7 @@
     python -m train predict --workdir runs/x FILES      what it says of new images, rows, series, text
     python -m train score --workdir runs/x DATA         what it is worth on labelled data; default: its held-out split
     python -m train sample --workdir runs/x             text from what it trained
+    python -m train export --workdir runs/x --out DIR   its weights as Hugging Face's classes read them, or StableHLO
     python -m train compare runs/*                      runs beside each other: what differs, what they reached
     python -m train supervise --processes 2 -- --config text_gpt --workdir runs/x     starts again what was killed
     python -m train zoo                                 every network with what it reached, beside the published
@@ -30,6 +31,7 @@ from train.errors import UserError, suggest
 
 VERBS = {  # each a module with `main(argv)`, loaded when it is asked for
     "compare": "train.compare",
+    "export": "train.export",
     "plan": "train.cost.door",
     "predict": "train.predict",
     "sample": "train.sample",

@@ -97,6 +97,12 @@ def checkpoints(folder: pathlib.Path) -> Any:
     return epath.Path(f"{address}/checkpoints")
 
 
+def steps_saved(folder: pathlib.Path) -> list[int]:
+    """Steps of the checkpoints that a run in that folder could go on from."""
+    place = checkpoints(folder)
+    return [int(each.name) for each in place.iterdir() if each.name.isdecimal()] if place.exists() else []
+
+
 class Copy:
     """The files of `folder` and those of `address`, and how one becomes the other."""
 

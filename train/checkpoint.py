@@ -22,6 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
+from train import paths
 from train.devices import hosts
 from train.errors import UserError
 from train.metrics import Sums, better
@@ -255,12 +256,7 @@ def hush() -> None:
 
 def leaves(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:
     flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {path_name(path): (tuple(leaf.shape), str(leaf.dtype)) for path, leaf in flat}
-
-
-def path_name(path: tuple) -> str:
-    """`.params['a'][0]` as params/a/0, so that a named field and a key of a stored dict read alike."""
-    return "/".join(str(getattr(p, "key", getattr(p, "name", getattr(p, "idx", p)))) for p in path)
+    return {paths.name(path): (tuple(leaf.shape), str(leaf.dtype)) for path, leaf in flat}
 
 
 def describe_difference(stored: dict, wanted: dict) -> str:

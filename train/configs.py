@@ -157,7 +157,7 @@ def override(config: ConfigDict, key: str, value: Any, say: Callable[[str], None
         section = section[folder]
     now = section.get(name)
     where = ".".join(folders)
-    named = "name" in section or folders[:1] == ["augment"]
+    named = "name" in section or folders[:1] in (["augment"], ["init"])
     takes = arguments(where, section.get("name")) if named and name != "name" else None
     with section.ignore_type():
         if isinstance(now, ConfigDict):

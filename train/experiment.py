@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from data.source import Dataset, check_labels
 from models.api import Model, Precision, from_linen
 from models.parts import axes
-from train import sizes
+from train import paths, sizes
 from train.build import build, resolve
 from train.devices import mesh
 from train.errors import UserError
@@ -21,7 +21,7 @@ from train.optim.chain import optimizer
 from train.optim.schedules import Schedule
 from train.schema import check_choice
 from train.step import Task, TrainState, init_state, train_step
-from train.wrap import augmented, penalised, placed
+from train.wrap import augmented, learning, penalised, placed
 
 Shapes = dict[str, jax.ShapeDtypeStruct]  # of a batch
 CHOICES = {
@@ -73,7 +73,8 @@ def build_task(config: ConfigDict, classes: int, labelled: bool = False, sources
         raise UserError(f"config.loss_slices={config.loss_slices}: the task {config.task.name} knows no slices; use 1")
     offer = {"classes": classes, "sources": sources, "loss_slices": config.loss_slices}
     task = build("train.tasks", config.task.to_dict(), "task", offer=offer, **networks)
-    return augmented(penalised(task), config.augment.to_dict(), offer, config.task.name)
+    task = augmented(penalised(task), config.augment.to_dict(), offer, config.task.name)
+    return learning(task, config.optim.to_dict())
 
 
 def build_models(config: ConfigDict, labelled: bool = False) -> dict[str, Model]:
@@ -88,13 +89,21 @@ def build_models(config: ConfigDict, labelled: bool = False) -> dict[str, Model]
 
 
 def network(spec: Mapping[str, Any], key: str, precision: Precision, labelled: bool) -> Model:
-    built = build("models", spec, key)
+    """What `spec` names; its section "lora" is of adapters (models/lora.py), which every network can have."""
+    adapters = spec.get("lora")
+    built = build("models", {name: value for name, value in spec.items() if name != "lora"}, key)
     for name, value in spec.items():
         if type(value) is int and value < 0:  # a negative number of layers would silently build none
             raise UserError(f"config.{key}.{name}={value} is less than nothing; use 1 or more")
         if name == "dropout" and value is not None and not 0 <= value < 1:
             raise UserError(f"config.{key}.dropout={value} is a probability; use 0 (off) or more, and less than 1")
-    return from_linen(built, precision, labelled)
+    model = from_linen(built, precision, labelled)
+    if not adapters:
+        return model
+    if not isinstance(adapters, Mapping):
+        raise UserError(f"config.{key}.lora={adapters!r} is no section; give it rank, alpha and match, or {{}}")
+    paths.pattern(f"config.{key}.lora.match", adapters.get("match") or "")
+    return build("models", {"name": "lora:adapted", **adapters}, f"{key}.lora", model=model)
 
 
 def check_numbers(config: ConfigDict) -> None:

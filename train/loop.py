@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from data.pipeline import eval_batches, train_batches
 from data.source import Source
-from train import bucket, found, live, record, saved, score, trace
+from train import bucket, found, init, live, record, saved, score, trace
 from train.bucket_owner import owner_of
 from train.checkpoint import Checkpoints, all_finite
 from train.cost import budget, machine
@@ -57,6 +57,7 @@ def train(
     check_attention(experiment, devices)
     check_copies(config.writers)
     trace.check(profile, config.steps)
+    weights = None if bucket.steps_saved(workdir) else init.plan(experiment, workdir)
     # Only now: what is refused above leaves no folder that holds its config.
     owner = owner_of(workdir)
     try:
@@ -81,7 +82,7 @@ def train(
         display.say(found.table(experiment, asked))
         with (
             Interrupt(hosts.stop_together()) as interrupt,
-            contextlib.closing(Run(experiment, devices, workdir, display, owner)) as run,
+            contextlib.closing(Run(experiment, devices, workdir, display, owner, weights)) as run,
         ):
             row = run.train(interrupt, profile)
     except Exception as error:
@@ -102,8 +103,16 @@ def train(
 class Run:
     """One run's open files, compiled programs and state.  `train` is the loop."""
 
-    def __init__(self, experiment: Experiment, devices: Mesh, workdir: pathlib.Path, display: Display, owner: Owner):
-        self.started, self.owner = time.monotonic(), owner
+    def __init__(
+        self,
+        experiment: Experiment,
+        devices: Mesh,
+        workdir: pathlib.Path,
+        display: Display,
+        owner: Owner,
+        weights: init.Plan | None,
+    ):
+        self.started, self.owner, self.weights = time.monotonic(), owner, weights
         self.experiment, self.workdir, self.display = experiment, workdir, display
         self.config = config = experiment.config
         self.mesh = devices
@@ -177,7 +186,9 @@ class Run:
         shapes, *_ = mesh.arguments(self.mesh, experiment.state, experiment.axes, experiment.batch)
         state = self.checkpoints.restore(shapes)
         if state is None:
-            state = initial_state(experiment, self.mesh, self.init_key, self.share.place(first_batch))
+            state = initial_state(
+                experiment, self.mesh, self.init_key, self.share.place(first_batch), self.weights_given()
+            )
         first = int(state.step)
         self.sums = self.checkpoints.sums(first) if first else {}
         self.losses = hosts.on_first(lambda: self.open_logs(first))
@@ -188,6 +199,15 @@ class Run:
         self.display.say(f"  compiled in {self.step.seconds:.1f} s: {budget.compiled_line(self.budget)}; {begins}")
         self.display.start(first, config.steps)
         return state, first
+
+    def weights_given(self) -> dict[str, jax.Array]:
+        """What `config.init` asks for; its table is printed."""
+        planned = self.weights or init.plan(self.experiment, self.workdir)  # anew after a damaged checkpoint
+        if planned is None:
+            return {}
+        arrays, table = init.given(planned, self.experiment, self.mesh, self.workdir)
+        self.display.say(table)
+        return arrays
 
     def open_logs(self, first: int) -> list[float | None]:
         """Opens the logs where step `first` left them; the held-out losses that they hold."""

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,14 +12,19 @@ from train import wrap
 from train.devices import mesh
 from train.errors import UserError
 from train.experiment import Experiment
-from train.step import Batch, TrainState, eval_step, init_state, train_step
+from train.step import NOTHING, Batch, TrainState, eval_step, init_state, train_step
 
 
-def initial_state(experiment: Experiment, devices: Mesh, key: jax.Array, batch: Batch) -> TrainState:
-    """The state before the first step, spread over the devices; of `batch` the shapes count."""
+def initial_state(
+    experiment: Experiment, devices: Mesh, key: jax.Array, batch: Batch, given: Mapping[str, jax.Array] = NOTHING
+) -> TrainState:
+    """The state before the first step, spread over the devices; of `batch` the shapes count.
+
+    Arrays that are `given` by their paths replace what would be drawn, which is then not computed.
+    """
     init = functools.partial(init_state, experiment.task, experiment.tx)
     where = mesh.shardings(devices, experiment.state, experiment.axes)
-    return jax.jit(init, out_shardings=where, compiler_options=mesh.init_options(devices))(key, batch)
+    return jax.jit(init, out_shardings=where, compiler_options=mesh.init_options(devices))(key, batch, dict(given))
 
 
 def check_attention(experiment: Experiment, devices: Mesh) -> None:

@@ -59,30 +59,29 @@ def sample(
     """
     import jax
 
-    from models.api import from_linen
     from train import saved
-    from train.build import build
     from train.devices import runtime
+    from train.experiment import build_models
     from train.translation import translated
 
     config = saved.config_of(workdir, code)
     runtime.set_up()
-    network = build("models", config.model.to_dict(), "model") if "name" in config.model else None
+    model = build_models(config).get("model")  # none of a game
     tokenizer = saved.data_of(workdir).tokenizer
-    if tokenizer is not None and hasattr(network, "start"):
+    if tokenizer is not None and hasattr(getattr(model, "network", None), "start"):
         if prompt is None:
             raise UserError("this run makes lines of lines, or of sounds; give it one with --prompt")
         run = saved.load(workdir, code)
         made = translated(run, prompt.splitlines(), tokens=tokens, temperature=temperature or 0.0, seed=seed)
         return "", "\n".join(made)
-    if tokenizer is None or not hasattr(network, "empty_cache"):
+    if tokenizer is None or model is None or not hasattr(model.network, "empty_cache"):
         raise UserError(f"{workdir} holds {config.model.get('name', 'a game of networks')}, which writes no text")
     params = saved.load(workdir, code).params
     prompt_ids = first_ids(tokenizer) if prompt is None else encoded(tokenizer, prompt)
     ids = continue_text(
-        from_linen(network, config.precision),
+        model,
         params,
-        network.empty_cache(1),
+        model.network.empty_cache(1),
         prompt_ids,
         jax.random.key(seed),
         context=config.model.get("context", len(prompt_ids) + tokens),  # a recurrent state has no end

@@ -160,13 +160,21 @@ def config_of(workdir: pathlib.Path, code: Sequence[str] = ()) -> ConfigDict:
 
 def restore(workdir: pathlib.Path, experiment: Any, step: Step = "last") -> tuple[Any, Any]:
     """Parameters (the averaged ones where the run averages) and model state of a checkpoint."""
+    from train.devices import mesh
+
+    params, model_state, _ = restored(workdir, experiment, step, mesh.make_mesh())
+    return params, model_state
+
+
+def restored(workdir: pathlib.Path, experiment: Any, step: Step, devices: Any) -> tuple[Any, Any, int]:
+    """As `restore`, spread over the mesh `devices`; and the step."""
     import jax
 
     from train.checkpoint import Checkpoints
     from train.devices import mesh
     from train.optim.chain import evaluation_params
 
-    where = mesh.shardings(mesh.make_mesh(), experiment.state, experiment.axes)
+    where = mesh.shardings(devices, experiment.state, experiment.axes)
     place = lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
     like = jax.tree.map(place, experiment.state, where)
     checkpoints = Checkpoints(
@@ -183,8 +191,12 @@ def restore(workdir: pathlib.Path, experiment: Any, step: Step = "last") -> tupl
     if state is None and step != "last":
         raise UserError(f"{workdir} has no other checkpoint of that step; leave it out, and the last one is read")
     if state is None:
-        raise UserError(f"{workdir} has no checkpoint yet; config.checkpoint.every says when the first is saved")
-    return evaluation_params(state.params, state.opt_state), state.model_state
+        raise none_yet(workdir)
+    return evaluation_params(state.params, state.opt_state), state.model_state, int(state.step)
+
+
+def none_yet(workdir: pathlib.Path) -> UserError:
+    return UserError(f"{workdir} has no checkpoint yet; config.checkpoint.every says when the first is saved")
 
 
 def wanted(workdir: pathlib.Path, saved: Sequence[int], step: Step) -> Sequence[int]:

@@ -10,6 +10,9 @@ from train.errors import UserError, suggest
 
 PACKAGES = {"data": "data", "model": "models", "task": "train.tasks", "schedule": "train.optim.schedules"}
 EVERY_OPTIMIZER = {"learning_rate": float, "clip": float, "decay": Literal["matrices", "all"], "l1": float, "l2": float}
+EVERY_OPTIMIZER |= {"match": str}  # of a group of parameters
+INIT = {"from": str, "match": str, "rename": tuple[tuple[str, str], ...], "step": int | str}  # of train/init.py
+INIT |= {"missing": Literal["refuse", "leave"], "misshapen": Literal["refuse", "leave", "reshape"]}
 LINEN_FIELDS = {"parent", "name", "self"}
 SCALARS = {int: (int,), float: (float, int), bool: (bool,), str: (str,), type(None): (type(None),)}
 WORDS = {bool: "True or False", int: "a whole number", float: "a number", tuple: "values between commas"}
@@ -20,6 +23,10 @@ def arguments(key: str, name: Any) -> dict[str, Any] | None:
     from train.build import resolve  # with JAX, which a list of the experiments does without
 
     root, _, last = key.partition(".")
+    if root == "init":
+        return dict(INIT)
+    if root == "optim" and name == "frozen":
+        return {"match": str}
     try:
         if root == "optim":
             from train.optim.chain import optimizers

@@ -1,7 +1,8 @@
 """The one train step.  What differs between kinds of learning lives in `task.loss`, never here."""
 
 import contextlib
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
@@ -12,11 +13,14 @@ from jaxtyping import Array, Float, Key
 
 from models.api import ModelState, Params
 from models.parts.axes import batch_axis
+from train import paths
 from train.metrics import Metrics, mean, quotient
+from train.optim.groups import merged
 
 Batch = dict[str, jax.Array]  # arrays [B, ...]: what data/source.py says of its own
 Scored = tuple[Float[Array, ""], tuple[ModelState, Metrics]]  # scalar, (model_state, metrics)
 Nonfinite = Literal["stop", "skip"]
+NOTHING: Mapping[str, Any] = types.MappingProxyType({})
 
 
 class Loss(Protocol):
@@ -41,6 +45,8 @@ class Task(NamedTuple):
     # (params, model_state, inputs x) -> what the network says of each, one of train/predictions.py
     predict: Callable[[Any, Any, jax.Array], Any] | None = None
     within: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext  # of loss and gradient
+    # parameters -> those that are trained, the place of others empty (train/optim/groups.py)
+    learns: Callable[[Params], Params] = lambda params: params
 
 
 @struct.dataclass
@@ -51,9 +57,12 @@ class TrainState:
     opt_state: optax.OptState
 
 
-def init_state(task: Task, tx: optax.GradientTransformation, key: jax.Array, batch: Batch) -> TrainState:
-    params, model_state = task.init(key, batch)
-    return TrainState(jnp.zeros((), jnp.int32), params, model_state, tx.init(params))
+def init_state(
+    task: Task, tx: optax.GradientTransformation, key: jax.Array, batch: Batch, given: Mapping[str, Any] = NOTHING
+) -> TrainState:
+    """The state before the first step.  What is `given`, by its path, replaces what was drawn (train/init.py)."""
+    params, model_state = (paths.replaced(tree, given) for tree in task.init(key, batch))
+    return TrainState(jnp.zeros((), jnp.int32), params, model_state, tx.init(task.learns(params)))
 
 
 def train_step(
@@ -76,8 +85,10 @@ def train_step(
     with task.within():
         grads, model_state, metrics = gradients(task, state, batch, jax.random.fold_in(key, state.step), accumulate)
     grad_norm = optax.tree.norm(grads)
-    updates, opt_state = tx.update(grads, state.opt_state, state.params, rate=rate, step=state.step)
-    new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), model_state, opt_state)
+    learnt = task.learns(state.params)
+    updates, opt_state = tx.update(grads, state.opt_state, learnt, rate=rate, step=state.step)
+    step = state.step + 1
+    new = TrainState(step, merged(optax.apply_updates(learnt, updates), state.params), model_state, opt_state)
     if nonfinite == "skip":
         finite = jnp.isfinite(grad_norm) & jnp.isfinite(metrics["loss"][0])
         kept = state.replace(step=state.step + 1)
@@ -92,9 +103,11 @@ def gradients(task: Task, state: TrainState, batch: Batch, key: jax.Array, accum
     Running averages of a network's state (`batch_stats`) move once a step, as of the whole batch: by the mean of what
     the slices would make of them.  Other state goes on from slice to slice.
     """
-    grad_fn = jax.value_and_grad(task.loss, has_aux=True)
+    learnt = task.learns(state.params)
+    loss = lambda learnt, *inputs: task.loss(merged(learnt, state.params), *inputs)
+    grad_fn = jax.value_and_grad(loss, has_aux=True)
     if accumulate == 1:
-        (_, (model_state, metrics)), grads = grad_fn(state.params, state.model_state, batch, key, True)
+        (_, (model_state, metrics)), grads = grad_fn(learnt, state.model_state, batch, key, True)
         return whole_batch(grads, model_state, metrics)
 
     # Slices interleave, so that each keeps an equal part of every device's share of the batch.
@@ -103,12 +116,12 @@ def gradients(task: Task, state: TrainState, batch: Batch, key: jax.Array, accum
     def one(carry, inputs):
         model_state, total = carry
         before = averages(lambda first, _: first, state.model_state, model_state)
-        (_, (after, metrics)), grads = grad_fn(state.params, before, inputs[0], inputs[1], True)
+        (_, (after, metrics)), grads = grad_fn(learnt, before, inputs[0], inputs[1], True)
         model_state = averages(lambda new, so_far: so_far + new / accumulate, after, model_state, others=True)
         weight = metrics["loss"][1]
         return (model_state, jax.tree.map(lambda t, g: t + weight * g, total, grads)), metrics
 
-    zeros = jax.tree.map(jnp.zeros_like, state.params)
+    zeros = jax.tree.map(jnp.zeros_like, learnt)
     fresh = averages(lambda first, _: jnp.zeros_like(first), state.model_state, state.model_state)
     (model_state, total), stacked = jax.lax.scan(one, (fresh, zeros), (slices, jax.random.split(key, accumulate)))
     metrics = jax.tree.map(lambda m: m.sum(0), stacked)

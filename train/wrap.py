@@ -2,13 +2,14 @@
 
 augmented   training batches are changed before the loss sees them (the changes are in train/augment.py)
 penalised   what a network itself asks to be small is added in training (its state "penalty": routers of experts)
+learning    the optimizer's groups freeze parameters, which then have no gradient
 gathered    parameters that devices keep in parts are made whole where the loss begins
 spread      networks spread their activations over the devices where they name the axes
 split       each device runs the network on its own part of the batch (`jax.pmap`)
 attending   attention is computed by the fastest program that these devices have, or the one that the config names
 
-`Experiment.task` is penalised and augmented.  `placed` adds what the devices need, once they are known; one device
-needs nothing.
+`Experiment.task` is penalised, augmented and learning.  `placed` adds what the devices need, once they are known; one
+device needs nothing.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ from train.augment import ORDER, refusal
 from train.build import build
 from train.devices import mesh
 from train.errors import UserError, suggest
+from train.optim import groups
 from train.step import Batch, Scored, Task
 
 
@@ -67,6 +69,11 @@ def penalised(task: Task) -> Task:
         return scalar + penalty, (state, {**metrics, "penalty": (penalty * weight, weight)})
 
     return task._replace(loss=loss)
+
+
+def learning(task: Task, optim: Mapping[str, Any]) -> Task:
+    """`task`, which learns what `config.optim` does not freeze."""
+    return task._replace(learns=groups.learner(optim))
 
 
 def placed(

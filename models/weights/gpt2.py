@@ -13,6 +13,7 @@ NETWORK = GPT
 PREFIX = "transformer."
 HEAD = ("lm_head.weight", "transformer.wte.weight")
 TIED = (r"^lm_head\.weight$",)  # the embedding once more, which old checkpoints hold
+ZEROS = {"bias": True}  # the class always has biases: zeros are written for a network without
 IGNORED = (r"h\.\d+\.attn\.(masked_)?bias$",)  # masks, which old checkpoints hold
 
 DIVIDE: dict[tuple[bool, bool], Literal["width", "layer", "both", "nothing"]] = {

