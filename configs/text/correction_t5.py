@@ -9,7 +9,7 @@ System      T5 that corrects, 2020
 Parameters  199,488
 Data        words with faults, generated
 Published   exact_match 1 is every line
-Measured    exact_match not measured yet
+Measured    exact_match 0.76, 79 s (b8c121c)
 """
 
 from configs.base import base
@@ -17,7 +17,7 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 1800
+    config.steps = 1200
     config.batch_size = 32
     config.log_every = 100
     config.data.update(name="rewriting:correction")
@@ -26,5 +26,5 @@ def get_config():
     config.task.update(name="translate:translate")
     config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.01, clip=1.0)
     config.schedule.update(name="cosine", warmup=0.1)
-    config.eval.every = 600
+    config.eval.every = 500
     return config
