@@ -74,12 +74,12 @@ def draw(count: int, side: int, noise: float, rng: np.random.Generator) -> Scene
     top = np.full((count, side, side), -1, np.int8)  # the slot that is seen at each pixel
     area, present = np.zeros((count, SLOTS)), np.zeros((count, SLOTS), bool)
     for slot in range(SLOTS):
-        inside = _inside(kinds[:, slot], middle[:, slot], half[:, slot], side)
-        drawn = np.where(inside, np.int8(slot), top)
+        covered = inside(kinds[:, slot], middle[:, slot], half[:, slot], side)
+        drawn = np.where(covered, np.int8(slot), top)
         seen = np.stack([(drawn == s).sum((1, 2)) for s in range(slot)], 1) if slot else np.zeros((count, 0))
         fair = (seen >= VISIBLE * area[:, :slot]).all(1)
         present[:, slot] = (slot < wanted) & fair
-        area[:, slot] = inside.sum((1, 2)) * present[:, slot]
+        area[:, slot] = covered.sum((1, 2)) * present[:, slot]
         top = np.where(present[:, slot, None, None], drawn, top)
 
     scene = np.arange(count)[:, None, None]
@@ -94,7 +94,7 @@ def draw(count: int, side: int, noise: float, rng: np.random.Generator) -> Scene
     )
 
 
-def _inside(kinds: np.ndarray, middle: np.ndarray, half: np.ndarray, side: int) -> np.ndarray:
+def inside(kinds: np.ndarray, middle: np.ndarray, half: np.ndarray, side: int) -> np.ndarray:
     """Which pixels one shape of each scene covers: bool [N, S, S]."""
     at = ((np.arange(side) + 0.5 - middle[..., None]) / half[..., None]).astype(np.float32)  # [N, 2, S]
     u, v = at[:, 0, None, :], at[:, 1, :, None]

@@ -15,7 +15,7 @@ from data.random import below, mixed, uniform, words
 from data.source import Batch, Dataset
 
 SYMBOLS, SHOWN = 8, 10  # of the copy task
-SMALLEST = {"length": 16, "blanks": 8, "train": 256, "valid": 64}  # at which pages are tested
+SMALLEST = {"length": 16, "blanks": 8, "shown": 3, "noise": 8, "train": 256, "valid": 64}  # at which pages are tested
 
 
 def adding(*, length: int = 100, train: int = 1_000_000, valid: int = 2_000, seed: int = 0) -> Dataset:
@@ -59,6 +59,31 @@ def _copying(blanks: int, noise_BN: UInt64[np.ndarray, "B N"]) -> Batch:
 def copying_baseline(blanks: int) -> float:
     """Nats a step of who knows where symbols stand, and not which."""
     return SHOWN * math.log(SYMBOLS) / (blanks + 2 * SHOWN)
+
+
+def selecting(
+    *, shown: int = 10, noise: int = 80, train: int = 1_000_000, valid: int = 2_000, seed: int = 0
+) -> Dataset:
+    """Selective copying (Jing et al. 2019; Gu & Dao 2023, section 4.1): L = noise + 2 shown, 10 classes.
+
+    x int32 [L]: `shown` of 8 symbols in order, among them at random places `noise` blanks (8); then as many signs (9).
+    At the signs y int32 [L] repeats the symbols; `mask` counts those alone.  The lowest loss is 0 nats; who has
+    forgotten the symbols is at ln 8, and right once in 8.  Distances differ from record to record, so no fixed delay
+    finds a symbol.
+    """
+    check(train, valid, min(shown, noise), least=1)
+    return generated(functools.partial(_selecting, shown, noise), noise + 2 * shown, train, valid, seed, SYMBOLS + 2)
+
+
+def _selecting(shown: int, noise: int, noise_BN: UInt64[np.ndarray, "B N"]) -> Batch:
+    blank, sign, B = SYMBOLS, SYMBOLS + 1, len(noise_BN)
+    symbols = below(noise_BN[:, :shown], SYMBOLS).astype(np.int32)
+    places = np.sort(np.argsort(noise_BN[:, shown:], axis=1, kind="stable")[:, :shown], axis=1)
+    x_BL = np.full((B, noise + 2 * shown), blank, np.int32)
+    y_BL, mask_BL = np.zeros_like(x_BL), np.zeros(x_BL.shape, np.float32)
+    np.put_along_axis(x_BL, places, symbols, axis=1)
+    x_BL[:, -shown:], y_BL[:, -shown:], mask_BL[:, -shown:] = sign, symbols, 1
+    return {"x": x_BL, "y": y_BL, "mask": mask_BL}
 
 
 def neighbours(

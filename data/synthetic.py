@@ -31,8 +31,7 @@ def markov(
     if order > context:
         raise ValueError(f"order={order} must not exceed context={context}: no window would show a whole history")
     rng = np.random.default_rng(seed)
-    table = rng.dirichlet(np.full(states, concentration), size=states**order)
-    table = (table + 1e-6) / (1 + states * 1e-6)  # every transition possible, so there is one stationary distribution
+    table = transitions(states, order, concentration, rng)
     start = stationary(table)
     halves = {
         split: Windows(chains(table, start, count // context, context + 1, rng).ravel(), context, context + 1, last)
@@ -47,6 +46,13 @@ def markov(
         fingerprint=cache.fingerprint({split: half.tokens for split, half in halves.items()}),
         entropy=window_entropy(table, start, context),
     )
+
+
+def transitions(
+    states: int, order: int, concentration: float, rng: np.random.Generator
+) -> Float64[np.ndarray, "histories states"]:
+    table = rng.dirichlet(np.full(states, concentration), size=states**order)
+    return (table + 1e-6) / (1 + states * 1e-6)  # every transition possible, so there is one stationary distribution
 
 
 def stationary(table: Float64[np.ndarray, "histories states"]) -> Float64[np.ndarray, " histories"]:

@@ -22,7 +22,7 @@ from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, layer_no
 Head = Literal["pooled", "words", "class", "span"]
 
 
-SMALLEST = {"vocab": 256, "layers": 1, "heads": 2, "width": 16, "inner": 16, "context": 16}  # at which pages are tested
+SMALLEST = {"vocab": 256, "layers": 1, "heads": 2, "width": 16, "inner": 16, "context": 64}  # at which pages are tested
 
 
 class Bert(nn.Module):
@@ -31,6 +31,7 @@ class Bert(nn.Module):
     `head` says what comes out.  "pooled": the last layer [B, L, D], and tanh(dense) of its first token [B, D]; "words":
     logits of each token [B, L, V], by the embedding where it is `tied`; "class": logits of the text from the pooled
     token [B, C]; "span": logits of where an answer starts and ends [B, L, 2].
+    Where no mask is given, tokens `padding` are seen by no other.
     """
 
     vocab: int
@@ -40,6 +41,7 @@ class Bert(nn.Module):
     inner: int
     context: int
     kinds: int = 2  # of tokens, such as question and answer; all inputs are of the first
+    padding: int | None = None
     head: Head = "pooled"
     classes: int = 2
     tied: Literal["tied", "untied"] = "tied"
@@ -78,6 +80,8 @@ class Bert(nn.Module):
         """What `head` says; tokens whose mask is 0 are seen by no other."""
         L = tokens_BL.shape[1]
         self.check(L)
+        if mask_BL is None and self.padding is not None:
+            mask_BL = tokens_BL != self.padding
         init = nn.initializers.normal(0.02)
         embed = Embed(self.vocab, self.width, init, ("vocab", "embed"), name="token_embed")
         kinds = Embed(self.kinds, self.width, init, (None, "embed"), name="kind_embed")

@@ -20,6 +20,10 @@ from models.parts.kernels import Sees, causal
 from models.parts.positions import learned
 from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, layer_norm
 
+SMALLEST = {"vocab": 256, "context": 16, "width": 16, "size": 16}  # at which pages are tested
+SMALLEST |= {"text_width": 16, "text_layers": 1, "text_heads": 2, "text_inner": 16}
+SMALLEST |= {"image_width": 16, "image_layers": 1, "image_heads": 2, "image_inner": 16}
+
 
 class Clip(nn.Module):
     """A tower of blocks for texts and one for images, and their cosines times a learned number.

@@ -37,6 +37,7 @@ SMALLEST = {
     "inner": 16,
     "context": 16,
     "experts": 2,
+    "experts_per_token": 1,
 }  # at which pages are tested
 
 

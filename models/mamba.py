@@ -14,7 +14,7 @@ from models.parts.activations import ActivationName
 from models.parts.attention import Context
 from models.parts.axes import constrain
 from models.parts.dense import Dropout, Embed, Factors, Unembed, at_least_one, logits
-from models.parts.state_space import Scan, StateSpace
+from models.parts.state_space import Choice, Scan, StateSpace
 from models.parts.transformer import Remat, Stack, Stacking, residual_init, rms_norm
 
 SMALLEST = {"vocab": 256, "layers": 1, "width": 16}  # at which pages are tested
@@ -23,7 +23,8 @@ SMALLEST = {"vocab": 256, "layers": 1, "width": 16}  # at which pages are tested
 class Mamba(nn.Module):
     """`layers` of norm and state space; a channel is `expand` times as wide inside and remembers `state` numbers.
 
-    Rates are of rank `rank`, or a sixteenth of the width.
+    Rates are of rank `rank`, or a sixteenth of the width.  Chosen by "nothing" they do not depend on the tokens: the
+    layers are then the same at all times, as S4's are.
     """
 
     vocab: int
@@ -38,6 +39,7 @@ class Mamba(nn.Module):
     head: Literal["tied", "untied"] = "tied"
     activation: ActivationName = "silu"
     scan: Scan = "parallel"
+    chosen_by: Choice = "each token"
     epsilon: float = 1e-5
     dropout: float = 0.0
     stack: Stacking = "unrolled"
@@ -52,7 +54,8 @@ class Mamba(nn.Module):
 
     def block(self) -> dict[str, Any]:
         rank = -(-self.width // 16) if self.rank is None else self.rank
-        options = {name: getattr(self, name) for name in ("state", "kernel", "bias", "conv_bias", "activation", "scan")}
+        passed = ("state", "kernel", "bias", "conv_bias", "activation", "scan", "chosen_by")
+        options = {name: getattr(self, name) for name in passed}
         init = residual_init(self.layers)
         mixer = functools.partial(StateSpace, self.inner, rank=rank, out_init=init, name="space", **options)
         return {"mixer": mixer, "mlp": None, "norm": rms_norm(self.epsilon), "dropout": self.dropout}

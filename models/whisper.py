@@ -21,12 +21,15 @@ from models.parts.kernels import Sees, causal
 from models.parts.positions import learned
 from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, empty_cache, layer_norm
 
+SMALLEST = {"vocab": 256, "layers": 1, "heads": 2, "width": 16, "inner": 16, "context": 16}  # at which pages are tested
+
 
 class Whisper(nn.Module):
     """4 layers × 6 heads × 384, 80 bands, 1,500 places, 448 tokens of 51,865 is tiny: 37,760,640.
 
     Two convolutions of 3 frames, the second of stride 2, then blocks with the norm before each part; queries and values
-    have biases, keys have none.  Where the decoder differs from the encoder it says so.
+    have biases, keys have none.  Where the decoder differs from the encoder it says so.  A sound without a text is put
+    into one of `classes` by the encoder alone, from the mean of its places.
     """
 
     vocab: int
@@ -41,6 +44,7 @@ class Whisper(nn.Module):
     decoder_heads: int | None = None
     decoder_inner: int | None = None
     head: Literal["tied", "untied"] = "tied"
+    classes: int = 2  # of sounds
     activation: ActivationName = "gelu"
     dropout: float = 0.0
     stack: Stacking = "unrolled"
@@ -64,23 +68,14 @@ class Whisper(nn.Module):
         return (block,) * count
 
     @nn.compact
-    def run(self, sound_BMF: Any, text_BL: Any, carry: Any, train: bool) -> Any:
-        """Hears the sound, where there is one, then writes the text, where there is one."""
+    def run(self, sound_BMF: Any, text_BL: Any, carry: Any, train: bool, classify: bool = False) -> Any:
+        """Hears the sound, where there is one, then classifies it or writes the text, where there is one."""
         self.check()
         drop = lambda x: Dropout(self.dropout)(constrain(x, "batch", "length", None), train)
-        if sound_BMF is None:
-            memory_BSD = carry["memory"]
-        else:
-            if sound_BMF.shape[1:] != (self.bands, 2 * self.places):
-                said = f"{self.bands} bands × {2 * self.places} frames"
-                raise ValueError(f"the sound is {list(sound_BMF.shape[1:])}; {said} are heard: pad it or cut it")
-            x = gelu(conv(self.width, (3,), (1,), name="conv1")(sound_BMF.swapaxes(1, 2)))
-            x = gelu(conv(self.width, (3,), (2,), name="conv2")(x))
-            places_SD = self.param("sound_places", named(slow_to_fast, None, "embed"), (self.places, self.width))
-            blocks = self.blocks(self.layers, self.heads, self.inner, None, False)
-            stack = Stack(blocks, self.stack, self.remat, name="encoder")
-            x, _ = stack(drop(x + places_SD.astype(x.dtype)[None]), train=train)
-            memory_BSD = layer_norm()("encoder_norm")(x)
+        memory_BSD = carry["memory"] if sound_BMF is None else self.hear(sound_BMF, train)
+        if classify:
+            mean_BD = Dropout(self.dropout)(memory_BSD.mean(1), train)
+            return dense(self.classes, ("embed", None), name="class")(mean_BD)
         if text_BL is None:
             return memory_BSD
         length, L = 0 if carry is None else carry["length"], text_BL.shape[1]
@@ -101,11 +96,25 @@ class Whisper(nn.Module):
         )
         return logits_BLV if carry is None else (logits_BLV, {**carry, "layers": layers, "length": length + L})
 
+    def hear(self, sound_BMF: jax.Array, train: bool) -> Float[Array, "b s d"]:
+        """The encoder."""
+        if sound_BMF.shape[1:] != (self.bands, 2 * self.places):
+            said = f"{self.bands} bands × {2 * self.places} frames"
+            raise ValueError(f"the sound is {list(sound_BMF.shape[1:])}; {said} are heard: pad it or cut it")
+        x = gelu(conv(self.width, (3,), (1,), name="conv1")(sound_BMF.swapaxes(1, 2)))
+        x = gelu(conv(self.width, (3,), (2,), name="conv2")(x))
+        places_SD = self.param("sound_places", named(slow_to_fast, None, "embed"), (self.places, self.width))
+        blocks = self.blocks(self.layers, self.heads, self.inner, None, False)
+        stack = Stack(blocks, self.stack, self.remat, name="encoder")
+        x = constrain(x + places_SD.astype(x.dtype)[None], "batch", "length", None)
+        x, _ = stack(Dropout(self.dropout)(x, train), train=train)
+        return layer_norm()("encoder_norm")(x)
+
     def __call__(
-        self, sound_BMF: Float[Array, "b m f"], text_BL: Int[Array, "b l"], *, train: bool = False
-    ) -> Float[Array, "b l v"]:
-        """Logits of the next token of the text."""
-        return self.run(sound_BMF, text_BL, None, train)
+        self, sound_BMF: Float[Array, "b m f"], text_BL: Int[Array, "b l"] | None = None, *, train: bool = False
+    ) -> Float[Array, "b l v"] | Float[Array, "b c"]:
+        """Logits of the next token of the text; or, without a text, of the classes of the sound."""
+        return self.run(sound_BMF, text_BL, None, train, classify=text_BL is None)
 
     def empty_cache(self, batch: int) -> dict[str, Any]:
         """The carry of a sound that was not heard."""

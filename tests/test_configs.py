@@ -101,9 +101,11 @@ def check_record(record, config, workdir):
     assert math.isfinite(record["loss"])
     assert record["tokens_seen"] == STEPS * record["batch_tokens"]
     assert record["batch_tokens"] == config.batch_size * (config.data.get("context", 1))
-    assert record["flops_6nd"] == 6.0 * record["params_total"] * record["tokens_seen"]
+    assert record["flops_6nd"] == 6.0 * record["params_active"] * record["tokens_seen"]
     assert 0 < record["flops_train"] < 2 * record["flops_6nd"] * 28**2  # a weight of a convolution works 28² times
-    assert 0 < record["params_non_embedding"] <= record["params_active"] == record["params_total"]
+    assert 0 < record["params_non_embedding"] <= record["params_total"]
+    assert (record["params_active"] < record["params_total"]) == bool(config.model.get("experts"))
+    assert record["params_active"] <= record["params_total"]
     rows = read_log(workdir)
     trained = [row for row in rows if row["split"] == "train"]
     held_out = [row for row in rows if row["split"] == "valid"]

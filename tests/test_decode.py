@@ -31,6 +31,7 @@ NETWORKS = {
     "qwen": lambda: Llama(**SIZES, **LLAMA, head_norm="rms", head_width=6, window=4, unwindowed=(1,)),
     "gru": lambda: SequenceModel("gru", 8, VOCAB, vocab=VOCAB),
     "mamba": lambda: Mamba(VOCAB, 2, 8, state=3),
+    "s4": lambda: Mamba(VOCAB, 2, 8, state=3, chosen_by="nothing"),
     "mixtral": lambda: Llama(**SIZES, **LLAMA, experts=3),
     "lstm": lambda: SequenceModel("lstm", 8, VOCAB, vocab=VOCAB, layers=2),
 }

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data.sequences import SYMBOLS, selecting
 from models.api import from_linen
 from models.mamba import Mamba
 from models.parts.state_space import rate_bias, selective_scan
@@ -64,3 +65,33 @@ def test_rates_start_between_a_thousandth_and_a_tenth():
     assert 0.00099 < rates.min() < 0.00105
     assert 0.095 < rates.max() < 0.101
     assert float(jnp.log(rates).mean()) == pytest.approx(np.log(0.01), abs=0.06)  # evenly in the logarithm
+
+
+@pytest.mark.parametrize("scan", ["parallel", "recurrent"])
+def test_rates_that_nothing_chooses_make_a_convolution(scan):
+    """y_t = Σ_k rate Σ_n w_n exp(k rate a_n) x_{t-k}, with one kernel for all times."""
+    x, _, a, _, _, _ = map(jnp.asarray, given())
+    rng = np.random.default_rng(3)
+    rate, weight = np.exp(rng.standard_normal(E)), rng.standard_normal((E, N))
+    every = lambda numbers: jnp.broadcast_to(jnp.asarray(numbers, jnp.float32), (B, L, *numbers.shape))
+    y, _ = selective_scan(x, every(rate), a, every(weight), jnp.ones((B, L, N)), jnp.zeros((B, E, N)), scan)
+    k = np.arange(L)[:, None, None]
+    kernel = rate * (weight * np.exp(k * rate[:, None] * np.asarray(a))).sum(-1)
+    for t in range(L):
+        expected = sum(kernel[j] * np.asarray(x)[:, t - j] for j in range(t + 1))
+        np.testing.assert_allclose(y[:, t], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_selective_copying_asks_for_the_symbols_in_order():
+    """And for nothing else; where they stand differs, so that no fixed delay finds them."""
+    batch = selecting(shown=4, noise=9).train.gather(np.arange(300))
+    places = np.zeros((300, 4), int)
+    for row, (x, y, mask) in enumerate(zip(batch["x"], batch["y"], batch["mask"], strict=True)):
+        symbols = x[x < SYMBOLS]
+        assert x[-4:].tolist() == [SYMBOLS + 1] * 4
+        assert (x == SYMBOLS).sum() == 9
+        np.testing.assert_array_equal(y[-4:], symbols)
+        np.testing.assert_array_equal(mask, [0] * 13 + [1] * 4)
+        places[row] = np.flatnonzero(x < SYMBOLS)
+    assert min(len(np.unique(column)) for column in places.T) > 7
+    assert np.bincount(batch["y"][:, -4:].ravel(), minlength=SYMBOLS).min() > 100

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data import blocks, images, series, sound, tables, text
+from data import blocks, images, series, sound, speech, tables, text
 from data.source import Batch, Dataset, Windows, floats
 from train.errors import UserError
 from train.predictions import Cells, Row
@@ -64,6 +64,8 @@ def of_files(run: "Saved", files: list[pathlib.Path], size: int) -> Iterator[Par
         return of_tables(dataset, files, size) if len(shape) == 1 else of_series(dataset, files, shape[0], size)
     if len(shape) == 3 and shape[-1] in images.MODES and np.issubdtype(x.dtype, np.floating):
         return of_images(run, files, shape, size)
+    if run.config.data.name.startswith("speech:") and len(shape) == 2:
+        return of_speech(files, shape[0], shape[1], size)
     if learnt_from_sound(run) and len(shape) == 2:
         return of_sounds(files, shape[0], size)
     raise UserError(
@@ -79,7 +81,7 @@ def learnt_from_sound(run: "Saved") -> bool:
 def are_streams(run: "Saved", given: Inputs) -> bool:
     """Whether the inputs are texts, or sounds in steps, of which a likelihood is told."""
     if run.experiment.dataset.tokenizer is not None:
-        return True
+        return run.experiment.dataset.unit == "token"
     one = [given] if isinstance(given, str | pathlib.Path) else given
     is_sound = all(isinstance(each, str | pathlib.Path) and pathlib.Path(each).suffix in sound.SUFFIXES for each in one)
     return is_sound and learnt_from_sound(run) and np.issubdtype(run.experiment.batch["x"].dtype, np.integer)
@@ -154,6 +156,12 @@ def of_sounds(files: list[pathlib.Path], frames: int, size: int) -> Iterator[Par
         heard = [sound.spectrum(file, frames) for file in some]
         x, used = np.stack([x for x, _ in heard]), np.array([count for _, count in heard])
         yield Part({"file": list(map(str, some))}, x, frames=used)
+
+
+def of_speech(files: list[pathlib.Path], bands: int, frames: int, size: int) -> Iterator[Part]:
+    for some in itertools.batched(files, size):
+        x = np.stack([speech.features(file, bands, frames) for file in some])
+        yield Part({"file": list(map(str, some))}, x)
 
 
 def image_files(place: pathlib.Path) -> list[pathlib.Path]:

@@ -1,6 +1,8 @@
-"""What a trained model generates: text of a language model; pictures of a VAE, GAN or diffusion model.
+"""What a trained model generates: text; lines or words of a prompt's lines or sounds; pictures.
 
     python -m train sample --workdir runs/gpt --prompt "My fellow citizens," --tokens 200
+    python -m train sample --workdir runs/reversal_transformer --prompt "$(cat lines.txt)"
+    python -m train sample --workdir runs/digits_whisper --prompt recordings/7_jackson_0.wav
     python -m train sample --workdir runs/mnist_vae --count 64
 
 The network, its tokenizer and its checkpoint are those of the run.  Text is printed.  What is no text goes into the
@@ -31,12 +33,14 @@ def main(argv: list[str]) -> None:
     of_a_run(flags)
     flags.add_argument("--prompt", metavar="TEXT", help="what the text begins with; default: a new line, if known")
     flags.add_argument("--tokens", metavar="N", type=int, default=200, help="how many follow; default: 200")
-    flags.add_argument("--temperature", metavar="T", type=float, default=0.8, help="0 is the likeliest; default: 0.8")
+    flags.add_argument(
+        "--temperature", metavar="T", type=float, help="0 is the likeliest; default: 0.8, or 0 of a line made of a line"
+    )
     flags.add_argument("--count", metavar="N", type=int, default=COUNT, help=f"how many pictures; default: {COUNT}")
     flags.add_argument("--out", metavar="DIR", help="where pictures go; default: the run's folder")
     flags.add_argument("--seed", metavar="N", type=int, default=0, help="another seed, another sample; default: 0")
     options = read_of_a_run(flags, argv)
-    if options.tokens < 1 or not 0 <= options.temperature < math.inf or options.prompt == "":
+    if options.tokens < 1 or not 0 <= (options.temperature or 0.0) < math.inf or options.prompt == "":
         raise UserError(
             "--tokens takes 1 or more, --temperature a finite number, 0 or more, and --prompt at least one character"
         )
@@ -119,12 +123,12 @@ def sample(
     prompt: str | None,
     *,
     tokens: int,
-    temperature: float,
+    temperature: float | None,
     seed: int,
     code: Sequence[str] = (),
     step: "Step" = "last",
 ) -> tuple[str, str]:
-    """The prompt and `tokens` tokens after it, as text.
+    """The prompt and `tokens` tokens after it, as text; or nothing, and what an encoder–decoder makes of the prompt.
 
     Without a prompt it is a new line, or the tokenizer's first symbol where it knows no new line.
     """
@@ -133,11 +137,18 @@ def sample(
     from train import saved
     from train.devices import runtime
     from train.experiment import build_models
+    from train.translation import translated
 
     config = saved.config_of(workdir, code)
     runtime.set_up()
     model = build_models(config).get("model")  # none of a game
     tokenizer = saved.data_of(workdir).tokenizer
+    if tokenizer is not None and hasattr(getattr(model, "network", None), "start"):
+        if prompt is None:
+            raise UserError("this run makes lines of lines, or of sounds; give it one with --prompt")
+        run = saved.load(workdir, code, step)
+        made = translated(run, prompt.splitlines(), tokens=tokens, temperature=temperature or 0.0, seed=seed)
+        return "", "\n".join(made)
     if tokenizer is None or model is None or not hasattr(model.network, "empty_cache"):
         raise UserError(f"{workdir} holds {config.model.get('name', 'a game of networks')}, which writes no text")
     params = saved.load(workdir, code, step).params
@@ -150,7 +161,7 @@ def sample(
         jax.random.key(seed),
         context=config.model.get("context", len(prompt_ids) + tokens),  # a recurrent state has no end
         tokens=tokens,
-        temperature=temperature,
+        temperature=0.8 if temperature is None else temperature,
         known=tokenizer.vocab,
     )
     return tokenizer.decode(prompt_ids) if prompt is None else prompt, tokenizer.decode(ids)

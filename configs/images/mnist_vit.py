@@ -8,7 +8,7 @@ System      Vision Transformer, 2020
 Parameters  105,546
 Data        MNIST-5k
 Published   nothing comparable
-Measured    accuracy not measured yet
+Measured    accuracy 0.968, 118 s (174a96f)
 """
 
 from configs.base import base

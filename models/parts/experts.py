@@ -12,7 +12,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from models.parts.activations import ACTIVATIONS, ActivationName
-from models.parts.axes import constrain, gathered, named
+from models.parts.axes import batch_axis, constrain, gathered, named
 
 
 class Route(NamedTuple):
@@ -32,11 +32,12 @@ def top_k(logits_SE: Float[Array, "s e"], k: int) -> Route:
 def balance_loss(route: Route) -> Float[Array, ""]:
     """E Σ_e (assignments to e per token) (mean probability of e): k where all are used alike, more where not.
 
-    The auxiliary loss of Fedus et al. 2022, equation 4, for k experts a token.
+    The auxiliary loss of Fedus et al. 2022, equation 4, for k experts a token; means are over the whole batch.
     """
-    E = route.logits_SE.shape[1]
-    share_E = jax.nn.one_hot(route.expert_Sk, E).sum(1).mean(0)
-    return E * (share_E * jax.nn.softmax(route.logits_SE.astype(jnp.float32)).mean(0)).sum()
+    E, axis = route.logits_SE.shape[1], batch_axis()
+    mean = lambda x_SE: x_SE.mean(0) if axis is None else jax.lax.pmean(x_SE.mean(0), axis)
+    share_E = mean(jax.nn.one_hot(route.expert_Sk, E).sum(1))
+    return E * (share_E * mean(jax.nn.softmax(route.logits_SE.astype(jnp.float32)))).sum()
 
 
 def z_loss(route: Route) -> Float[Array, ""]:

@@ -17,13 +17,14 @@ from models.parts.axes import constrain, named
 from models.parts.dense import dense
 
 Scan = Literal["parallel", "recurrent"]
+Choice = Literal["each token", "nothing"]
 
 
 def selective_scan(
     x_BLE: Float[Array, "b l e"],
     rate_BLE: Float[Array, "b l e"],
     a_EN: Float[Array, "e n"],
-    b_BLN: Float[Array, "b l n"],
+    b_BLN: Float[Array, "b l n"] | Float[Array, "b l e n"],
     c_BLN: Float[Array, "b l n"],
     state_BEN: Float[Array, "b e n"],
     scan: Scan = "parallel",
@@ -31,10 +32,10 @@ def selective_scan(
     """s' = exp(rate a) s + rate b x and y = c · s', and the last state: what comes out is the same by either scan.
 
     "parallel" combines steps in pairs, then pairs of pairs (Blelloch 1990): log L rounds, L E N numbers at once.
-    "recurrent" goes step by step and keeps E N.
+    "recurrent" goes step by step and keeps E N.  b may differ from channel to channel.
     """
     keep = lambda rate: jnp.exp(rate[..., None] * a_EN.reshape((1,) * (rate.ndim - 1) + a_EN.shape))
-    add = lambda rate, b, x: (rate * x)[..., None] * b[..., None, :]
+    add = lambda rate, b, x: (rate * x)[..., None] * (b if b.ndim > rate.ndim else b[..., None, :])
     if scan == "recurrent" or x_BLE.shape[1] == 1:
 
         def one(state: jax.Array, inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
@@ -67,6 +68,8 @@ class StateSpace(nn.Module):
     """Gate, short convolution, selective scan: what Mamba has in attention's place.
 
     A cache holds the last K - 1 inputs of the convolution and the state.  Tokens whose mask is False count nothing.
+    Rates, b and c are chosen by "each token"; or by "nothing": learned numbers of each channel, the same for all tokens
+    (Gu et al. 2022, S4D-Real), of which b and c are one, since only their product counts.
     """
 
     inner: int
@@ -77,6 +80,7 @@ class StateSpace(nn.Module):
     conv_bias: bool = True
     activation: ActivationName = "silu"
     scan: Scan = "parallel"
+    chosen_by: Choice = "each token"
     out_init: Any = nn.initializers.lecun_normal()
 
     @nn.compact
@@ -96,20 +100,29 @@ class StateSpace(nn.Module):
             bias_E = self.param("kernel_bias", named(nn.initializers.zeros, "mlp"), (E,)).astype(x_BLE.dtype)
             x_BLE = x_BLE + bias_E[None, None]
         x_BLE = masked(ACTIVATIONS[self.activation](x_BLE))
-        chosen = dense(self.rank + 2 * N, ("mlp", None), use_bias=False, name="choose")(x_BLE)
-        rate_BLR, b_BLN, c_BLN = jnp.split(chosen, (self.rank, self.rank + N), axis=-1)
-        size = self.rank**-0.5
-        uniform = lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -size, size)
-        w_RE = self.param("rate", named(uniform, None, "mlp"), (self.rank, E)).astype(x_BLE.dtype)
-        bias_E = self.param("rate_bias", named(rate_bias(), "mlp"), (E,))
-        rate_BLE = jax.nn.softplus((rate_BLR @ w_RE).astype(jnp.float32) + bias_E[None, None])
+        rate_BLE, b, c_BLN = self.choose(x_BLE)
         every = lambda key, shape, dtype=jnp.float32: jnp.log(jnp.broadcast_to(jnp.arange(1.0, N + 1)[None], shape))
         a_EN = -jnp.exp(self.param("log_decay", named(every, "mlp", None), (E, N)).astype(jnp.float32))
         start = jnp.zeros((B, E, N)) if cache is None else cache["state"]
-        x, rate, b, c = (v.astype(jnp.float32) for v in (x_BLE, rate_BLE, b_BLN, c_BLN))
+        x, rate, b, c = (v.astype(jnp.float32) for v in (x_BLE, rate_BLE, b, c_BLN))
         y_BLE, last = selective_scan(x, rate, a_EN, b, c, start, self.scan)
         skip_E = self.param("skip", named(nn.initializers.ones, "mlp"), (E,)).astype(jnp.float32)
         y_BLE = (y_BLE + skip_E[None, None] * x).astype(x_BLD.dtype) * jax.nn.silu(gate_BLE)
         out = dense(D, ("mlp", "embed"), use_bias=self.bias, kernel_init=self.out_init, name="out")
         after = None if cache is None else {"inputs": padded[:, L:].astype(cache["inputs"].dtype), "state": last}
         return out(y_BLE), after
+
+    def choose(self, x_BLE: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The rates [B, L, E] in float32, b and c of each token."""
+        B, L, E = x_BLE.shape
+        N, R = self.state, self.rank
+        make_bias = lambda: self.param("rate_bias", named(rate_bias(), "mlp"), (E,))[None, None]
+        if self.chosen_by == "nothing":
+            weight_EN = self.param("weight", named(nn.initializers.normal(1.0), "mlp", None), (E, N))
+            rate_BLE = jnp.broadcast_to(jax.nn.softplus(make_bias()), (B, L, E))
+            return rate_BLE, jnp.broadcast_to(weight_EN[None, None], (B, L, E, N)), jnp.ones((B, L, N))
+        chosen = dense(R + 2 * N, ("mlp", None), use_bias=False, name="choose")(x_BLE)
+        rate_BLR, b_BLN, c_BLN = jnp.split(chosen, (R, R + N), axis=-1)
+        uniform = lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -(R**-0.5), R**-0.5)
+        w_RE = self.param("rate", named(uniform, None, "mlp"), (R, E)).astype(x_BLE.dtype)
+        return jax.nn.softplus((rate_BLR @ w_RE).astype(jnp.float32) + make_bias()), b_BLN, c_BLN

@@ -8,7 +8,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from tests.support.small import PAGES, small
+from train import saved
 from train.display import Display
+from train.experiment import build_experiment
 
 
 class Listening(Display):
@@ -46,3 +49,12 @@ def same_arrays(a: pathlib.Path, b: pathlib.Path) -> bool:
     left, right = arrays(a), arrays(b)
     same = left.keys() == right.keys() and len(left) > 1
     return same and all(value.tobytes() == right[name].tobytes() for name, value in left.items())
+
+
+def untrained(name: str, folder: pathlib.Path) -> saved.Saved:
+    """A run of the page of that name, small, in which nothing was trained and nothing written."""
+    (page,) = [page for page in PAGES if page.stem == name]
+    config = small(page, folder)
+    made = build_experiment(config.lock())
+    params, state = jax.jit(made.task.init)(jax.random.key(0), made.dataset.train.gather(np.arange(2)))
+    return saved.Saved(config, made, params, state, None)

@@ -32,6 +32,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "heads": ("tensor",),
     "vocab": ("tensor",),
     "layers": (),
+    "expert": (),  # every device holds all of them, and of each the parts that `fsdp` and `tensor` make
 }
 Parallel = Literal["jit", "pmap"]
 Sizes = Mesh | AbstractMesh  # of devices, or posed
