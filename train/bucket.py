@@ -62,6 +62,20 @@ def empty(address: str) -> pathlib.Path:
     return noted(new_folder(address), address)
 
 
+@contextlib.contextmanager
+def written(place: str) -> Iterator[pathlib.Path]:
+    """A folder to write results to: that of the name, or one here whose files are copied to an address at the end."""
+    if not is_address(place):
+        yield pathlib.Path(place)
+        return
+    folder = empty(place.rstrip("/"))
+    yield folder
+    copy = Copy(folder, place.rstrip("/"))
+    for name in copy.names_here():
+        content = (folder / name).read_bytes()
+        copy.change(name, lambda before, content=content: content)
+
+
 def new_folder(address: str) -> pathlib.Path:
     bucket, name = parts(address)
     root = pathlib.Path(tempfile.mkdtemp(prefix="isoflop-"))
