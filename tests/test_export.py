@@ -56,6 +56,7 @@ def export(workdir: pathlib.Path, out: pathlib.Path, *flags: str) -> dict:
     return json.loads((out / "export.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_hugging_face_folder_is_the_run(gpt, tmp_path):
     """Layers apart, adapters merged, zeros for biases: the public class's network has the run's logits."""
     told = to_huggingface(gpt, tmp_path / "out", "float32")
@@ -81,6 +82,7 @@ def test_a_tokenizer_is_the_same_as_json(spec):
     assert theirs.token_to_id("<|endoftext|>") == (made.vocab - 1 if "end" in spec else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["inside", "beside"])
 def test_a_program_is_the_run_for_any_number_of_inputs(where, mlp, tmp_path):
     """Of a network that asks how many there are."""
@@ -91,6 +93,7 @@ def test_a_program_is_the_run_for_any_number_of_inputs(where, mlp, tmp_path):
     same(tmp_path / "out", run, np.float32, *beside)
 
 
+@pytest.mark.slow
 def test_a_program_of_a_text_is_the_run(gpt, tmp_path):
     to_stablehlo(gpt, tmp_path, beside=False)
     same(tmp_path, gpt, np.int32)
@@ -106,6 +109,7 @@ def same(out, run, dtype, *beside):
         np.testing.assert_allclose(program.call(*beside, x), run.apply(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_a_sentence(mlp, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()

@@ -44,6 +44,7 @@ def states(spec, steps=3, ema=0.0, **options):
     return first, state, metrics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_frozen_parameters_stay_and_the_others_move_as_without_them(accumulate):
     """The first layer frozen is the network that begins behind it: the same gradient, norm and optimizer."""

@@ -63,6 +63,7 @@ def begun(config, folder):
     return {name: np.asarray(x) for name, x in paths.leaves(state).items()}, table
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_the_averages_of_another(source, tmp_path):
     """All but the output layer, whose size differs; what the optimizer begins with is of these parameters too."""
     drawn, _ = begun(asked({}, classes=3, ema=0.9), tmp_path)
@@ -83,6 +84,7 @@ def test_a_run_begins_with_the_averages_of_another(source, tmp_path):
     assert not np.array_equal(there["params/hidden_0/kernel"], found["params/hidden_0/kernel"]), "averages differ"
 
 
+@pytest.mark.slow
 def test_it_resumes_bitwise_without_its_source(source, tmp_path):
     gone = shutil.copytree(source, tmp_path / "gone")
     config = asked({"from": str(gone)})
@@ -94,6 +96,7 @@ def test_it_resumes_bitwise_without_its_source(source, tmp_path):
     assert same_arrays(tmp_path / "undisturbed", tmp_path / "resumed")
 
 
+@pytest.mark.slow
 def test_a_public_checkpoint_is_read_to_the_devices_that_hold_it(public, tmp_path):
     """Through the front door, on two devices that split the parameters; all but the blocks stay as drawn."""
     page = "--config=configs/text/markov_gpt.py"
@@ -112,6 +115,7 @@ def test_a_public_checkpoint_is_read_to_the_devices_that_hold_it(public, tmp_pat
             assert np.array_equal(found[name], theirs[name]) == ("/stack/" in name), name
 
 
+@pytest.mark.slow
 def test_several_sources_names_and_shapes(source, tmp_path):
     """Two layers from one of the source's, under its name; one bias from as many numbers of another shape."""
     pick = lambda match, pair, **more: {"from": str(source), "match": match, "rename": [pair], **more}
@@ -176,6 +180,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_mistake_is_a_sentence_and_leaves_no_folder(fault, source, tmp_path):
     options, said = FAULTS[fault]

@@ -18,11 +18,11 @@ TOKENS = jnp.arange(12).reshape(2, 6) % 5
 PIXELS = jnp.linspace(-1, 1, 12).reshape(2, 6)
 NETWORKS = {
     "mlp": (lambda: MLP(3, width=4, layers=2), PIXELS, 3, ""),
-    "unrolled": (lambda: GPT(5, 2, 2, 8, 6), TOKENS, 8, "stack/"),
     "scan": (lambda: GPT(5, 2, 2, 8, 6, stack="scan"), TOKENS, 4, "attention/"),  # layers with adapters
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_begins_as_the_network_and_merges_into_it(name):
     make, x, layers, match = NETWORKS[name]
