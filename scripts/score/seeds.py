@@ -1,4 +1,4 @@
-"""The held-out numbers of a page over several seeds: mean, standard deviation, and each.
+"""The held-out numbers of a page over several seeds: each, and their mean with its standard deviation.
 
 uv run python -m scripts.score.seeds --config configs/graphs/cora_gcn.py --seeds 20 [--config.KEY=VALUE ...]
 """
@@ -20,6 +20,7 @@ def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--config", required=True, metavar="PAGE")
     flags.add_argument("--seeds", type=int, default=20)
+    flags.add_argument("--first", type=int, default=0, help="the first of the seeds: default 0")
     flags.add_argument("--vary", default="seed", metavar="KEY", help="what is 0, 1, …: default seed")
     options, rest = flags.parse_known_args()
     overrides = [each.removeprefix("--config.") for each in rest]
@@ -27,7 +28,7 @@ def main() -> None:
     runtime.set_up(1)
     found: dict[str, list[float]] = {}
     start = time.process_time()
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         config = configs.config_of(module, [*overrides, f"{options.vary}={seed}"])
         with tempfile.TemporaryDirectory() as folder:
             train(config, pathlib.Path(folder) / "run", Display(quiet=True))
@@ -35,9 +36,11 @@ def main() -> None:
         for name, value in last.items():
             if isinstance(value, float):
                 found.setdefault(name, []).append(value)
+        shown = "  ".join(f"{name} {values[-1]:.4f}" for name, values in found.items())
+        print(f"{options.vary}={seed}  {shown}", flush=True)
     for name, values in found.items():
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-        print(f"{name:<16} {statistics.fmean(values):.4f} ± {deviation:.4f}   {' '.join(f'{v:.4f}' for v in values)}")
+        print(f"{name:<16} {statistics.fmean(values):.4f} ± {deviation:.4f}")
     print(f"{options.seeds} runs, {time.process_time() - start:.0f} s of CPU")
 
 
