@@ -1,12 +1,18 @@
 """StyleGAN on MNIST digits of 16 × 16 pixels: mapping network, modulated convolutions, noise, style mixing.
 
 python -m train --config configs/generative/mnist_stylegan.py --workdir runs/mnist_stylegan
+python -m train sample --workdir runs/mnist_stylegan      digits, walk, mixing: coarse by row, fine by column
+python -m train score --workdir runs/mnist_stylegan --judge runs/judge16
+
+The judge is `python -m train --config mnist_resnet --config.data.size=16 --workdir runs/judge16` (97.2 %).  The Fréchet
+distance of 1,000 samples by it falls from 33.2 at step 500 to 16.4 and 8.2 at step 1,500; training digits have 0.36.
+All ten digits come: 9.6 classes in effect.  171 CPU s.
 
 System      StyleGAN 2, 2020
 Parameters  213,126
 Data        MNIST-5k, 16 × 16
 Published   nothing comparable
-Measured    critic_loss not measured yet
+Measured    critic_loss 1.371, 1,517 s (483b3d1)
 """
 
 from configs.base import base

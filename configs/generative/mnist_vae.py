@@ -1,6 +1,7 @@
 """VAE with an 8-dimensional code on MNIST digits.
 
 python -m train --config configs/generative/mnist_vae.py --workdir runs/mnist_vae
+python -m train sample --workdir runs/mnist_vae           a sheet of digits, and a walk through the latent space
 
 System      Variational autoencoder, 2013
 Parameters  408,864
