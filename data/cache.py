@@ -62,7 +62,7 @@ def opened(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Meta data and memory-mapped columns, found to be what was written; else `Damaged`."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
-        if not isinstance(meta, dict) or meta.pop("sha256", None) != _digest(meta):
+        if not isinstance(meta, dict) or meta.pop("sha256", None) != digest(meta):
             raise Damaged("meta.json is not what was written")
         arrays, state = _mapped(folder), _state(folder)
         if {name: size for name, size, *_ in state} != meta["bytes"]:
@@ -84,12 +84,12 @@ def seal(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
     meta["bytes"] = {name: size for name, size, *_ in _state(folder)}
     meta["fingerprint"] = fingerprint(_mapped(folder))
     part = folder / "meta.json.part"
-    part.write_text(json.dumps({**meta, "sha256": _digest(meta)}, indent=1))
+    part.write_text(json.dumps({**meta, "sha256": digest(meta)}, indent=1))
     part.replace(folder / "meta.json")
     return meta
 
 
-def _digest(meta: dict[str, Any]) -> str:
+def digest(meta: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 

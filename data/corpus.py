@@ -1,7 +1,7 @@
 """Batches from corpora that `python -m data tokenize` wrote: windows, whole documents packed, and mixtures by weight.
 
 Every batch is a function of (seed, step): order is a permutation by formula, shares of a mixture are counted out, and a
-checkpoint holds no iterator.  Tokens are read where they lie, memory-mapped.
+checkpoint holds no iterator.  Tokens are read where they lie: memory-mapped, or by ranges from a bucket.
 """
 
 import types
@@ -15,6 +15,7 @@ from jaxtyping import Int64
 from data import cache, remote, tokenize
 from data.mixture import SLOTS, Mixture, shares
 from data.packing import Packed, plain
+from data.remote import Ranged
 from data.source import Batch, Dataset, HeldOut, Source, pack, unpack
 from data.text import Offsets
 
@@ -28,7 +29,7 @@ class Shards:
     `last="pad"`, padded and masked.
     """
 
-    def __init__(self, streams: Sequence[np.ndarray], context: int, stride: int, last: str = "drop"):
+    def __init__(self, streams: Sequence[np.ndarray | Ranged], context: int, stride: int, last: str = "drop"):
         self.streams, self.context, self.stride, self.last = list(streams), context, stride, last
         spare = np.array([len(tokens) - context - 1 for tokens in streams])
         full = spare // stride if last == "drop" else -(-np.maximum(spare, 0) // stride)
@@ -43,8 +44,11 @@ class Shards:
         stream = np.searchsorted(self.first, ids, side="right") - 1
         at = ((ids - self.first[stream]) * self.stride)[:, None] + np.arange(self.context + 1)
         tokens = np.empty(at.shape, np.int32)
-        for i in np.unique(stream):
-            rows, flat = stream == i, plain(self.streams[i])
+        parts = [(int(i), stream == i) for i in np.unique(stream)]
+        if isinstance(self.streams[0], Ranged):
+            remote.ahead([(self.streams[i], np.minimum(at[rows], len(self.streams[i]) - 1)) for i, rows in parts])
+        for i, rows in parts:
+            flat = plain(self.streams[i])
             tokens[rows] = flat[np.minimum(at[rows], flat.size - 1)]
         found = {"x": tokens[:, :-1], "y": tokens[:, 1:]}
         if self.last == "drop":
@@ -71,7 +75,8 @@ def windows(path: str, *, context: int, offsets: Offsets = "blocks") -> Dataset:
 def packed(path: str, *, context: int) -> Dataset:
     """Whole documents of a tokenised corpus, packed into rows."""
     meta, columns = _read(path)
-    made = {s: Packed(_streams(columns, s, ""), _streams(columns, s, ".ends"), context) for s in ("train", "valid")}
+    ends = {s: [column[:] for column in _streams(columns, s, ".ends")] for s in ("train", "valid")}
+    made = {s: Packed(_streams(columns, s, ""), ends[s], context) for s in ends}
     return _dataset(path, meta, made["train"], made["valid"], context)._replace(filled=made["train"].filled)
 
 
@@ -141,8 +146,10 @@ def mixture(
     )
 
 
-def _read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    folder = remote.copied(path) if remote.is_address(path) else Path(path).expanduser()
+def _read(path: str) -> tuple[dict[str, Any], Mapping[str, np.ndarray | Ranged]]:
+    if remote.is_address(path):
+        return remote.opened(path)
+    folder = Path(path).expanduser()
     if not (folder / "meta.json").exists():
         begun = (folder / "parts").is_dir()
         raise ValueError(
@@ -155,6 +162,6 @@ def _read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise ValueError(f"the corpus {path!r} is damaged ({damage}): delete it and tokenise again") from None
 
 
-def _streams(columns: dict[str, np.ndarray], split: str, suffix: str) -> list[np.ndarray]:
+def _streams(columns: Mapping[str, np.ndarray | Ranged], split: str, suffix: str) -> list[np.ndarray | Ranged]:
     names = sorted(n for n in columns if n.startswith(f"{split}.") and n.endswith(".ends") == (suffix == ".ends"))
     return [columns[name] for name in names]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int64
 
+from data.remote import Ranged, ahead
 from data.source import Batch, pack, unpack
 
 
@@ -15,7 +16,7 @@ class Packed:
     attention must not cross.  The first token of a piece is not predicted from the piece before.
     """
 
-    def __init__(self, streams: Sequence[np.ndarray], ends: Sequence[np.ndarray], context: int):
+    def __init__(self, streams: Sequence[np.ndarray | Ranged], ends: Sequence[np.ndarray], context: int):
         self.streams, self.context = list(streams), context
         pieces = [_cut(end, context, i) for i, end in enumerate(ends)]
         self.pieces = np.concatenate(pieces)  # [pieces, 3]: stream, first token, tokens
@@ -40,6 +41,9 @@ class Packed:
     def gather(self, ids: Int64[np.ndarray, " B"]) -> Batch:
         shape = ids.size, self.context + 1
         tokens, segments = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+        if isinstance(self.streams[0], Ranged):
+            pieces = [piece for i in ids for piece in self.pieces[self.first[i] : self.first[i + 1]]]
+            ahead([(self.streams[stream], np.array([start, start + size - 1])) for stream, start, size in pieces])
         for row, i in enumerate(ids):
             at = 0
             for number, (stream, start, size) in enumerate(self.pieces[self.first[i] : self.first[i + 1]], 1):
@@ -96,6 +100,6 @@ def _cut(ends: np.ndarray, context: int, stream: int) -> Int64[np.ndarray, "P 3"
     return np.stack([np.full(which.size, stream), first, np.minimum(context + 1, ends[which] - first)], 1)
 
 
-def plain(array: np.ndarray) -> np.ndarray:
+def plain(array: np.ndarray | Ranged) -> np.ndarray | Ranged:
     """The same numbers without numpy's bookkeeping of memory maps, which costs more than a small read."""
-    return array.view(np.ndarray)
+    return array.view(np.ndarray) if isinstance(array, np.ndarray) else array

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from data import cache, tokenize
+from data import cache, remote, tokenize
 from data.documents import Piece, Reading, as_path, documents, parts
 
 VERSION = 1
@@ -52,19 +52,26 @@ def write(
     """Writes the corpus and returns its meta data; goes on where an earlier call with the same arguments stopped."""
     if not 0 < valid < 1:
         raise ValueError(f"valid={valid} must be the share of the documents that is held out, such as 0.01")
-    if "://" in out:
-        raise ValueError(f"--out {out} is an address: write to a folder here, then gcloud storage cp -r FOLDER {out}")
-    folder = Path(out).expanduser()
+    upload = remote.Upload(out) if remote.is_address(out) else None
+    folder = upload.folder if upload else Path(out).expanduser()
     with cache.writable(folder), cache.lock(folder / "lock"):
         if (folder / "meta.json").exists():
+            if upload:  # it was stopped between its last two steps
+                upload.end()
+                return remote.opened(out)[0]
             raise ValueError(f"{out} holds a finished corpus; choose another --out, or delete it first")
         made = parts(sources, how)
         asked = {"version": VERSION, "sources": list(sources), "how": list(how), "valid": valid, "tokenizer": tokenizer}
         asked |= {"pattern": pattern, "pieces": [list(piece) for part in made for piece in part]}
+        if upload:
+            upload.begin(hashlib.sha256(json.dumps(asked).encode()).hexdigest())
         spec, state = _begun(folder, asked, made, how, valid)
         job = Job(str(folder), made, how, spec, state, valid)
-        done = _run(job, processes or os.cpu_count() or 1)
-        return _finish(folder, asked, job, done)
+        done = _run(job, processes or os.cpu_count() or 1, upload)
+        meta = _finish(folder, asked, job, done)
+        if upload:
+            upload.end()
+        return meta
 
 
 def _begun(folder: Path, asked: dict[str, Any], made: list[list[Piece]], how: Reading, valid: float) -> tuple[str, str]:
@@ -123,11 +130,14 @@ def is_held_out(name: int, valid: float) -> bool:
     return name < int(valid * 2**64)
 
 
-def _run(job: Job, processes: int) -> list[dict[str, Any]]:
+def _run(job: Job, processes: int, upload: remote.Upload | None) -> list[dict[str, Any]]:
     """What every part wrote, in order; parts that are there already are not made again."""
     folder = Path(job.out)
     notes = [folder / "parts" / f"{i:05d}.json" for i in range(len(job.parts))]
     left = [i for i, note in enumerate(notes) if not note.exists()]
+    if upload:  # a part that was whole before the interruption
+        for i in set(range(len(notes))) - set(left):
+            upload.part(_names(i))
     size, started = sum(p.size for i in left for p in job.parts[i]), time.monotonic()
     read = tokens = 0
     workers = min(processes, len(left))
@@ -142,11 +152,17 @@ def _run(job: Job, processes: int) -> list[dict[str, Any]]:
         for note in results:
             read += sum(p.size for p in job.parts[note["part"]])
             tokens += sum(note["tokens"].values())
+            if upload:
+                upload.part(_names(note["part"]))
             _progress(read, size, tokens, time.monotonic() - started)
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)
     return [json.loads(note.read_text()) for note in notes]
+
+
+def _names(part: int) -> list[str]:
+    return [f"{split}.{part:05d}{kind}.npy" for split in SPLITS for kind in ("", ".ends")]
 
 
 def _alone() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from data import cache
+from data.remote import Ranged
 from data.tokenize import Tokenizer
 
 LABELS_AT_ONCE = 1 << 16  # records, so that masks of many pixels need not fit in memory
@@ -58,6 +59,7 @@ class Dataset(NamedTuple):
     train_bytes_per_unit: float = 0.0  # of the training split: D in bytes; 0 for what is not text
     entropy: float = float("nan")  # lowest possible loss, nats per unit, where the source knows it
     tokenizer: Tokenizer | None = None  # of text
+    words: int = 0  # of which inputs are made whose target is something else; 0 where inputs are no words
     names: tuple[str, ...] = ()  # of the classes, where they have any
     sources: tuple[str, ...] = ()  # of a mixture, in the order of the numbers in a batch's `source` [B]
     scales: Mapping[str, Scale] = types.MappingProxyType({})  # of the columns that were standardised
@@ -157,12 +159,12 @@ class Windows:
         self.__dict__.update(state, tokens=unpack(state["tokens"]))
 
 
-def pack(array: np.ndarray) -> np.ndarray | str:
+def pack(array: np.ndarray | Ranged) -> np.ndarray | Ranged | str:
     """What another process needs to see `array`: of a memory-mapped one its path, not its contents."""
     return str(array.filename) if isinstance(array, np.memmap) else array
 
 
-def unpack(packed: np.ndarray | str) -> np.ndarray:
+def unpack(packed: np.ndarray | Ranged | str) -> Any:
     return np.load(packed, mmap_mode="r") if isinstance(packed, str) else packed
 
 

@@ -40,6 +40,31 @@ def load(spec: str, state: str) -> Tokenizer:
     return made._replace(spec=spec, state=state)
 
 
+def as_json(tokenizer: Tokenizer) -> str:
+    """A tokenizer.json of the same tokens, for programs that read those; what ends a document has a name there."""
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers
+
+    plain = tokenizer.spec.removesuffix("+end")
+    kind, _ = _parse(plain)
+    if kind == "bytes":
+        made = tokenizers.Tokenizer(models.BPE({shown: byte for byte, shown in enumerate(_shown())}, []))
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        made.decoder = decoders.ByteLevel()
+    elif kind == "chars":
+        made = tokenizers.Tokenizer(models.WordLevel({symbol: i for i, symbol in enumerate(tokenizer.state)}))
+        made.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
+        made.decoder = decoders.Fuse()
+    else:
+        made = tokenizers.Tokenizer.from_str(tokenizer.state)
+    if plain != tokenizer.spec:
+        known, name = made.get_vocab(), "<|endoftext|>"
+        while name in known:
+            name = f"<{name}>"
+        made.add_special_tokens([name])
+    return made.to_str()
+
+
 def _ended(tokenizer: Tokenizer) -> Tokenizer:
     """The same with a last token that ends a document, and is shown as a blank line."""
     end, decode = tokenizer.vocab, tokenizer.decode

@@ -25,6 +25,7 @@ from scaling.approaches.isoflop import SHAPES, WEIGHTS
 from scaling.fit.question import METHODS, SPACES
 from scaling.laws import LAWS, Law
 from scaling.logs.roles import CONVENTIONS, KEPT, MEANINGS
+from train.bucket import written
 from train.cli import Parser, folder, parser, report_errors
 from train.errors import UserError
 
@@ -294,8 +295,9 @@ def fit(options: argparse.Namespace) -> None:
     from scaling.logs import training
     from scaling.report import fitfile, page, terminal
 
-    page.write(options.out, analysis, training.curves(options.runs, analysis.runs.by_step))
-    print(_json(fitfile.as_json(analysis)) if options.json else terminal.summary(analysis, pathlib.Path(options.out)))
+    with written(options.out) as out:
+        page.write(out, analysis, training.curves(options.runs, analysis.runs.by_step))
+    print(_json(fitfile.as_json(analysis)) if options.json else terminal.summary(analysis, options.out))
 
 
 def report(options: argparse.Namespace) -> None:
@@ -304,9 +306,10 @@ def report(options: argparse.Namespace) -> None:
     from scaling.logs import training
     from scaling.report import page
 
-    page.write(options.out, analysis, training.curves(options.runs, analysis.runs.by_step))
-    path = pathlib.Path(options.out) / "report.html"
-    print(_json({"report": str(path)}) if options.json else path)
+    with written(options.out) as out:
+        page.write(out, analysis, training.curves(options.runs, analysis.runs.by_step))
+    path = f"{options.out.rstrip('/')}/report.html"
+    print(_json({"report": path}) if options.json else path)
 
 
 def _analysis(options: argparse.Namespace) -> Any:

@@ -62,7 +62,7 @@ def up(cloud: Cloud, hours: float) -> float:
         f"(cd {CODE} 2> /dev/null && {RUNNING}) || "
         f"{{ mkdir -p {DATA} && (test -d {CODE} || git clone -q isoflop.bundle {CODE}) && cd {CODE} "
         "&& git fetch -q ../isoflop.bundle HEAD && git checkout -q FETCH_HEAD "
-        "&& pip install -q uv && ~/.local/bin/uv sync -q --extra tpu; }"
+        "&& pip install -q uv && ~/.local/bin/uv sync -q --extra tpu --extra gcs; }"
     )
     cloud.ssh(
         f"which gcsfuse || (echo 'deb [signed-by={KEY}] {PACKAGES} gcsfuse-jammy main' "

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tokenizers
 
+from data import tokenize
 from models import pretrained
 from models.weights.tensors import header, read
 from tests.support.small import blobs
@@ -58,7 +59,7 @@ def export(workdir: pathlib.Path, out: pathlib.Path, *flags: str) -> dict:
 def test_a_hugging_face_folder_is_the_run(gpt, tmp_path):
     """Layers apart, adapters merged, zeros for biases: the public class's network has the run's logits."""
     told = to_huggingface(gpt, tmp_path / "out", "float32")
-    assert told["said"] == "GPT2LMHeadModel in float32; with the tokenizer of the run"
+    assert told["said"] == "GPT2LMHeadModel in float32; with the run's tokenizer, bpe:260"
     x = np.arange(24, dtype=np.int32).reshape(3, 8) * 7 % 260
     model, params, state = pretrained.load(tmp_path / "out")
     assert model.network.bias
@@ -66,6 +67,18 @@ def test_a_hugging_face_folder_is_the_run(gpt, tmp_path):
     np.testing.assert_allclose(found, gpt.apply(x), rtol=1e-4, atol=1e-5)
     theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
     assert theirs.encode("lazy fox").ids == gpt.experiment.dataset.tokenizer.encode(b"lazy fox").tolist()
+
+
+@pytest.mark.parametrize("spec", ["bytes", "chars", "bpe:270", "chars+end"])
+def test_a_tokenizer_is_the_same_as_json(spec):
+    """Ids and text; the token that ends a document is the last."""
+    text = "Täglich\tgrüßt das\r\nMurmeltier.  Täglich"
+    made = tokenize.load(spec, tokenize.fit(spec.removesuffix("+end"), text.encode(), b""))
+    theirs = tokenizers.Tokenizer.from_str(tokenize.as_json(made))
+    assert theirs.encode(text).ids == made.encode(text.encode()).tolist()
+    assert theirs.decode(theirs.encode(text).ids) == text
+    assert theirs.get_vocab_size() == made.vocab
+    assert theirs.token_to_id("<|endoftext|>") == (made.vocab - 1 if "end" in spec else None)
 
 
 @pytest.mark.parametrize("where", ["inside", "beside"])

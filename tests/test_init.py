@@ -15,7 +15,7 @@ from models.gpt import GPT
 from tests.support.processes import call
 from tests.support.runs import Listening, arrays, same_arrays
 from tests.support.small import blobs
-from train import init, paths
+from train import configs, init, paths
 from train.devices import mesh
 from train.display import Display
 from train.errors import UserError
@@ -23,6 +23,7 @@ from train.experiment import build_experiment
 from train.loop import train
 from train.program import initial_state
 from train.signals import Interrupted
+from train.weights import origins
 
 QUIET = Display(quiet=True)
 BASE = {"model.norm": "batch", "steps": 4, "eval.every": 0, "eval.patience": 0, "checkpoint.every": 2}
@@ -47,7 +48,7 @@ def source(tmp_path_factory):
 def public(tmp_path_factory):
     """A folder of a GPT-2."""
     folder = tmp_path_factory.mktemp("public")
-    model = from_linen(GPT(16, 1, 2, 8, 32, bias=True))
+    model = from_linen(GPT(16, 2, 2, 8, 32, bias=True))
     pretrained.save(folder, model, *jax.jit(model.init)(jax.random.key(3), jnp.zeros((1, 1), jnp.int32)))
     return folder
 
@@ -96,7 +97,7 @@ def test_it_resumes_bitwise_without_its_source(source, tmp_path):
 def test_a_public_checkpoint_is_read_to_the_devices_that_hold_it(public, tmp_path):
     """Through the front door, on two devices that split the parameters; all but the blocks stay as drawn."""
     page = "--config=configs/text/markov_gpt.py"
-    sizes = ["layers=1", "width=8", "positions=learned", "bias=True"]
+    sizes = ["layers=2", "width=8", "positions=learned", "bias=True"]
     flags = [f"--config.model.{each}" for each in sizes]
     flags += ["--config.optim.learning_rate=0", "--config.optim.weight_decay=0", "--config.data.train_tokens=2000"]
     flags += ["--config.steps=1", "--config.batch_size=8", "--config.schedule.warmup=0", "--config.writers=()"]
@@ -132,6 +133,23 @@ def test_several_sources_names_and_shapes(source, tmp_path):
     }
     assert all(np.array_equal(np.ravel(value), np.ravel(there)) for value in given.values())
     assert "reshaped (init.bias): from [8, 8]" in table
+
+
+def test_layers_are_stacked_for_a_scan_and_taken_apart(public, tmp_path):
+    page = configs.load("markov_gpt").get_config()
+    page.model.update(layers=2, width=8, positions="learned", bias=True, stack="scan")
+    page.data.train_tokens = page.data.valid_tokens = 2000
+    page.init.update({"from": str(public)})
+    experiment = build_experiment(page.lock())
+    given, table = init.given(init.plan(experiment, tmp_path / "work"), experiment, mesh.alone(), tmp_path)
+    _, params, _ = pretrained.load(public)
+    layers = [params["stack"][f"block_{i}"]["up"]["kernel"] for i in range(2)]
+    np.testing.assert_array_equal(given["stack/blocks/up/kernel"], np.stack(layers))
+    assert re.search(r"stack/blocks/up/kernel +\[2, 8, 32\] +taken: layers stacked", table)
+    assert len(given) == len(paths.leaves(experiment.state.params))
+    apart = origins({"stack/blocks/up": (2, 3), "norm": (3,)})
+    assert apart["stack/block_1/up"].of([np.arange(6).reshape(2, 3)], np.stack).tolist() == [3, 4, 5]
+    assert set(apart) == {"stack/blocks/up", "norm", "stack/block_0/up", "stack/block_1/up"}
 
 
 FAULTS = {

@@ -12,6 +12,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from models.api import Model, from_linen
+from models.autoencoder import Autoencoder
+from models.diffusion import MLP as Denoiser
 from models.gan import Critic, Generator
 from models.gpt import GPT
 from models.mlp import MLP
@@ -20,9 +22,10 @@ from models.vae import VAE
 from tests.support.arrays import close, normal
 from train.errors import UserError
 from train.experiment import build_experiment
+from train.tasks.diffusion import diffusion
 from train.tasks.gan import gan
 from train.tasks.rbm import contrastive_divergence
-from train.tasks.reconstruct import elbo, gaussian_rate
+from train.tasks.reconstruct import elbo, gaussian_rate, reconstruct
 from train.tasks.supervised import classify
 
 B, L, K, LATENT = 6, 5, 4, 3
@@ -78,6 +81,15 @@ TASKS = {
     "gan": lambda: (
         gan(from_linen(Generator((2,), 8, 1)), from_linen(Critic(8, 1)), LATENT),
         {"x": normal(5, B, 2)},
+    ),
+    "gan with slope": lambda: (
+        gan(from_linen(Generator((2,), 8, 1)), from_linen(Critic(8, 1)), LATENT, r1=1.0),
+        {"x": normal(5, B, 2)},
+    ),
+    "denoising": lambda: (reconstruct(from_linen(Autoencoder((3,), 2, 8)), noise=0.5), {"x": normal(0, B, 3)}),
+    "diffusion": lambda: (
+        diffusion(from_linen(Denoiser((2,), 8, 1, classes=K)), classes=K),
+        {"x": normal(5, B, 2), "y": labels(1, B)},
     ),
     "rbm": lambda: (contrastive_divergence(from_linen(RBM(4, 3)), sweeps=2), {"x": unit(6, B, 2, 2, 1)}),
 }

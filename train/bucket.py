@@ -15,7 +15,7 @@ import pathlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from train.errors import UserError
@@ -23,8 +23,8 @@ from train.files import write_whole
 
 NOTE = ".bucket"  # in the copy: the address of what it is a copy of
 SCHEME = "gs://"
-ELSEWHERE = ("checkpoints/", "damaged_checkpoint_")  # not copied: they are used where they are
-CLAIMS = ("claim", "tries.jsonl")  # of a sweep, whose workers are all on this machine
+ELSEWHERE = ("checkpoints", "claim", "tries.jsonl")  # not copied: used where they are, and of a sweep's queue
+STARTS = (".", "damaged_checkpoint_")  # of names that are not copied either
 OLD = ("tensorboard/", "profile/")  # written here and copied back, never fetched: nothing reads them
 LAST = "record.json"  # says that a run is finished, so it is the last to come and the first to go
 SECONDS = 120.0  # for which a request is tried again
@@ -49,16 +49,43 @@ def local(place: str | os.PathLike[str]) -> pathlib.Path:
 
 @functools.cache  # once a process
 def fetched(address: str) -> pathlib.Path:
+    folder = new_folder(address)
+    copy = Copy(folder, address)
+    if not copy.fetch_file():
+        noted(folder, address)
+        copy.fetch()
+    return folder
+
+
+def empty(address: str) -> pathlib.Path:
+    """A folder here for files of an address, with none of them yet."""
+    return noted(new_folder(address), address)
+
+
+@contextlib.contextmanager
+def written(place: str) -> Iterator[pathlib.Path]:
+    """A folder to write results to: that of the name, or one here whose files are copied to an address at the end."""
+    if not is_address(place):
+        yield pathlib.Path(place)
+        return
+    folder = empty(place.rstrip("/"))
+    yield folder
+    copy = Copy(folder, place.rstrip("/"))
+    for name in copy.names_here():
+        content = (folder / name).read_bytes()
+        copy.change(name, lambda before, content=content: content)
+
+
+def new_folder(address: str) -> pathlib.Path:
     bucket, name = parts(address)
     root = pathlib.Path(tempfile.mkdtemp(prefix="isoflop-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
-    folder = root / "gs:" / bucket / name
-    copy = Copy(folder, address)
-    if copy.fetch_file():
-        return folder
+    return root / "gs:" / bucket / name
+
+
+def noted(folder: pathlib.Path, address: str) -> pathlib.Path:
     folder.mkdir(parents=True)
     write_whole(folder / NOTE, address)
-    copy.fetch()
     COPIES[str(folder)] = address
     return folder
 
@@ -106,9 +133,8 @@ def steps_saved(folder: pathlib.Path) -> list[int]:
 class Copy:
     """The files of `folder` and those of `address`, and how one becomes the other."""
 
-    def __init__(self, folder: pathlib.Path, address: str, skip: tuple[str, ...] = ()):
+    def __init__(self, folder: pathlib.Path, address: str):
         self.folder, self.address = folder, address
-        self.skip = (*ELSEWHERE, *CLAIMS, *skip, ".")
         self.bucket, self.prefix = parts(address)
         self.known: dict[str, int] = {}  # name → generation in the bucket
         self.sent: dict[str, tuple[int, int]] = {}  # name → time and size here, when it was the same there
@@ -124,7 +150,9 @@ class Copy:
             return {blob.name.removeprefix(f"{self.prefix}/"): blob.generation for blob in found}
 
     def copies(self, name: str) -> bool:
-        return bool(name) and not name.startswith(self.skip) and not name.endswith(("/", ".part"))
+        if not name or name.endswith(("/", ".part")):
+            return False
+        return not any(part in ELSEWHERE or part.startswith(STARTS) for part in name.split("/"))
 
     def fetch_file(self) -> bool:
         """Whether the address is that of a file, which is then here."""
@@ -142,7 +170,10 @@ class Copy:
             there = {name: at for name, at in self.listed().items() if self.copies(name)}
             wanted = [name for name in there if not name.startswith(OLD) and there[name] != self.known.get(name)]
             with told(self.address), concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-                list(pool.map(self.fetch_one, wanted))
+                came = list(pool.map(self.fetch_one, wanted))
+            gone = {name for name, here in zip(wanted, came, strict=True) if not here}
+            there = {name: generation for name, generation in there.items() if name not in gone}
+            wanted = [name for name in wanted if name not in gone]
             for name in self.names_here():
                 if name not in there:
                     (self.folder / name).unlink(missing_ok=True)
@@ -151,10 +182,18 @@ class Copy:
                 name: stamp for name, stamp in self.sent.items() if name in there and name not in wanted
             }
 
-    def fetch_one(self, name: str) -> None:
+    def fetch_one(self, name: str) -> bool:
+        """False where it was removed since it was listed."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            content = self.blob(name).download_as_bytes(retry=retry())
+        except NotFound:
+            return False
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, self.blob(name).download_as_bytes(retry=retry()))
+        write_whole(path, content)
+        return True
 
     def names_here(self) -> list[str]:
         found = (path for path in self.folder.rglob("*") if path.is_file())
@@ -209,6 +248,25 @@ class Copy:
                 return found and (found.download_as_bytes(retry=retry()), found.generation)
             except NotFound:
                 return None
+
+    def change(self, name: str, changed: Callable[[bytes], bytes]) -> int:
+        """Writes what `changed` makes of what is there, as often as others write meanwhile; the new generation."""
+        while True:
+            found = self.read(name)
+            before, generation = found or (b"", 0)
+            if (made := self.write(name, changed(before), generation)) is not None:
+                return made
+
+    def remove_only(self, name: str, generation: int) -> bool:
+        """Removes what is there if that is of `generation`; of several that try, one hears True."""
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        with told(self.address):
+            try:
+                self.blob(name).delete(if_generation_match=generation, retry=retry())
+                return True
+            except (NotFound, PreconditionFailed):
+                return False
 
     def remove(self, name: str) -> None:
         from google.api_core.exceptions import NotFound

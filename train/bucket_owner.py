@@ -18,10 +18,10 @@ from train.errors import UserError
 from train.owner import KINDS, NAME, Owner, Process, busy, place, started, this_process
 
 
-def owner_of(folder: pathlib.Path, skip: tuple[str, ...] = ()) -> Owner:
-    """Of a folder here, or in the bucket that it is a copy of; `skip` names what others copy."""
+def owner_of(folder: pathlib.Path) -> Owner:
+    """Of a folder here, or in the bucket that it is a copy of."""
     address = address_of(folder)
-    return BucketOwner(Copy(folder, address, skip)) if address else Owner()
+    return BucketOwner(Copy(folder, address)) if address else Owner()
 
 
 class BucketOwner(Owner):

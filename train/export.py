@@ -3,8 +3,8 @@
     python -m train export --workdir runs/x --out DIR                        config.json and safetensors (Hugging Face)
     python -m train export --workdir runs/x --out DIR --format stablehlo     model.stablehlo, for jax.export
 
-A Hugging Face folder is of a network with a public class (models/weights/), and has the run's tokenizer.json, where its
-tokenizer is one.  The program is the network's outputs for inputs as it was trained on them, for any number of them, on
+A Hugging Face folder is of a network with a public class (models/weights/), and has the run's tokenizer as
+tokenizer.json.  The program is the network's outputs for inputs as it was trained on them, for any number of them, on
 CPUs, NVIDIA GPUs and TPUs; its parameters are in it, or with --parameters beside in parameters.safetensors, for
 
     program = jax.export.deserialize(pathlib.Path("DIR/model.stablehlo").read_bytes())
@@ -117,6 +117,7 @@ def about_run(run: "Saved", kind: str, said: str) -> dict[str, Any]:
 
 def to_huggingface(run: "Saved", out: pathlib.Path, dtype: str) -> dict[str, Any]:
     """A folder that the network's public class loads."""
+    from data.tokenize import as_json
     from models import pretrained
 
     model, params = network_of(run)
@@ -129,13 +130,10 @@ def to_huggingface(run: "Saved", out: pathlib.Path, dtype: str) -> dict[str, Any
     except ValueError as error:
         raise UserError(f"no Hugging Face folder: {error}; --format stablehlo takes most networks") from error
     tokenizer = run.experiment.dataset.tokenizer
-    said = "no tokenizer goes with it"
-    if tokenizer is not None and tokenizer.spec.partition(":")[0] in ("json", "bpe"):
-        write_whole(out / "tokenizer.json", tokenizer.state)
+    if tokenizer is not None:
+        write_whole(out / "tokenizer.json", as_json(tokenizer))
         write_json(out / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
-        said = "with the tokenizer of the run"
-    elif tokenizer is not None:
-        said = f"its tokenizer, {tokenizer.spec!r}, has no tokenizer.json"
+    said = f"with the run's tokenizer, {tokenizer.spec}" if tokenizer else "without a tokenizer"
     kind = pretrained.tensors.json_of(out / "config.json")["architectures"][0]
     return about_run(run, "huggingface", f"{kind} in {dtype}; {said}")
 

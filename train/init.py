@@ -11,39 +11,26 @@ goes on from a checkpoint of its own reads nothing again.
 
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from models import pretrained
-from models.weights.tensors import CheckpointError
-from train import bucket, configs, paths, saved
+from train import paths
 from train.checkpoint import checksum
-from train.code import names as code_names
 from train.devices import hosts, mesh
 from train.errors import UserError, suggest
-from train.experiment import Experiment, build_experiment
+from train.experiment import Experiment
 from train.files import read_json, write_json
 from train.schema import INIT, check_choice
+from train.weights import Arrays, Source, parameters, source_of
 
 FILE = "init.json"
-Arrays = dict[str, jax.Array]
 What = Literal["taken", "reshaped", "left"]
-Wanted = Mapping[str, tuple[str, tuple[int, ...]]]  # a parameter here → its name there, and its shape here
 NEEDS = {"sources": list, "parameters": list, "checksum": str}
 AGAIN = "use another --workdir, or remove the file"
-
-
-class Source(NamedTuple):
-    """Where weights come from; `read` gives those that are wanted, by their names here, spread over the devices."""
-
-    said: str
-    shapes: dict[str, tuple[int, ...]]
-    read: Callable[[Wanted, Mapping[str, Any], Mesh], tuple[Arrays, str]]  # (…, shardings by name, …), and its step
 
 
 class Row(NamedTuple):
@@ -119,21 +106,11 @@ def plan(experiment: Experiment, workdir: pathlib.Path) -> Plan | None:
                 f"config.{rows[both[0]].source} and config.{key} both give {paths.listed(both)}; change match of one"
             )
         rows |= {row.name: row for row in decided(key, part, sources[key], {name: here[name] for name in picked})}
-        used = {row.theirs for row in rows.values() if row.source == key and row.what != "left"}
+        taken = [row.theirs for row in rows.values() if row.source == key and row.what != "left"]
+        used = {name for theirs in taken for name in sources[key].origins[theirs].names}
         unused[key] = [name for name in sources[key].shapes if name not in used]
     left = "no match picks it"
     return Plan(sources, [rows.get(name, Row(name, shape, "left", why=left)) for name, shape in here.items()], unused)
-
-
-def parameters(experiment: Experiment) -> dict[str, tuple[int, ...]]:
-    """Shapes of all that weights are: parameters, and the running averages in the model state."""
-    found = paths.leaves(experiment.state.params)
-    found |= {name: x for name, x in paths.leaves(experiment.state.model_state).items() if is_average(name)}
-    return {name: tuple(x.shape) for name, x in found.items()}
-
-
-def is_average(name: str) -> bool:
-    return "batch_stats" in name.split("/")
 
 
 def matched(key: str, part: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
@@ -150,12 +127,13 @@ def decided(key: str, part: Mapping[str, Any], source: Source, picked: Mapping[s
     missing, misshapen = {}, {}
     for name, shape in picked.items():
         theirs = renamed(key, part, name)
-        there = source.shapes.get(theirs)
-        if there is None:
+        origin = source.origins.get(theirs)
+        there = origin and origin.shape
+        if origin is None or there is None:
             missing[name] = theirs
             yield Row(name, shape, "left", key, theirs, "the source has none")
         elif there == shape:
-            yield Row(name, shape, "taken", key, theirs)
+            yield Row(name, shape, "taken", key, theirs, origin.why)
         elif part.get("misshapen") == "reshape" and np.prod(there) == np.prod(shape):
             yield Row(name, shape, "reshaped", key, theirs, f"from {list(there)}")
         else:
@@ -187,75 +165,6 @@ def renamed(key: str, part: Mapping[str, Any], name: str) -> str:
     return name
 
 
-def source_of(key: str, part: Mapping[str, Any], experiment: Experiment, workdir: pathlib.Path) -> Source:
-    folder = found(key, part["from"], workdir)
-    if "architectures" in read_json(folder / "config.json", {}, "name another folder"):
-        if "step" in part:
-            raise UserError(f"config.{key}.step: {folder} is a public checkpoint, which has one step; leave it out")
-        return of_folder(folder)
-    return of_run(folder, part.get("step", "last"), experiment)
-
-
-def found(key: str, place: str, workdir: pathlib.Path) -> pathlib.Path:
-    """The folder, as it is written, or that of its name beside the work folder: runs of a zoo or of a sweep."""
-    tried = [bucket.local(place).expanduser(), workdir.parent / pathlib.Path(place).name]
-    for folder in tried:
-        if (folder / "config.json").is_file() and folder != workdir:
-            return folder
-    page = next((each for each in configs.pages(configs.FOLDER) if each.stem == tried[1].name), None)
-    first = f": python -m train --config {page.stem} --workdir {place} makes it" if page else ""
-    raise UserError(
-        f"config.{key}.from={place!r} is neither a run's folder nor a public checkpoint (config.json and safetensors)"
-        f"{first or '; name one that is there'}"
-    )
-
-
-def of_folder(folder: pathlib.Path) -> Source:
-    """A public checkpoint; each tensor goes to the devices that hold it before the next one is read."""
-    try:
-        examined = pretrained.examine(folder)
-    except CheckpointError as error:
-        raise UserError(f"config.init: {error}") from error
-    ours = lambda name: name.removeprefix("params/")
-
-    def read(wanted: Wanted, where: Mapping[str, Any], devices: Mesh) -> tuple[Arrays, str]:
-        arrays = {}
-        for name, numbers in pretrained.numbers(examined):
-            for here, (theirs, shape) in wanted.items():
-                if theirs == ours(name):
-                    array = numbers().reshape(shape)
-                    part = lambda index, array=array: array[index]
-                    arrays[here] = jax.make_array_from_callback(shape, where[here], part)
-        return arrays, ""
-
-    kind = type(examined.model.network).__name__
-    known = {ours(name): shape for name, shape in examined.shapes.items() if not name.startswith("penalty/")}
-    return Source(f"{folder} ({kind})", known, read)
-
-
-def of_run(folder: pathlib.Path, step: saved.Step, experiment: Experiment) -> Source:
-    """A run's checkpoint, read to the devices of this run; parameters are the averaged ones where it averages."""
-    steps = bucket.steps_saved(folder)
-    if not steps:
-        raise saved.none_yet(folder)
-    saved.wanted(folder, steps, step)  # raises where that one is not there
-    theirs = build_experiment(
-        saved.config_of(folder, [name for _, name in code_names(experiment.config.to_dict())]), saved.data_of(folder)
-    )
-
-    def read(wanted: Wanted, where: Mapping[str, Any], devices: Mesh) -> tuple[Arrays, str]:
-        params, model_state, at = saved.restored(folder, theirs, step, devices)
-        there, arrays = {**paths.leaves(model_state), **paths.leaves(params)}, {}
-        for here, (name, shape) in wanted.items():
-            arrays[here] = there[name]
-            if (there[name].shape, there[name].sharding) != (shape, where[here]):
-                reshape = jax.jit(lambda x, shape=shape: x.reshape(shape), out_shardings=where[here])
-                arrays[here] = reshape(there[name])
-        return arrays, f"step {at}"
-
-    return Source(f"run {folder}", parameters(theirs), read)
-
-
 def given(planned: Plan, experiment: Experiment, devices: Mesh, workdir: pathlib.Path) -> tuple[Arrays, str]:
     """The arrays that replace drawn ones, by name, and the table of what was taken and left; keeps both on record.
 
@@ -267,7 +176,8 @@ def given(planned: Plan, experiment: Experiment, devices: Mesh, workdir: pathlib
     said = {}
     for key, source in planned.sources.items():
         rows = [row for row in planned.rows if row.source == key and row.what != "left"]
-        read, at = source.read({row.name: (row.theirs, row.shape) for row in rows}, where, devices)
+        wanted = {row.name: (source.origins[row.theirs], row.shape) for row in rows}
+        read, at = source.read(wanted, where, devices)
         arrays |= read
         said[key] = f"{source.said}{f', {at}' if at else ''}"
     keep(planned, said, checksum(dict(sorted(arrays.items()))), workdir)

@@ -57,7 +57,7 @@ def train(
     check_attention(experiment, devices)
     check_copies(config.writers)
     trace.check(profile, config.steps)
-    weights = None if bucket.steps_saved(workdir) else init.plan(experiment, workdir)
+    weights = init.plan(experiment, workdir) if config.init and not bucket.steps_saved(workdir) else None
     # Only now: what is refused above leaves no folder that holds its config.
     owner = owner_of(workdir)
     try:

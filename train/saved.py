@@ -15,6 +15,7 @@ In Python, from any folder if PYTHONPATH names the clone (`PYTHONPATH=~/isoflop 
     run.predict([{"length": 0.4, "sex": "M"}])  # rows of a table; or an array in the data's own units
     run.predict(["a.png", "b.png"]).best        # names of classes; .probabilities [images, classes]
     run.score("new.csv").metrics                # loss and metrics of labelled data; .details
+    run.sample(64)["samples"]                   # what a VAE, GAN or diffusion model generates
 """
 
 import dataclasses
@@ -84,6 +85,12 @@ class Saved:
         from train.score import score
 
         return score(self, data, split)
+
+    def sample(self, count: int, seed: int = 0) -> dict[str, np.ndarray]:
+        """What it generates, "samples" [count, ...] and tables of them, by name (`Sampler` of train/latents.py)."""
+        from train.sample import generated
+
+        return generated(self, count, seed)
 
     @functools.cached_property
     def network(self) -> Any:

@@ -11,6 +11,7 @@ from train.errors import UserError, suggest
 PACKAGES = {"data": "data", "model": "models", "task": "train.tasks", "schedule": "train.optim.schedules"}
 EVERY_OPTIMIZER = {"learning_rate": float, "clip": float, "decay": Literal["matrices", "all"], "l1": float, "l2": float}
 EVERY_OPTIMIZER |= {"match": str}  # of a group of parameters
+EVERY = {"optim": EVERY_OPTIMIZER, "model": {"lora": Mapping}}  # train/experiment.py makes the adapters of any network
 INIT = {"from": str, "match": str, "rename": tuple[tuple[str, str], ...], "step": int | str}  # of train/init.py
 INIT |= {"missing": Literal["refuse", "leave"], "misshapen": Literal["refuse", "leave", "reshape"]}
 LINEN_FIELDS = {"parent", "name", "self"}
@@ -42,7 +43,7 @@ def arguments(key: str, name: Any) -> dict[str, Any] | None:
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return None
     found = {n: p.annotation for n, p in parameters.items() if n not in LINEN_FIELDS}
-    return {**found, **(EVERY_OPTIMIZER if root == "optim" else {})}
+    return {**found, **EVERY.get(root, {})}
 
 
 def options(annotation: Any) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
     python -m train score --workdir runs/x                     its held-out split again
     python -m train score --workdir runs/x --split train
     python -m train score --workdir runs/x new/                new data, the run's own moved away or not
+    python -m train score --workdir runs/gan --judge runs/x    what it generates, by the classifier of runs/x
 
 New data are folders CLASS/NAME.png, tables with the target's column, series, texts, or arrays, FILE.npz: the columns
 of a batch by their names (x, y, …) in the data's own units.  What a task predicts says what is told besides: of classes
@@ -24,6 +25,7 @@ from data.source import Batch, Source
 from train.cli import folder, of_a_run, parser, read_of_a_run
 from train.errors import UserError
 from train.files import write_json
+from train.judge import COUNT, judged
 from train.writer import finite
 
 if TYPE_CHECKING:
@@ -50,11 +52,17 @@ def main(argv: list[str]) -> None:
     flags.add_argument(
         "--split", metavar="NAME", choices=("valid", "train"), help="of the run's own data: valid, train"
     )
+    flags.add_argument("--judge", metavar="DIR", help="a classifier's run that compares samples with held-out records")
+    flags.add_argument("--count", metavar="N", type=int, help="how many samples it judges; default: 1000")
     flags.add_argument("--out", metavar="DIR", help=f"where {SCORES} and {PICTURES} go")
     flags.add_argument("--json", action="store_true", help="print JSON instead of text")
     options = read_of_a_run(flags, argv)
     if options.data and options.split:
         raise UserError(f"--split {options.split} is of the run's own data; leave it out to score {options.data[0]}")
+    if options.judge and (options.data or options.split):
+        raise UserError(f"--judge {options.judge} compares samples with the held-out records; leave other data out")
+    if options.count is not None and (not options.judge or options.count < 2):
+        raise UserError(f"--count {options.count} is how many samples --judge compares: 2 or more")
     out = None if options.out is None else folder("--out", options.out)
 
     from train import record, saved
@@ -63,7 +71,11 @@ def main(argv: list[str]) -> None:
     runtime.set_up()
     step = "best" if options.best else "last" if options.step is None else options.step
     run = saved.load(folder("--workdir", options.workdir), options.code, step)
-    scores = run.score(options.data or None, split=options.split or "valid")
+    if options.judge:
+        judge = saved.load(folder("--judge", options.judge), options.code)
+        scores = Scores(judged(run, judge, options.count or COUNT), {})
+    else:
+        scores = run.score(options.data or None, split=options.split or "valid")
     if out:
         record.make_folder(out)
         write(out, scores.details | {"metrics": scores.metrics}, scores.pictures)

@@ -50,8 +50,10 @@ def sizes(dataset: Dataset, record: Batch) -> dict[str, Any]:
     found: dict[str, Any] = {"shape": x.shape[1:], "visible": math.prod(x.shape[1:])}
     if dataset.classes:
         found |= {"classes": dataset.classes, "outputs": dataset.classes}
-    elif y is not None and y.ndim == 2:
-        found |= {"classes": y.shape[1], "outputs": y.shape[1]}
+    elif y is not None and y.ndim == 2 + ("edges" in record):  # numbers of each node of a graph
+        found |= {"classes": y.shape[-1], "outputs": y.shape[-1]}
+    if dataset.words:
+        found["vocab"] = dataset.words
     if dataset.classes and dataset.unit == "token" and np.issubdtype(x.dtype, np.integer):
         found |= {"vocab": dataset.classes, "context": x.shape[1]}
     return found

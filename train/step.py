@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Key
 from models.api import ModelState, Params
 from models.parts.axes import batch_axis
 from train import paths
+from train.latents import Sampler
 from train.metrics import Metrics, mean, quotient
 from train.optim.groups import merged
 
@@ -47,6 +48,7 @@ class Task(NamedTuple):
     within: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext  # of loss and gradient
     # parameters -> those that are trained, the place of others empty (train/optim/groups.py)
     learns: Callable[[Params], Params] = lambda params: params
+    sample: Sampler | None = None
 
 
 @struct.dataclass

@@ -9,8 +9,8 @@ beside the best costs 1 to 3 %.  The rule is 0.025 up to width 32, then falling 
 Sizes stay within a factor of about three of the expected optimum: of a first design with sizes a factor ten apart, the
 runs far off it (100 steps, half of them warmup) bent the law, and the forecast was 4.2 % too high.
 
-The best loss at the held-out 2.6e11 FLOPs was predicted 0.7 % too high (1.550, measured 1.539), inside the 90 % interval
-1.517 to 1.574.  Budgets up to 5e11, as they were, took two thirds longer and said no more.
+The best loss at the held-out 2.6e11 FLOPs was predicted 0.7 % too high (1.550, measured 1.539), inside the 90 %
+interval 1.517 to 1.574.  Budgets up to 5e11, as they were, took two thirds longer and said no more.
 """
 
 from configs.base import base

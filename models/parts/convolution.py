@@ -86,3 +86,30 @@ def local_response_norm(x: jax.Array) -> jax.Array:
     squares = jnp.pad(x**2, [(0, 0)] * (x.ndim - 1) + [(2, 2)])
     root = jax.lax.rsqrt(2 + 1e-4 * sum(squares[..., i : i + maps] for i in range(5)))
     return x * root * jnp.sqrt(root)  # on a CPU three times as fast as a power
+
+
+class Doubling(nn.Module):
+    """A transposed convolution, 4 × 4 with stride 2: [B, H, W, C] -> [B, 2 H, 2 W, features].
+
+    What `nn.ConvTranspose` computes from the same kernel with padding "SAME", as one product of matrices: every output
+    is a sum over 2 × 2 inputs, by one of four kernels for its place among the four (Shi et al. 2016).  On a CPU the
+    gradient of a convolution over an input with zeros in between takes ten times as long (scripts/bench/layers.py).
+    """
+
+    features: int
+    use_bias: bool = True
+    kernel_init: Callable = nn.linear.default_kernel_init
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        B, H, W, C = x.shape
+        kernel = self.param("kernel", self.kernel_init, (4, 4, C, self.features))
+        # Axes of the kernel: offset and place of a row, offset and place of a column; C; features.
+        w = kernel.reshape(2, 2, 2, 2, C, self.features).transpose(0, 2, 4, 1, 3, 5)
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        near = jnp.concatenate([x[:, i : i + H + 1, j : j + W + 1] for i in (0, 1) for j in (0, 1)], axis=-1)
+        y = near.reshape(-1, 4 * C) @ w.reshape(4 * C, 4 * self.features).astype(x.dtype)
+        y = y.reshape(B, H + 1, W + 1, 2, 2, self.features)
+        rows = [jnp.stack([y[:, i : i + H, j : j + W, i, j] for j in (0, 1)], axis=3) for i in (0, 1)]
+        y = jnp.stack(rows, axis=2).reshape(B, 2 * H, 2 * W, self.features)
+        return y + self.param("bias", nn.initializers.zeros, (self.features,))[None, None, None] if self.use_bias else y

@@ -1,6 +1,7 @@
 """Which column of a table plays which role.  A role is what a law reads: n, d, loss."""
 
 import datetime
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -270,6 +271,7 @@ def labels(values: np.ndarray) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(v) for v in values[~missing(values)].tolist()))
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def rank(column: str, role: str, convention: str | None = None) -> tuple[int, int, float] | None:
     """(tier of the name, how much of the column's name was left out, unit), smaller is a better match; None if none."""
     tiers = CONVENTIONS[convention or "total"] if role == "n" else NAMES[role]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scaling.counting import c_6nd
+from train.bucket import local
 from train.files import NUMBER, Damaged, read_json, read_rows
 
 MOST = 500  # runs whose logs are read
@@ -27,7 +28,7 @@ def curves(paths: Iterable[Any], tried: Mapping[str, np.ndarray]) -> list[Curve]
 
     `tried` are columns n, d, loss and run [rows] of a table whose runs have several rows each; {} of others.
     """
-    folders = [path.parent for each in paths if isinstance(each, str | Path) for path in records_in(Path(each))]
+    folders = [path.parent for each in paths if isinstance(each, str | Path) for path in records_in(local(each))]
     found = [curve for folder in folders[:MOST] if (curve := ours(folder)) is not None]
     return found or list(of_table(tried))
 

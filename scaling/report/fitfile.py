@@ -20,6 +20,7 @@ from scaling.laws import own
 from scaling.laws.api import Law
 from scaling.laws.optimum import optimum
 from scaling.logs import seeds
+from train.bucket import local
 from train.errors import UserError
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def better(analysis: "Analysis") -> str:
 
 def load(path: str | pathlib.Path, law_file: str | pathlib.Path | None = None) -> Fitted:
     """Reads fit.json; `law_file` is the reader's own law again, where the fit is of one."""
-    path = pathlib.Path(path)
+    path = local(path)
     path = path / "fit.json" if path.is_dir() else path
     if not path.exists():
         raise UserError(f"{path} does not exist; `python -m scaling fit RUNS --out DIR` writes DIR/fit.json")

@@ -140,5 +140,5 @@ def _notes(analysis: Analysis, out: str | pathlib.Path | None) -> list[str]:
     first = [fitfile.better(analysis), disagreement_of(analysis)]
     lines += [f"! {sentence}" for sentence in [*first, *analysis.warnings] if sentence]
     if out is not None:
-        lines.append(f"report: {pathlib.Path(out) / 'report.html'}; all digits: fit.json; figures: plots/")
+        lines.append(f"report: {str(out).rstrip('/')}/report.html; all digits: fit.json; figures: plots/")
     return lines

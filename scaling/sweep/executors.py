@@ -33,7 +33,7 @@ class Executor(Protocol):
 
 def command(queue: Queue) -> list[str]:
     """A worker of this launch: another one in the same folder has its own failures."""
-    return [sys.executable, "-m", "scaling.sweep.worker", str(queue.workdir.absolute()), "--launch", queue.launch]
+    return [sys.executable, "-m", "scaling.sweep.worker", queue.place, "--launch", queue.launch]
 
 
 class Local:
@@ -43,10 +43,10 @@ class Local:
         if options:
             raise UserError(f"--set {next(iter(options))}: the local executor takes nothing but --workers")
         self.queue, self.count, self.restarts = queue, workers, 0
-        self.logs = queue.workdir / "logs"
+        self.logs = queue.logs
 
     def __enter__(self) -> "Local":
-        self.logs.mkdir(exist_ok=True)
+        self.logs.mkdir(parents=True, exist_ok=True)
         self.workers = [self.start(i) for i in range(self.count)]
         return self
 
@@ -95,6 +95,8 @@ class Local:
             self.stop()
         for worker in self.workers:
             worker.wait()
+        for path in self.logs.iterdir():
+            self.queue.publish(path.relative_to(self.queue.workdir).as_posix())
 
 
 class Ray:

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from scaling.sweep.bucket import queue_class, queue_of
 from scaling.sweep.design import with_overrides
 from scaling.sweep.executors import Executor, executor
 from scaling.sweep.queue import Queue, State, check_names, full, read_plan
 from train import configs, record
 from train.bucket import address_of
-from train.bucket_owner import owner_of
 from train.errors import UserError
 from train.files import write_rows
 from train.numbers import clock
@@ -44,23 +44,17 @@ def sweep(
 
     `overrides` are changes of the config at `path` for every run, "key=value" each; a job's own come after them.
     """
-    owner = owner_of(workdir, skip=("runs/",))  # in a bucket; runs copy themselves
     if address_of(workdir) and where != "local":
         raise UserError(
-            f"--executor {where} needs a --workdir that all hosts mount; in a bucket all workers are on this machine"
+            f"--executor {where} needs a --workdir that all hosts mount; of a sweep in a bucket give the same command "
+            "on each host, with the local executor: they share its runs"
         )
     try:
-        if address_of(workdir):
-            owner.take(workdir, say)
-        outcome = made(path, jobs, workdir, workers, say, overrides, where, options or {}, live)
-        owner.flush()
-        return outcome
+        return made(path, jobs, workdir, workers, say, overrides, where, options or {}, live)
     except OSError as error:
         if sentence := full(error, workdir):
             raise UserError(sentence) from None
         raise
-    finally:
-        owner.release()
 
 
 def made(
@@ -74,7 +68,8 @@ def made(
     for name, one in changed.items():
         if (workdir / "runs" / name / "config.json").exists():  # refuses a run of another config
             record.compare(record.read_config(workdir / "runs" / name), one, workdir / "runs" / name, say)
-    queue = Queue.open(workdir, path, overrides, jobs, {name: record.resolved(one) for name, one in changed.items()})
+    resolved = {name: record.resolved(one) for name, one in changed.items()}
+    queue = queue_class(workdir).open(workdir, path, overrides, jobs, resolved)
     if others := queue.others():
         count = f"{len(others)} run{'s' * (len(others) != 1)}"
         shown = ", ".join(others[:4]) + ", …" * (len(others) > 4)
@@ -88,8 +83,9 @@ def made(
         watch(queue, executor(where, queue, min(workers, missing), options), progress)
     states = queue.states()
     # The table is of the plan that lies in the folder: a later launch may have added runs to it.
-    latest = queue.states() if read_plan(workdir)["launch"] == queue.launch else Queue(workdir).states()
+    latest = queue.states() if read_plan(workdir)["launch"] == queue.launch else queue_of(workdir).states()
     write_rows(workdir / "runs.jsonl", [state.row for state in latest if state.row])
+    queue.publish("runs.jsonl")
     rows = [state.row for state in states if state.row]
     return Outcome(rows, {s.job.name: s.reason for s in states if s.what == "failed"})
 
@@ -203,7 +199,7 @@ def loss(row: dict[str, Any]) -> str:
 
 def status(workdir: pathlib.Path) -> str:
     """What a sweep in a folder is doing, whoever makes it."""
-    states = Queue(workdir).states()
+    states = queue_of(workdir).states()
     lines = [summary(states, float("nan")).partition(";")[0]]
     width = max([16, *(len(state.job.name) for state in states)])
     for state in states:

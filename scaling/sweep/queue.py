@@ -78,6 +78,29 @@ class Queue:
         except TypeError as error:
             raise Damaged(f"{workdir / 'plan.json'}: its jobs are not those of a sweep ({error}); {AGAIN}") from None
 
+    @property
+    def place(self) -> str:
+        """What a worker is told: the folder, or the address of one in a bucket."""
+        return str(self.workdir.absolute())
+
+    @property
+    def logs(self) -> pathlib.Path:
+        """Of this launch's workers."""
+        return self.workdir / "logs"
+
+    def folder(self, job: Job) -> pathlib.Path:
+        """Where a worker trains."""
+        return self.runs / job.name
+
+    def refresh(self, now: bool = False) -> None:
+        """Has here what others have written; in a folder it is."""
+
+    def publish(self, name: str) -> None:
+        """Has others see a file that was written here; in a folder they do."""
+
+    def claim(self, job: Job) -> "Claim":
+        return Claim(self, job)
+
     @classmethod
     def open(
         cls, workdir: pathlib.Path, config: str, overrides: Sequence[str], jobs: Sequence[Job],
@@ -99,11 +122,14 @@ class Queue:
             "jobs": [job._asdict() for job in jobs],
             "configs": {name: dict(config) for name, config in resolved.items()},
         }
+        made = cls(workdir, plan=plan)  # as it is here: another launch may have written its own by now
         write_json(workdir / "plan.json", plan)
-        return cls(workdir, plan=plan)  # as it is here: another launch may have written its own by now
+        made.publish("plan.json")
+        return made
 
     def agree(self) -> None:
         """Raises where the folder is gone, or another launch plans other configs for the same runs in it."""
+        self.refresh()
         path = self.workdir / "plan.json"
         try:
             found = path.stat()
@@ -131,11 +157,12 @@ class Queue:
 
     def take(self) -> "Claim | None":
         """The longest job that is nobody's, those that failed before after all others; None where there is none now."""
+        self.refresh()
         order = sorted(self.jobs, key=lambda job: (self.failures(job) != (0, 0), -job.flops))
         for job in order:
             if self.done(job) or self.given_up(job):
                 continue
-            claim = Claim(self, job)
+            claim = self.claim(job)
             holder, age = self.holder(job)
             if holder and self.lost(job, age) and self.drop(job, holder):
                 self.fail(job, f"no sign of life of {holder['where']} for {age:.0f} s", died=True)
@@ -143,8 +170,10 @@ class Queue:
                     continue
             elif holder:
                 continue
-            if claim.make() and not self.done(job):
-                return claim
+            if claim.make():
+                self.refresh(now=True)  # the job may have been made since it was last looked at
+                if not self.done(job) and not self.given_up(job):
+                    return claim
             claim.release()
         return None
 
@@ -191,6 +220,7 @@ class Queue:
 
     def died(self, host: str, process: int) -> None:
         """Frees what a worker held that is known to be dead."""
+        self.refresh(now=True)
         for job in self.jobs:
             holder, _ = self.holder(job)
             if holder and (holder["host"], holder["process"]) == (host, process) and self.drop(job, holder):
@@ -216,6 +246,7 @@ class Queue:
         return errors >= ERRORS or deaths >= DEATHS
 
     def states(self) -> list[State]:
+        self.refresh()
         return [self.state(job) for job in self.jobs]
 
     def done(self, job: Job) -> dict[str, Any] | None:
@@ -245,6 +276,7 @@ class Queue:
         return State(job, "waiting", reasons=reasons)
 
     def finished(self) -> bool:
+        self.refresh()
         return all(self.done(job) or self.given_up(job) for job in self.jobs)
 
 
@@ -311,11 +343,9 @@ class Claim:
 
     def make(self) -> bool:
         """Writes the claim, whole or not at all; False where somebody else was first."""
-        host, process = socket.gethostname(), os.getpid()
-        holder = {"id": self.id, "host": host, "process": process, "where": f"{host}:{process}"}
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f"claim_{self.id}"
-        write_json(draft, holder)
+        write_json(draft, self.holder())
         try:
             os.link(draft, self.path)  # fails where it exists, on network file systems too
             return True
@@ -324,11 +354,21 @@ class Claim:
         finally:
             draft.unlink()
 
+    def holder(self) -> dict[str, Any]:
+        host, process = socket.gethostname(), os.getpid()
+        return {"id": self.id, "host": host, "process": process, "where": f"{host}:{process}"}
+
     def mine(self) -> bool:
         try:
             return read_claim(self.path)["id"] == self.id
         except FileNotFoundError:
             return False
+
+    def beat(self) -> bool:
+        """Shows a sign of life; False where another has the job."""
+        if mine := self.mine():
+            os.utime(self.path)
+        return mine
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -339,9 +379,8 @@ class Claim:
             last = time.monotonic()
             while not done.wait(BEAT):
                 try:
-                    if not self.mine():
+                    if not self.beat():
                         os._exit(1)
-                    os.utime(self.path)
                     last = time.monotonic()
                 except OSError:  # tried again, and over before another worker may take the job
                     if time.monotonic() - last > LOST / 2:

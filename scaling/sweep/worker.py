@@ -1,4 +1,4 @@
-"""Takes jobs of a sweep until none is left.  Any number of workers, on any hosts that share the folder:
+"""Takes jobs of a sweep until none is left.  Any number of workers, on any hosts that see the folder or bucket:
 
 python -m scaling.sweep.worker runs/sweep
 """
@@ -24,15 +24,23 @@ def main(argv: list[str]) -> None:
     from train.devices import runtime
 
     runtime.set_up()
-    work(pathlib.Path(options.workdir), options.launch)
+    work(place(options.workdir), options.launch)
+
+
+def place(text: str) -> pathlib.Path:
+    """The folder of the sweep, or one here for what is read of a sweep in a bucket."""
+    from train.bucket import empty, is_address
+
+    return empty(text) if is_address(text) else pathlib.Path(text)
 
 
 def work(workdir: pathlib.Path, launch: str | None = None) -> None:
     """One job after the other in this process, which keeps JAX and what it has compiled."""
-    from scaling.sweep.queue import EXIT_FULL, Queue, full
+    from scaling.sweep.bucket import queue_of
+    from scaling.sweep.queue import EXIT_FULL, full
     from train.signals import Interrupted
 
-    queue = Queue(workdir, launch)
+    queue = queue_of(workdir, launch)
     while not queue.finished():
         claim = queue.take()
         if claim is None:
@@ -87,7 +95,7 @@ def run(queue: Any, job: Any) -> None:
         config = ConfigDict(finite(queue.configs[job.name]))
     else:
         config = with_overrides(configs.config_of(configs.load(queue.config), queue.overrides), job.overrides)
-    train(config, queue.runs / job.name, Display(quiet=True))
+    train(config, queue.folder(job), Display(quiet=True))
 
 
 if __name__ == "__main__":

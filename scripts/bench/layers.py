@@ -12,8 +12,14 @@ import time
 import jax
 from flax import linen as nn
 
-from models.parts.convolution import convolution, max_pool
+from models.parts.convolution import Doubling, convolution, max_pool
 
+NAMES = (
+    "max_pool 3 × 3, stride 2",
+    "max_pool 2 × 2, stride 2",
+    "convolution 5 × 5, two groups",
+    "Doubling 4 × 4, stride 2",
+)
 IMAGES = ("NHWC", "HWIO", "NHWC")
 
 
@@ -24,6 +30,12 @@ def pair(name: str):
         return max_pooled(lambda x: max_pool(x, 3, 2)), max_pooled(lambda x: nn.max_pool(x, (3, 3), (2, 2))), (x,)
     if name == "max_pool 2 × 2, stride 2":
         return max_pooled(lambda x: max_pool(x, 2, 2)), max_pooled(lambda x: nn.max_pool(x, (2, 2), (2, 2))), (x,)
+    if name == "Doubling 4 × 4, stride 2":
+        x = x[:, :16, :16]
+        module, own = nn.ConvTranspose(32, (4, 4), (2, 2)), Doubling(32)
+        params = own.init(jax.random.key(1), x)
+        sides = (jax.jit(jax.grad(lambda p, x, m=m: (m.apply(p, x) ** 2).sum(), (0, 1))) for m in (own, module))
+        return *sides, (params, x)
     w = jax.random.normal(jax.random.key(1), (5, 5, 32, 128))
     product = lambda f: lambda x, w: f(x, w, (1, 1), "SAME", dimension_numbers=IMAGES, feature_group_count=2).sum()
     sides = (jax.jit(jax.grad(product(f), (0, 1))) for f in (convolution, jax.lax.conv_general_dilated))
@@ -37,8 +49,9 @@ def max_pooled(pool):
 def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--rounds", type=int, default=10)
+    flags.add_argument("layers", nargs="*", metavar="LAYER", help=f"some of {NAMES}; default: all")
     options = flags.parse_args()
-    for name in ("max_pool 3 × 3, stride 2", "max_pool 2 × 2, stride 2", "convolution 5 × 5, two groups"):
+    for name in options.layers or NAMES:
         ours, theirs, arguments = pair(name)
         rounds = [[seconds(f, arguments) for f in (ours, theirs)] for _ in range(options.rounds + 1)][1:]
         middle = [statistics.median(side) * 1e3 for side in zip(*rounds, strict=True)]

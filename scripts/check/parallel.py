@@ -36,9 +36,14 @@ CHANGES = {
     "mcculloch_pitts": {"batch_size": 8},  # these three have fewer than 64 records
     "xor_mlp": {"data.inputs": 6},
     "xor_perceptron": {"data.inputs": 6},
+    "planted_gcn": {"data.graphs": 64, "eval.batch_size": 64},  # their one graph no layout splits
+    "cora_gcn": {"data.graphs": 64, "eval.batch_size": 64},
+    "cora_gat": {"data.graphs": 64, "eval.batch_size": 64},
+    "cora_sage": {"batch_size": 16, "eval.batch_size": 8},
     # On one device and from the same weights, its gradient in 32 bits is 8e-3 off that in 64: no layout can do better.
     "shapes_googlenet": {"precision": "float64"},
 }
+ONE_RECORD = ("links_gcn",)  # a run of more than one device refuses them
 LAYOUTS = {
     "8 data": {"mesh.data": 8},
     "8 fsdp": {"mesh.fsdp": 8},
@@ -65,7 +70,7 @@ def main(argv: list[str]) -> int:
     width = max(map(len, options.pages))
     print(f"{'':<{width}}" + "".join(f"{name:>27}" for name in options.layouts) + f"{'fsdp':>7}{'tensor':>8}")
     worst = 0.0
-    for page in [page for page in PAGES if page.stem in options.pages]:
+    for page in [page for page in PAGES if page.stem in options.pages and page.stem not in ONE_RECORD]:
         extra = {"accumulate": options.accumulate, "model.dropout": 0.0} if options.accumulate > 1 else {}
         one = losses(page, {"mesh.data": 1, **extra, "accumulate": 1}, 1)
         print(f"{page.stem:<{width}}", end="", flush=True)

@@ -43,12 +43,17 @@ def stand_in(config: ConfigDict, folder: pathlib.Path) -> None:
 
 
 def without_download(data: ConfigDict) -> ConfigDict:
-    """Few held-out records of a set inside a package; random images for those of a set that has to be downloaded."""
+    """Few held-out records of a set inside a package; drawn images and graphs for those that no package holds."""
     if str(data.get("dataset", "")).startswith("isoflop_"):
         return ConfigDict({**data, "valid": HELD_OUT[data.name]})
     if data.name == "arrays:columns":
         shown = {"side": data.get("size", 32), "classes": 10, "train": 256, "valid": 64}
         return ConfigDict({"name": "random:images", **shown})
+    if data.name == "graphs:planetoid":
+        drawn = {"graphs": 1, "nodes": 48, "words": 32, "length": 6, "labelled": 4, "fan_out": data.get("fan_out", ())}
+        return ConfigDict({"name": "graphs:communities", **drawn})
+    if data.name == "molecules:tu":
+        return ConfigDict({"name": "molecules:nitroso", "train": 128, "valid": 64})
     return data
 
 

@@ -1,6 +1,7 @@
 """Cloud Storage in memory, with generations, as much of it as train/bucket.py uses, and its libraries' exceptions."""
 
 import sys
+import threading
 import types
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,7 @@ class Storage:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], tuple[bytes, int]] = {}
         self.clock, self.log = 0, []
+        self.lock = threading.Lock()
         self.before: Callable[[str, str], None] = lambda verb, name: None  # may raise
         self.after: Callable[[str, str], None] = lambda verb, name: None
 
@@ -70,20 +72,29 @@ class Blob:
 
     def download_as_bytes(self, retry: Any) -> bytes:
         self.storage.before("get", self.name)
-        return self.storage.objects[self.key][0]
+        found = self.storage.objects.get(self.key)
+        if found is None or self.generation not in (0, found[1]):  # it was listed, and written or removed since
+            raise sys.modules["google.api_core.exceptions"].NotFound("404")
+        return found[0]
 
     def upload_from_string(self, content: bytes, if_generation_match: int, retry: Any) -> None:
         self.storage.before("put", self.name)
-        if self.storage.objects.get(self.key, (b"", 0))[1] != if_generation_match:
-            raise sys.modules["google.api_core.exceptions"].PreconditionFailed("412")
-        self.storage.clock += 1
-        self.generation = self.storage.clock
-        self.storage.objects[self.key] = (content, self.generation)
+        with self.storage.lock:
+            if self.storage.objects.get(self.key, (b"", 0))[1] != if_generation_match:
+                raise sys.modules["google.api_core.exceptions"].PreconditionFailed("412")
+            self.storage.clock += 1
+            self.generation = self.storage.clock
+            self.storage.objects[self.key] = (content, self.generation)
         self.storage.log.append(f"put {self.name}")
         self.storage.after("put", self.name)
 
-    def delete(self, retry: Any) -> None:
+    def delete(self, retry: Any, if_generation_match: int | None = None) -> None:
         self.storage.before("delete", self.name)
-        if self.storage.objects.pop(self.key, None) is None:
-            raise sys.modules["google.api_core.exceptions"].NotFound("404")
+        with self.storage.lock:
+            there = self.storage.objects.get(self.key)
+            if there is None:
+                raise sys.modules["google.api_core.exceptions"].NotFound("404")
+            if if_generation_match not in (None, there[1]):
+                raise sys.modules["google.api_core.exceptions"].PreconditionFailed("412")
+            del self.storage.objects[self.key]
         self.storage.log.append(f"delete {self.name}")

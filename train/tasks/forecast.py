@@ -7,7 +7,7 @@ from models.api import Model, ModelState, Params
 from train.losses import LOSSES, LossName
 from train.predictions import Numbers
 from train.step import Batch, Scored, Task
-from train.tasks.supervised import masked_mean
+from train.tasks.supervised import inputs, masked_mean
 
 
 def forecast(model: Model, loss: LossName = "mse") -> Task:
@@ -19,10 +19,10 @@ def forecast(model: Model, loss: LossName = "mse") -> Task:
     value = LOSSES[loss]
 
     def init(key, batch):
-        return model.init(key, batch["x"])
+        return model.init(key, *inputs(batch))
 
     def scalar(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
-        outputs, state = model.apply(params, state, batch["x"], key=key, train=train)
+        outputs, state = model.apply(params, state, *inputs(batch), key=key, train=train)
         y, naive = batch["y"], batch["naive"]
         if outputs.shape != y.shape:
             raise ValueError(f"the network's outputs are {list(outputs.shape)}, its targets {list(y.shape)}")

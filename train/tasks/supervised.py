@@ -8,6 +8,7 @@ import optax
 from jaxtyping import Array, Key
 
 from models.api import Model, ModelState, Params
+from models.parts.graph import Graph, graph_of
 from train.errors import UserError
 from train.losses import BOUNDARIES, CLASS_LOSSES, LOSSES, ClassLossName, LossName
 from train.metrics import Metrics, mean, quotient
@@ -40,7 +41,7 @@ def classify(
         raise UserError(f"label_smoothing={label_smoothing} is for the loss cross_entropy, not for {loss}; set it to 0")
 
     def init(key, batch):
-        return model.init(key, batch["x"])
+        return model.init(key, *inputs(batch))
 
     def each(logits: jax.Array, y: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
         """What each prediction costs, and what is told of it."""
@@ -93,10 +94,10 @@ def regress(model: Model, loss: LossName = "mse") -> Task:
     value, boundary = LOSSES[loss], BOUNDARIES.get(loss)
 
     def init(key, batch):
-        return model.init(key, batch["x"])
+        return model.init(key, *inputs(batch))
 
     def scalar(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
-        outputs, state = model.apply(params, state, batch["x"], key=key, train=train)
+        outputs, state = model.apply(params, state, *inputs(batch), key=key, train=train)
         if outputs.shape != batch["y"].shape:
             raise ValueError(f"the network's outputs are {list(outputs.shape)}, its targets {list(batch['y'].shape)}")
         correct = {} if boundary is None else {"accuracy": accurate(outputs > 0, batch["y"] > boundary)}
@@ -123,8 +124,10 @@ def accurate(said: jax.Array, true: jax.Array) -> jax.Array:
     return (said == true).astype(jnp.float32)
 
 
-def inputs(batch: Batch) -> tuple[jax.Array | None, ...]:
-    """What a network is given: `x`, and the numbers of packed documents where the data have them."""
+def inputs(batch: Batch) -> tuple[jax.Array | Graph | None, ...]:
+    """What a network is given: `x`, and the edges of a graph or the numbers of packed documents, if data have them."""
+    if "edges" in batch:
+        return batch["x"], graph_of(batch)
     return (batch["x"], None, None, batch["segments"]) if "segments" in batch else (batch["x"],)
 
 

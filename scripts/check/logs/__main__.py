@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from scripts.check.logs.damage import memory, mutate
+from scripts.check.logs.damage import contained, memory
 from scripts.check.logs.formats import WRITERS, wrong
 from scripts.check.logs.size import SHAPES, large
 
@@ -34,19 +34,33 @@ def main(argv: Sequence[str]) -> int:
     names = [name for name in WRITERS if not options.only or name in options.only]
     if options.rows:
         return large(options.rows, options.only or [*SHAPES])
+    if options.mutations:
+        return damage(names, options.mutations, options.seed, options.seconds)
     bad = 0
     for name in names:
         start = time.process_time()
-        if options.mutations:
-            ends = mutate(name, options.mutations, options.seed, options.seconds)
-            text, failed = ", ".join(f"{count} {end}" for end, count in sorted(ends.items())), "BAD" in ends
-        else:
-            with tempfile.TemporaryDirectory() as made:
-                text = wrong(WRITERS[name], pathlib.Path(made))
-            failed = bool(text)
+        with tempfile.TemporaryDirectory() as made:
+            text = wrong(WRITERS[name], pathlib.Path(made))
         print(f"{name:<28} {time.process_time() - start:7.2f} s  {text or 'as written'}", flush=True)
-        bad += failed
+        bad += bool(text)
     print(f"{len(names)} formats, {bad} wrong, {memory():.2f} GB")
+    return int(bad > 0)
+
+
+def damage(names: Sequence[str], count: int, seed: int, seconds: float) -> int:
+    """The table of damaged files, a row a format."""
+    print(f"{'format':<28} {'trials':>7} {'read':>7} {'refused':>7} {'bad':>4} {'CPU s':>7} {'GB':>5}")
+    made = []
+    for name in names:
+        found = contained(name, count, seed, seconds)
+        read, refused, bad = (found.ends.get(end, 0) for end in ("rows", "a sentence", "BAD"))
+        made.append((read + refused + bad, read, refused, bad, found.seconds))
+        print(
+            f"{name:<28} {made[-1][0]:>7} {read:>7} {refused:>7} {bad:>4} {made[-1][4]:>7.1f} {found.memory:>5.2f}",
+            flush=True,
+        )
+    trials, read, refused, bad, spent = map(sum, zip(*made, strict=True))
+    print(f"{len(names)} formats, {trials} trials, {read} read, {refused} refused, {bad} bad, {spent:.0f} s")
     return int(bad > 0)
 
 

@@ -51,7 +51,9 @@ def megatron(path: pathlib.Path) -> None:
                 ):
                     events.add_scalar(tag, value, row["step"])
                     events.add_scalar(f"{tag} vs samples", value, int(row["tokens"]) // 2048)
-        rows.append({"run": f"runs/{r.name}", "params": r.n, "tokens": r.rows[-1]["tokens"], "step": 600})
+        rows.append(
+            {"run": f"runs/{r.name}", "params": r.n, "tokens": r.rows[-1]["tokens"], "step": r.rows[-1]["step"]}
+        )
     put(path / "sizes.csv", table(rows))
 
 

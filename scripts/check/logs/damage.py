@@ -1,10 +1,12 @@
-"""Files that are damaged: each must end in rows or in a sentence, within `LONG` seconds and `MOST` bytes."""
+"""Files that are damaged: each must end in rows or in a sentence, within `LONG` seconds and `MOST` GB."""
 
 import bz2
 import collections
+import concurrent.futures
 import gzip
 import io
 import math
+import multiprocessing
 import pathlib
 import resource
 import signal
@@ -12,17 +14,23 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from scaling.logs import readers, records
 from scripts.check.logs.formats import WRITERS
+from scripts.check.logs.runs import fewer
 from scripts.check.logs.tables import zstd
 from train.errors import UserError
 
-LONG = 10  # seconds that a damaged file may take
+LONG = 10  # seconds of CPU that a damaged file may take
+BLOCKED = 300  # seconds by the clock, for a reader that waits; a loaded machine takes its time too
 MOST = 1.0  # GB that the process may have held in the end
-FEW = 12  # files of a folder that are kept: one of a few runs is read as one of many, and faster
+FEW = 4  # files of a folder that are kept, and runs written: a few are read as many are, and faster
+STEPS = 2  # of a run
+READERS = ("pyarrow.csv", "pyarrow.parquet", "yaml")  # what readers import when they first need it
+LIMIT = 4 << 30  # bytes of a process's data, so that a reader that takes all memory ends alone
 INSIDE: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {  # what unpacks, what packs
     ".gz": (gzip.decompress, gzip.compress), ".bz2": (bz2.decompress, bz2.compress),
     ".zst": (lambda data: unzstd(data), zstd),
@@ -73,8 +81,10 @@ def late(number: int, frame: object) -> None:
 
 def outcome(path: pathlib.Path) -> str:
     """ "rows", "a sentence", or what is wrong."""
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(LONG)
+    timers = ((signal.SIGPROF, signal.ITIMER_PROF, LONG), (signal.SIGALRM, signal.ITIMER_REAL, BLOCKED))
+    before = [signal.signal(number, late) for number, _, _ in timers]
+    for _, timer, most in timers:
+        signal.setitimer(timer, most)
     try:
         records.assign(readers.read([path]))
         return "rows"
@@ -86,8 +96,9 @@ def outcome(path: pathlib.Path) -> str:
     except Exception:
         return traceback.format_exc()
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for (number, timer, _), handler in zip(timers, before, strict=True):
+            signal.setitimer(timer, 0)
+            signal.signal(number, handler)
 
 
 def memory() -> float:
@@ -102,8 +113,9 @@ def mutate(name: str, count: int, seed: int, seconds: float = math.inf) -> dict[
     start = time.process_time()
     with tempfile.TemporaryDirectory() as made:
         folder = pathlib.Path(made)
-        if WRITERS[name].write(folder) is not None:
-            return ends
+        with fewer(FEW, STEPS):
+            if WRITERS[name].write(folder) is not None:
+                return ends
         files = few(folder)
         for _ in range(count):
             if time.process_time() - start > seconds:
@@ -121,6 +133,34 @@ def mutate(name: str, count: int, seed: int, seconds: float = math.inf) -> dict[
             ends[end] += 1
             file.write_bytes(before)
     return ends
+
+
+class Trials(NamedTuple):
+    """How the damaged folders of one format ended."""
+
+    ends: dict[str, int]  # "rows", "a sentence", "BAD" -> how many
+    seconds: float  # of CPU
+    memory: float  # GB, the most that was held
+
+
+def limited(name: str, count: int, seed: int, seconds: float) -> Trials:
+    """`mutate` in a process of its own that cannot take more than `LIMIT`."""
+    resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT))
+    start = time.process_time()
+    ends = mutate(name, count, seed, seconds)
+    return Trials(ends, time.process_time() - start, memory())
+
+
+def contained(name: str, count: int, seed: int, seconds: float = math.inf) -> Trials:
+    """The same where a reader may crash: the process that reads is forked from one that has imported all of it."""
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload([__name__, *READERS])
+    with concurrent.futures.ProcessPoolExecutor(1, forks) as pool:
+        try:
+            return pool.submit(limited, name, count, seed, seconds).result()
+        except concurrent.futures.process.BrokenProcessPool:
+            print(f"{name}: the process that read it has died")
+            return Trials({"BAD": 1}, math.nan, math.nan)
 
 
 def few(folder: pathlib.Path) -> list[pathlib.Path]:

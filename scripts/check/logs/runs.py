@@ -1,10 +1,11 @@
 """25 runs of a known law, and what every writer of a format needs."""
 
+import contextlib
 import csv
 import io
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +36,18 @@ def runs() -> list[Run]:
     return made
 
 
-RUNS = runs()
+RUNS = runs()  # every writer reads this list
+
+
+@contextlib.contextmanager
+def fewer(count: int, steps: int) -> Iterator[None]:
+    """Writers write so many of the runs, of so few steps each, meanwhile."""
+    every = [*RUNS]
+    RUNS[:] = [run._replace(rows=run.rows[:steps]) for run in every[:count]]
+    try:
+        yield
+    finally:
+        RUNS[:] = every
 
 
 class Writer(NamedTuple):

@@ -80,7 +80,7 @@ def shape(kind: str) -> str:
         "columns": {n: {str(i): v for i, v in enumerate(vs)} for n, vs in by_column.items()},
         "index": {str(i): row for i, row in enumerate(rows)},
         "records": rows,
-        "split": {"columns": [*rows[0]], "index": [*range(25)], "data": [[*row.values()] for row in rows]},
+        "split": {"columns": [*rows[0]], "index": [*range(len(rows))], "data": [[*row.values()] for row in rows]},
         "table": {"schema": {"fields": [{"name": n} for n in rows[0]]}, "data": rows},
     }
     return json.dumps(made[kind])

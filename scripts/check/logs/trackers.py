@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from scripts.check.logs.runs import RUNS, STEPS, history, lines, put, table
+from scripts.check.logs.runs import RUNS, history, lines, put, table
 
 
 def trainer_state(path: pathlib.Path) -> None:
@@ -113,7 +113,7 @@ def wandb_parquet(path: pathlib.Path) -> None:
 def wandb_chart(bounds: bool) -> Callable[[pathlib.Path], None]:
     def write(path: pathlib.Path) -> None:
         rows = []
-        for k in range(STEPS):
+        for k in range(len(RUNS[0].rows)):
             row: dict[str, Any] = {"Step": RUNS[0].rows[k]["step"]}
             for r in RUNS:
                 for side in ("", "__MIN", "__MAX") if bounds else ("",):
@@ -129,7 +129,7 @@ def wandb_chart(bounds: bool) -> Callable[[pathlib.Path], None]:
                         "State": "finished",
                         "num_params": r.n,
                         "tokens": r.rows[-1]["tokens"],
-                        "_step": 600,
+                        "_step": r.rows[-1]["step"],
                         "lr": r.lr,
                     }
                     for r in RUNS
