@@ -130,7 +130,7 @@ def test_a_line_is_translated_by_the_command(tmp_path, monkeypatch):
     noise = np.random.default_rng(0)
     moved = jax.tree.map(lambda p: p + 0.3 * noise.standard_normal(p.shape).astype(np.float32), run.params)
     run = dataclasses.replace(run, params=moved)
-    monkeypatch.setattr(saved, "load", lambda workdir, code: run)
+    monkeypatch.setattr(saved, "load", lambda workdir, code, step: run)
     monkeypatch.setattr(saved, "config_of", lambda workdir, code: run.config)
     monkeypatch.setattr(saved, "data_of", lambda workdir: run.experiment.dataset)
     nothing, line = sample(tmp_path, "ab", tokens=3, temperature=None, seed=0)

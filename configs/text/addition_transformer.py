@@ -7,7 +7,7 @@ System      Transformer that adds, 2017
 Parameters  168,269
 Data        sums, generated
 Published   exact_match 1 is every sum
-Measured    exact_match not measured yet
+Measured    exact_match 0.9995, 152 s (65e0f57)
 """
 
 from configs.base import base
@@ -15,7 +15,7 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 3000
+    config.steps = 2500
     config.batch_size = 128
     config.log_every = 100
     config.data.update(name="rewriting:addition", digits=4)
@@ -23,6 +23,5 @@ def get_config():
     config.task.update(name="translate:translate")
     config.optim.update(name="adam", learning_rate=2e-3, b2=0.98, clip=1.0)
     config.schedule.update(name="cosine", warmup=0.1)
-    config.ema = 0.998
     config.eval.every = 500
     return config

@@ -7,7 +7,7 @@ System      Transformer, 2017
 Parameters  169,244
 Data        random words, generated
 Published   exact_match 1 is every word
-Measured    exact_match not measured yet
+Measured    exact_match 1, 88 s (65e0f57)
 """
 
 from configs.base import base
