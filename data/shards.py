@@ -17,7 +17,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -110,15 +110,29 @@ def chosen(tokenizer: str, pattern: str, made: list[list[Piece]], how: Reading, 
         state = tokenize.from_tiktoken(raw, pattern) if path.suffix == ".tiktoken" else raw.decode()
         return "json+end", state
     if tokenizer == "chars":
-        known = {letter for part in made for text in documents(part, how) for letter in tokenize.as_text(text)}
+        known = {letter for part in made for text in readable(part, how) for letter in tokenize.as_text(text)}
         return "chars+end", tokenize.fit("chars", "".join(sorted(known)).encode(), b"")
     sample: list[bytes] = []
     if not tokenizer.startswith("bytes"):
         step = max(1, sum(piece.size for part in made for piece in part) // SAMPLE)  # parts from all sources
-        texts = (text for part in made[::step] for text in documents(part, how))
+        texts = (text for part in made[::step] for text in readable(part, how))
         sample = [text for text in texts if not is_held_out(name_of(text), valid)]
     joined = b"\n".join(sample)
     return f"{tokenizer}+end", tokenize.fit(tokenizer, joined, b"")
+
+
+def readable(part: Sequence[Piece], how: Reading) -> Iterator[bytes]:
+    """The documents of a part, each found to be UTF-8; else the sentence names the file."""
+    for piece in part:
+        for text in documents([piece], how):
+            try:
+                text.decode()
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{piece.path} is not UTF-8 ({error}): convert it, leave it out (--files '*.txt'), or use "
+                    "--tokenizer bytes"
+                ) from None
+            yield text
 
 
 def name_of(text: bytes) -> int:
@@ -187,7 +201,7 @@ def _part(job: Job, number: int) -> dict[str, Any]:
     hashes, size = [], dict.fromkeys(SPLITS, 0)
     with contextlib.ExitStack() as stack:
         files = {split: stack.enter_context(Growing(_unfinished(path), dtype)) for split, path in names.items()}
-        for text in documents(job.parts[number], job.how):
+        for text in (documents if job.tokenizer.startswith("bytes") else readable)(job.parts[number], job.how):
             name = name_of(text)
             split = "valid" if is_held_out(name, job.valid) else "train"
             tokens = np.append(tokenizer.encode(text), end)

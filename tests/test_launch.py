@@ -178,12 +178,13 @@ def test_a_network_that_fails_for_a_while_ends_nothing(cloud, monkeypatch, capsy
 
 def test_a_second_start_finds_the_first(cloud):
     (cloud.folder / "states").write_text("ACTIVE")
-    cloud.trains("echo again >> starts\nsleep 0.5\n")
+    cloud.trains("echo again >> starts\nwhile [ ! -e end ]; do sleep 0.02; done\n")
     for _ in range(2):
         launch_tpu.main(["run", *WHERE, *TRAINING])
     deadline = time.monotonic() + 5
     while not (cloud.code / "starts").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
+    (cloud.code / "end").touch()
     assert (cloud.code / "starts").read_text() == "again\n"
 
 

