@@ -33,7 +33,7 @@ class Solution(NamedTuple):
 FEWEST = 128  # rows that a program is made for: to make another costs more than it saves
 MANY = 400  # problems, of resamples as a rule, beyond which the size of the data decides
 SMALL = 16  # problems that have a program of their own, which is a quarter of the work of the larger one
-SEVERAL = 64  # problems, of a law's starts as a rule, that are not worth the larger one's making
+SEVERAL = 1_000  # problems, of starts or of a fit's resamples, that are not worth the larger one's making
 ROUND = 12  # iterations before finished problems leave the batch and others move up
 LIMIT = 25  # rounds
 SETTLED = 1e-13  # of log loss: the rounding of the loss itself
