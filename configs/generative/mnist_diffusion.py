@@ -1,12 +1,17 @@
 """Diffusion on MNIST digits of 14 × 14 pixels, each made of its class.
 
 python -m train --config configs/generative/mnist_diffusion.py --workdir runs/mnist_diffusion
+python -m train sample --workdir runs/mnist_diffusion     digits of each class in turn, and the way from noise to them
+python -m train score --workdir runs/mnist_diffusion --judge runs/judge14
+
+The judge is `python -m train --config mnist_resnet --config.data.size=14 --workdir runs/judge14` (97.2 %).  Of 1,000
+samples it reads 89.3 % as the class that they were made of; their Fréchet distance is 1.74, of training digits 0.40.
 
 System      Denoising diffusion, 2020
 Parameters  157,505
 Data        MNIST-5k, 14 × 14
 Published   nothing comparable
-Measured    loss not measured yet
+Measured    loss 0.073, 1,885 s (151aff7)
 """
 
 from configs.base import base
