@@ -2,10 +2,10 @@
 
 python -m train --config configs/graphs/cora_gat.py --config.data.path=cora.npz --workdir runs/cora_gat
 
-Of 20 seeds: GATMEAN (`python -m scripts.score.seeds --config configs/graphs/cora_gat.py --seeds 20`).  Held out are the
-1,000 test nodes, with the average of the parameters over the last steps; the length of the run and that average were
-chosen by the loss on the 500 validation nodes (`--config.data.held_out=valid`).  A mesh of more than one device is
-refused: the batch is the one graph.
+Of 8 seeds: 0.826 ± 0.006 (`python -m scripts.score.seeds --config configs/graphs/cora_gat.py --seeds 8`).  Held out
+are the 1,000 test nodes, judged by the average of the parameters over the last steps.  On the 500 validation nodes
+(`--config.data.held_out=valid`) the loss still fell from 300 to 800 steps, 0.777 to 0.705; the 600 are for time.  A
+mesh of more than one device is refused: the batch is the one graph.
 
 System      GAT, 2018
 Parameters  92,373
@@ -13,7 +13,7 @@ Data        Cora
 Get         an .npz made from the files ind.cora.* of github.com/kimiyoung/planetoid; `planetoid` in data/graphs.py
             says of which arrays
 Published   accuracy 0.83 (Veličković et al. 2018, table 2)
-Measured    accuracy GATONE, 60 s (9aa7c4e)
+Measured    accuracy 0.825, 60 s (9aa7c4e)
 """
 
 from configs.base import base
