@@ -381,6 +381,14 @@ def test_a_new_format_is_one_file(tmp_path, monkeypatch):
         sys.modules.pop("scaling.logs.formats.upper_case", None)
 
 
+def test_the_first_step_of_a_console_line_is_its_step(tmp_path):
+    log = tmp_path / "train.log"
+    log.write_text("".join(f"iter {i} | step {7 * i}: loss {5 - i / 10}, tokens {i}e6, params 1e6\n" for i in (10, 20)))
+    found = readers.read([log])
+    assert found.columns["step"].tolist() == [10.0, 20.0]
+    assert found.columns["train loss"].tolist() == [4.0, 3.0]
+
+
 @pytest.mark.parametrize("name", ["Lightning", "JSON index", "jsonl.zst", "TensorBoard, hparams", "mlruns", "Arrow"])
 def test_damaged_files_end_in_rows_or_a_sentence(name):
     assert "BAD" not in damage.mutate(name, 12, 7)

@@ -49,7 +49,7 @@ def read(file: File) -> Iterator[Log | Refusal]:
         row = rows.setdefault(step, {"step": step})
         places.setdefault(step, f"{path}:{number}")
         for name, value, unit in PAIR.findall(found[2]):
-            if name.strip() and unit.lower() in UNITS:
+            if name.strip() and unit.lower() in UNITS and column(name) != "step":  # a line's first step is its step
                 row[column(name)] = float(spelled([value]).values[0]) * UNITS[unit.lower()]
     if not rows:
         raise Unreadable("a console log without a line that says a step and a loss")
@@ -67,8 +67,8 @@ def read(file: File) -> Iterator[Log | Refusal]:
         said.append(
             f"{file.path.name}, a console log, does not say the number of parameters; a table given beside it would"
         )
-    ordered = [rows[step] for step in sorted(rows)]
-    yield Log(pack_rows(ordered), [places[row["step"]] for row in ordered], path, path, once, said)
+    steps = sorted(rows)
+    yield Log(pack_rows([rows[s] for s in steps]), [places[s] for s in steps], path, path, once, said)
 
 
 def column(name: str) -> str:
