@@ -205,3 +205,14 @@ def test_addresses_and_files(storage, tmp_path):
     where = again("gs://kept/logs")
     assert bucket.address_of(where / "runs" / "a") == "gs://kept/logs/runs/a"
     assert bucket.named(f"done in {where}") == "done in gs://kept/logs"
+
+
+def test_results_go_to_an_address_over_those_that_are_there(storage, tmp_path):
+    for text in ("one", "two"):
+        with bucket.written("gs://kept/fit/") as out:
+            (out / "plots").mkdir()
+            (out / "plots" / "a.txt").write_text(text)
+    assert storage.names("fit/") == {"plots/a.txt"}
+    assert storage.objects["kept", "fit/plots/a.txt"][0] == b"two"
+    with bucket.written(str(tmp_path)) as out:
+        assert out == tmp_path
