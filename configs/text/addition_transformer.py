@@ -15,7 +15,7 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 2500
+    config.steps = 3500
     config.batch_size = 128
     config.log_every = 100
     config.data.update(name="rewriting:addition", digits=4)
