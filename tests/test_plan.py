@@ -263,7 +263,7 @@ def test_a_plan_needs_no_data(tmp_path, monkeypatch):
         (
             ["paln"],
             "there is no such verb; did you mean 'plan'? "
-            "It takes: compare, plan, predict, sample, score, supervise, zoo",
+            "It takes: compare, export, plan, predict, sample, score, supervise, zoo",
         ),
     ],
 )

@@ -129,7 +129,7 @@ def unfinished(killed, tmp_path):
     return whole, copy
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ["gpt", "resnet"])  # scripts/check/kill.py has them all; pages resume in place
 def test_sigkill_then_again_is_bitwise_the_undisturbed_run(killed, network, tmp_path):
     whole, victim = killed(network)
     copy = shutil.copytree(victim, tmp_path / "again")

@@ -29,6 +29,7 @@ def rows(law, again=0, noise=NOISE):
 def one_program(monkeypatch):
     """Of each law: to make another, for few problems, costs more here than it saves."""
     monkeypatch.setattr(solver, "SMALL", 64)
+    monkeypatch.setattr(solver, "FEWEST", 32)
 
 
 def by_command(law, columns, folder, capsys, most=400):
