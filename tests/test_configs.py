@@ -1,4 +1,4 @@
-"""One table over all config pages: each trains, small, leaves a complete record, and resumes bit for bit."""
+"""One table over all config pages: each trains, small, and leaves a complete record; each of their parts resumes."""
 
 import ast
 import importlib
@@ -18,7 +18,7 @@ from models.gpt import GPT
 from models.mlp import MLP
 from scaling.sweep import design
 from tests.support.runs import Listening, arrays, same_arrays, steps_saved
-from tests.support.small import PACKAGES, PAGES, STEPS, small
+from tests.support.small import PACKAGES, PAGES, STEPS, one_of_each, small
 from train import configs
 from train.build import build, public
 from train.display import Display
@@ -28,6 +28,7 @@ from train.loop import train
 from train.writer import read_log
 
 STOP = 3
+DISTINCT = one_of_each(PAGES)
 
 RECORD = {"params_total", "params_non_embedding", "params_active", "tokens_seen", "tokens_unique", "batch_tokens"}
 RECORD |= {"steps", "flops_6nd", "flops_train", "loss", "bits_per_byte", "lr", "seed", "schedule", "wall_seconds"}
@@ -56,7 +57,7 @@ def test_page_says_what_it_is(page):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_trains_and_resumes(page, tmp_path):
-    """From the middle of the run, as if it had been killed there."""
+    """From the middle of the run, as if it had been killed there; where its kinds of parts do so in no other page."""
     config = small(page, tmp_path)
     config.checkpoint.update(every=STOP, keep=3)
     record = train(config.lock(), tmp_path / "whole", Display(quiet=True))
@@ -64,6 +65,8 @@ def test_page_trains_and_resumes(page, tmp_path):
     assert record["params_total"] < 1e6, "its network's module declares no small sizes (SMALLEST), or not all"
     whole = arrays(tmp_path / "whole")
     assert all(np.isfinite(array).all() for array in whole.values())
+    if page not in DISTINCT:
+        return
 
     shutil.copytree(tmp_path / "whole", tmp_path / "halved")
     (tmp_path / "halved" / "record.json").unlink()
