@@ -42,11 +42,6 @@ def signals() -> Iterator[None]:
         signal.signal(number, signal.SIG_IGN)
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than processors: a tenth of the time a test waits, for a process that it started or for a clock."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests first, so that the last that each of several workers has to do are short ones."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
