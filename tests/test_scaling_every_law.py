@@ -27,7 +27,7 @@ def rows(law, again=0, noise=NOISE):
 
 @pytest.fixture(autouse=True)
 def one_program(monkeypatch):
-    """Of each law: to make another, for few problems, costs more here than it saves."""
+    """Of each law, for few problems and few rows: to make another costs more here than it saves."""
     monkeypatch.setattr(solver, "SMALL", 64)
     monkeypatch.setattr(solver, "FEWEST", 32)
 

@@ -48,6 +48,11 @@ class Draws(NamedTuple):
         return len(self.theta)
 
     @property
+    def groups(self) -> int:
+        """How many runs were redrawn, or how many rows where each is a run."""
+        return self.fit.residuals.size if self.run is None else np.unique(self.run).size
+
+    @property
     def corrected(self) -> bool:
         """Whether intervals of constants are BCa rather than percentiles: of few redrawn runs.
 
@@ -61,6 +66,8 @@ class Draws(NamedTuple):
         text = f"{self.method}, {'BCa' if self.corrected else 'percentile'}"
         if self.method == "residual" and (count := gross(self.fit).size):
             text += f", the errors of {count} outlying row{'s' * (count > 1)} left out"
+        if self.groups > GAUSSIAN:
+            text += ", from its normal limit"
         if self.fit.certificate.at_zero:
             text += f", refitted from several values of {' and '.join(self.fit.certificate.at_zero)}"
         return text
@@ -149,7 +156,9 @@ def _one_step(
         push = np.stack([np.bincount(which, one, runs) for one in push.T], axis=1)
     if runs > GAUSSIAN:
         mean = push.mean(0)
-        spread = (push - mean).T @ (push - mean) * (runs / (runs + 1) if smooth else 1.0)  # of Dirichlet's weights less
+        spread = (
+            (push - mean).T @ (push - mean) * (runs / (runs + 1) if smooth else 1.0)
+        )  # Dirichlet's weights vary less
         values, vectors = np.linalg.eigh(spread)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         sums = runs * mean + rng.standard_normal((draws, len(values))) @ root.T
