@@ -156,9 +156,8 @@ def _one_step(
         push = np.stack([np.bincount(which, one, runs) for one in push.T], axis=1)
     if runs > GAUSSIAN:
         mean = push.mean(0)
-        spread = (
-            (push - mean).T @ (push - mean) * (runs / (runs + 1) if smooth else 1.0)
-        )  # Dirichlet's weights vary less
+        vary = runs / (runs + 1) if smooth else 1.0  # Dirichlet's weights vary less than counts
+        spread = vary * (push - mean).T @ (push - mean)
         values, vectors = np.linalg.eigh(spread)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         sums = runs * mean + rng.standard_normal((draws, len(values))) @ root.T
