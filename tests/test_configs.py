@@ -17,7 +17,7 @@ from models.api import from_linen
 from models.gpt import GPT
 from models.mlp import MLP
 from scaling.sweep import design
-from tests.support.runs import Listening, arrays, same_arrays, steps_saved
+from tests.support.runs import Listening, arrays, same_arrays, share_programs, steps_saved
 from tests.support.small import PACKAGES, PAGES, STEPS, one_of_each, small
 from train import configs
 from train.build import build, public
@@ -56,8 +56,9 @@ def test_page_says_what_it_is(page):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page_trains_and_resumes(page, tmp_path):
+def test_page_trains_and_resumes(page, tmp_path, monkeypatch):
     """From the middle of the run, as if it had been killed there; where its kinds of parts do so in no other page."""
+    share_programs(monkeypatch)
     config = small(page, tmp_path)
     config.checkpoint.update(every=STOP, keep=3)
     record = train(config.lock(), tmp_path / "whole", Display(quiet=True))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.support.processes import last_step
-from tests.support.runs import Listening, arrays, steps_saved
+from tests.support.runs import Listening, arrays, share_programs, steps_saved
 from train import configs
 from train.checkpoint import describe_difference
 from train.display import Display
@@ -94,6 +94,14 @@ def assert_equal_runs(a, b):
     assert records[0] == records[1]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs():
+    """Compiled once in this process; the killed runs are others."""
+    with pytest.MonkeyPatch.context() as patch:
+        share_programs(patch)
+        yield
+
+
 class Finishing(Display):
     """Asks the run to stop when its last evaluation has been made."""
 
@@ -103,19 +111,30 @@ class Finishing(Display):
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory):
+def undisturbed(tmp_path_factory):
+    """network → the folder of its run."""
+
+    @functools.cache
+    def make(network):
+        run(network, folder := tmp_path_factory.mktemp(network) / "whole", Listening())
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory, undisturbed):
     """network → (undisturbed folder, folder of a run that SIGKILL ended at a random step)."""
 
     @functools.cache
     def make(network):
-        folder = tmp_path_factory.mktemp(network)
-        run(network, folder / "whole", Listening())
-        victim = start(network, folder / "killed")
-        send(victim, signal.SIGKILL, folder / "killed", random.randint(3 * EVERY + 1, STEPS - 20))
+        folder = tmp_path_factory.mktemp(network) / "killed"
+        victim = start(network, folder)
+        send(victim, signal.SIGKILL, folder, random.randint(3 * EVERY + 1, STEPS - 20))
         victim.communicate()
         assert victim.returncode == -signal.SIGKILL
-        assert not (folder / "killed" / "record.json").exists()
-        return folder / "whole", folder / "killed"
+        assert not (folder / "record.json").exists()
+        return undisturbed(network), folder
 
     return make
 
@@ -138,7 +157,7 @@ def test_sigkill_then_again_is_bitwise_the_undisturbed_run(killed, network, tmp_
     assert_equal_runs(whole, copy)
 
 
-def test_sigterm_saves_exits_75_and_goes_on_bitwise(killed, tmp_path):
+def test_sigterm_saves_exits_75_and_goes_on_bitwise(undisturbed, tmp_path):
     process = start("gpt", tmp_path)
     send(process, signal.SIGTERM, tmp_path, 10)
     _, errors = wait(process, EXIT_INTERRUPTED)
@@ -148,7 +167,7 @@ def test_sigterm_saves_exits_75_and_goes_on_bitwise(killed, tmp_path):
     assert "Traceback" not in errors
     output, _ = wait(start("gpt", tmp_path))
     assert f"resuming at step {saved}" in output
-    assert_equal_runs(killed("gpt")[0], tmp_path)
+    assert_equal_runs(undisturbed("gpt"), tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "a bit flipped", "deleted"])
@@ -190,22 +209,22 @@ def test_metrics_are_cut_back_to_the_restored_step(unfinished):
     assert_equal_runs(whole, copy)
 
 
-def test_killed_between_the_last_save_and_the_record(killed, tmp_path):
-    whole = killed("gpt")[0]
+def test_killed_between_the_last_save_and_the_record(undisturbed, tmp_path):
+    whole = undisturbed("gpt")
     copy = shutil.copytree(whole, tmp_path / "copy")
     (copy / "record.json").unlink()
     run("gpt", copy, Listening())
     assert_equal_runs(whole, copy)
 
 
-def test_a_damaged_compilation_cache_is_only_slower(killed, tmp_path, monkeypatch):
+def test_a_damaged_compilation_cache_is_only_slower(undisturbed, tmp_path, monkeypatch):
     """A process killed while it writes the cache leaves half an entry."""
     cache = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "xla")
     for entry in cache.glob("*-cache"):
         entry.write_bytes(entry.read_bytes()[: entry.stat().st_size // 2])
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(cache))
     wait(start("rbm", tmp_path / "run"))
-    assert_equal_runs(killed("rbm")[0], tmp_path / "run")
+    assert_equal_runs(undisturbed("rbm"), tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -98,8 +98,10 @@ class Program:
         return self.compiled[signature](*args)
 
     def compile(self, *args: Any) -> Any:
-        """Compiles for these arguments (arrays, or their shapes) without running."""
+        """Compiles for these arguments (arrays, or their shapes) without running; once for a batch of one form."""
         signature = describe(args[self.watched])
+        if signature in self.compiled:
+            return self.compiled[signature]
         start = time.perf_counter()
         program = self.jitted.lower(*args).compile(self.options)
         seconds = time.perf_counter() - start

@@ -106,7 +106,8 @@ def compare(before: dict[str, Any], config: ConfigDict, workdir: pathlib.Path, s
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
+    """Options by their path.  An empty section within a section says something (augment.flip) and stays."""
+    if not isinstance(tree, dict) or (not tree and "." in prefix):
         return {prefix: tree}
     return {
         k: v for name, part in tree.items() for k, v in flatten(part, f"{prefix}.{name}" if prefix else name).items()

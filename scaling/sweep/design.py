@@ -3,6 +3,7 @@
 import collections
 import functools
 import itertools
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from train.configs import override
 from train.errors import UserError
 from train.experiment import build_task, example
 
+SAME = {"steps": 1, "batch_size": 1, "seed": 0}  # and the rate: no parameter depends on them
 SHORT = {  # last part of a config's key -> in names of runs
     "learning_rate": "lr", "weight_decay": "wd", "batch_size": "batch", "width": "w", "layers": "l", "heads": "h",
     "seed": "s", "context": "ctx",
@@ -137,12 +139,21 @@ def units(config: ConfigDict, changes: Mapping[str, Any]) -> int:
 
 
 def parameters(config: ConfigDict, changes: Mapping[str, Any]) -> int:
-    """All parameters of the network, counted by tracing its initialisation."""
+    """All parameters of the network, counted by tracing its initialisation: once for runs that differ in SAME alone."""
     changed = with_overrides(config, changes)
-    dataset = dataset_of(changed)
-    changed = sizes.filled(changed, dataset)
+    changed.update(SAME)
+    if "learning_rate" in changed.optim:
+        changed.optim.learning_rate = 1.0
+    return _parameters(changed.to_json())
+
+
+@functools.cache
+def _parameters(spec: str) -> int:
+    config = ConfigDict(json.loads(spec))
+    dataset = dataset_of(config)
+    config = sizes.filled(config, dataset)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    params, _ = jax.eval_shape(build_task(changed, dataset.classes).init, key, example(changed, dataset))
+    params, _ = jax.eval_shape(build_task(config, dataset.classes).init, key, example(config, dataset))
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
@@ -152,6 +163,4 @@ def dataset_of(config: ConfigDict) -> Any:
 
 @functools.cache
 def _dataset(spec: str) -> Any:
-    import json
-
     return build("data", json.loads(spec), "data")
