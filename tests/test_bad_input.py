@@ -18,7 +18,7 @@ import pytest
 from data import builders, synthetic
 from data.source import Columns, Dataset
 from scaling.__main__ import main as scaling_main
-from train import configs
+from train import configs, record
 from train.__main__ import main as train_main
 from train.cli import report_errors
 from train.display import Display
@@ -198,6 +198,15 @@ def test_workdir_of_another_experiment(finished, capsys):
     words = ("holds another experiment", "config.seed was 0 and is 5", "config.model.width was 8 and is 16")
     refuse(argv, *words, "Use another --workdir", capsys=capsys)
     assert contents(finished) == before
+
+
+def test_a_section_without_options_is_compared_too(tmp_path):
+    """`augment.flip` says by its name alone that images are mirrored."""
+    config = configs.load("configs/images/imagenet_resnet50.py").get_config()
+    before = record.resolved(config)
+    del config.augment["flip"]
+    with pytest.raises(UserError, match=r"another experiment: config.augment.flip was \{\} and is None"):
+        record.compare(before, config, tmp_path, print)
 
 
 def test_workdir_whose_config_is_damaged(finished, tmp_path, capsys):
