@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from train import sizes
@@ -140,9 +141,10 @@ def parameters(config: ConfigDict, changes: Mapping[str, Any]) -> int:
     """All parameters of the network, counted by tracing its initialisation."""
     changed = with_overrides(config, changes)
     dataset = dataset_of(changed)
-    changed = sizes.filled(changed, dataset)
+    record = dataset.train.gather(np.zeros(1, np.int64))
+    changed = sizes.filled(changed, dataset, record)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    params, _ = jax.eval_shape(build_task(changed, dataset.classes).init, key, example(changed, dataset))
+    params, _ = jax.eval_shape(build_task(changed, dataset.classes).init, key, example(changed.batch_size, record))
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
