@@ -31,7 +31,7 @@ PAGES = {"gpt": "markov_gpt", "resnet": "mnist_resnet", "vae": "mnist_vae", "gan
 PAGES |= {"gru": "adding_gru"}
 STEPS = 200
 COMMON = {"log_every": 1, "checkpoint.every": 10, "eval.every": 45, "schedule.warmup": 20}
-OPERATIONS = 120  # a start makes about so many before its first checkpoint is whole
+OPERATIONS = 60  # a start makes more before its first checkpoint is whole
 LAST = ("record.json", "sums.json", "metrics.csv", "run.html")  # written at the end, a few operations each
 
 

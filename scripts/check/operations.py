@@ -19,14 +19,14 @@ def kill_at(count: int, folder: str, names: tuple[str, ...] = ("",)) -> None:
 
     A file is opened to be written, renamed, removed, …: the kill comes just before.  Of a write only the first half is
     left.  The last line of the errors then says which operation it was.  Bytes that no Python code writes (arrays of a
-    checkpoint) are not among them.
+    checkpoint) are not among them, nor is TensorBoard's copy of the log, which is most of what is written.
     """
     left, sizes = count, {}
 
     def operation(what: str, path: Any, torn: Any = None) -> None:
         nonlocal left
         path = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
-        if not path.startswith(folder) or not any(name in path for name in names):
+        if not path.startswith(folder) or "tensorboard" in path or not any(name in path for name in names):
             return
         left -= 1
         if left == 0:
