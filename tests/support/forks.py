@@ -3,6 +3,7 @@
 The child is a process of its own, with a number of its own, that any signal reaches.
 """
 
+import contextlib
 import multiprocessing
 import multiprocessing.process
 import os
@@ -49,7 +50,8 @@ class Training:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.kill(self.pid, number)
 
     def printed(self) -> tuple[str, str]:
         """Output and errors until now."""
