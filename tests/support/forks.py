@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from tests.support.processes import ROOT
 
-PRELOADED = ["train.loop", "orbax.checkpoint"]
+PRELOADED = ["train.loop", "train.curves", "train.score", "orbax.checkpoint", "tensorboardX"]
 
 
 def nothing() -> None:
