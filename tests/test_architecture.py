@@ -1,6 +1,7 @@
 """Who may import whom, read off the source; and what no committed file may hold."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -44,6 +45,7 @@ def files(folder):
     return sorted((ROOT / folder).rglob("*.py"))
 
 
+@functools.cache
 def tree(file):
     return ast.parse(file.read_text())
 
@@ -73,6 +75,40 @@ def test_imports_point_one_way(folder):
         f"{file.relative_to(ROOT)}: {name}" for file in files(folder) for name in allowed
     }
     assert not wrong, f"{folder}/ may import {sorted(MAY_IMPORT[folder] & OURS)} and its libraries only"
+
+
+def bound(file):
+    """Names that a module has: bound anywhere but inside of a function or class."""
+    todo, names = list(tree(file).body), set()
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        todo += ast.iter_child_nodes(node)
+    return names
+
+
+def test_what_is_imported_from_another_file_is_there():
+    """Of scripts too, which nothing here runs, and of imports inside of functions."""
+    missing = []
+    for file in (file for folder in sorted(OURS) for file in files(folder)):
+        for node in ast.walk(tree(file)):
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in OURS:
+                path = ROOT.joinpath(*node.module.split("."))
+                module = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+                there = bound(module) if module.exists() else set()
+                there |= {each.stem for each in path.glob("*") if each.suffix == ".py" or each.is_dir()}
+                missing += [
+                    f"{file.relative_to(ROOT)}: {node.module} has no {a.name}"
+                    for a in node.names
+                    if a.name not in there
+                ]
+    assert not missing
 
 
 def test_networks_compute_with_jax_alone():

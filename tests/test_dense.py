@@ -24,8 +24,9 @@ from tests.support.arrays import close
 from tests.support.golden import numbers
 from tests.support.small import PAGES, small
 from train import details, detection
+from train.evaluation import merge_on_host
 from train.experiment import build_experiment
-from train.metrics import compute, merge_on_host
+from train.metrics import compute
 from train.step import gradients, init_state
 from train.tasks.detect import detect
 from train.tasks.segment import segment

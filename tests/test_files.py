@@ -237,3 +237,28 @@ def test_files_are_read_and_written_in_one_room():
     modules = [*(ROOT / "train").rglob("*.py"), *(ROOT / "scaling" / "sweep").rglob("*.py")]
     found = {path.name for path in modules if wild.search(path.read_text())}
     assert found == {"files.py", "runtime.py"}  # which resets a counter of the kernel
+
+
+def test_a_kill_in_the_midst_of_any_operation_leaves_the_old_file_or_the_new(tmp_path):
+    """The writes of scripts/check/kill.py: the last one is torn."""
+    path, old, new = tmp_path / "config.json", {"step": 1}, {"step": 2, "text": "x" * 1000}
+    code = "import sys; from scripts.check.operations import kill_at; from train.files import write_json\n"
+    code += (
+        "kill_at(int(sys.argv[1]), sys.argv[2]); write_json(__import__('pathlib').Path(sys.argv[2], 'config.json'), "
+    )
+    code += f"{new})"
+    ends = []
+    for operation in range(1, 5):
+        write_json(path, old)
+        command = [sys.executable, "-c", code, str(operation), str(tmp_path)]
+        done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
+        ends.append((done.returncode, done.stderr.split(" config")[0], json.loads(path.read_text()) == new))
+    sizes = sorted(part.stat().st_size for part in tmp_path.glob("*.part"))
+    killed = -signal.SIGKILL
+    assert ends == [
+        (killed, "killed: open", False),
+        (killed, "killed: half of a write to", False),
+        (killed, "killed: os.rename", False),
+        (0, "", True),
+    ]
+    assert sizes == [len(json.dumps(new, indent=1) + "\n") // 2, len(json.dumps(new, indent=1) + "\n")]

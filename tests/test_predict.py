@@ -22,14 +22,13 @@ from models.api import from_linen
 from models.vae import VAE
 from train import lines, predict
 from train.errors import UserError
+from train.evaluation import eval_step, merge_on_host
 from train.experiment import build_experiment
 from train.files import read_rows
 from train.loop import train
-from train.metrics import merge_on_host
 from train.predictions import Classes, Labels
 from train.predictions import rows as rows_of
 from train.saved import Saved, load
-from train.step import eval_step
 from train.tasks.reconstruct import elbo
 
 RNG = np.random.default_rng(5)

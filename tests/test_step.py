@@ -16,9 +16,10 @@ from models.gpt import GPT
 from models.mlp import MLP
 from models.parts.norms import batch_norm
 from tests.support.arrays import close
-from train.metrics import compute, mean, merge_on_host
+from train.evaluation import eval_step, merge_on_host
+from train.metrics import compute, mean
 from train.optim.chain import evaluation_params, optimizer
-from train.step import Task, eval_step, gradients, init_state, train_step
+from train.step import Task, gradients, init_state, train_step
 from train.tasks.supervised import classify
 
 K, L, B = 5, 6, 12

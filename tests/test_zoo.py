@@ -5,6 +5,7 @@ import pathlib
 import re
 
 import jax
+import numpy as np
 import pytest
 
 from tests.support.small import PAGES, small
@@ -30,7 +31,8 @@ def test_page_counts_its_parameters(each, tmp_path):
     data = small(each.page, tmp_path).data.to_dict() if "path" in config.data else config.data.to_dict()
     dataset = build("data", data | {"name": data["name"].replace("arrays:columns", "random:like")}, "data")
     task = build_task(config, dataset.classes)
-    params, _ = jax.eval_shape(task.init, key_shape(), example(config, dataset))
+    batch = example(config.batch_size, dataset.train.gather(np.zeros(1, np.int64)))
+    params, _ = jax.eval_shape(task.init, key_shape(), batch)
     assert each.parameters == f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,}"
 
 

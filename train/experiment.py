@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from data.source import Dataset, check_labels
+from data.source import Batch, Dataset, check_labels
 from models.api import Model, Precision, from_linen
 from models.parts import axes
 from train import paths, sizes
@@ -56,9 +56,10 @@ def build_experiment(config: ConfigDict, dataset: Dataset | None = None) -> Expe
     tx = optimizer(config.optim.to_dict(), config.ema)
     dataset = dataset or build("data", config.data.to_dict(), "data")
     check_records(config, dataset)
-    config = sizes.filled(config, dataset)
+    record = dataset.train.gather(np.zeros(1, np.int64))  # whose shapes are those of all
+    config = sizes.filled(config, dataset, record)
     task = build_task(config, dataset.classes, sources=dataset.sources)
-    batch, state = try_shapes(config, dataset, task, tx)
+    batch, state = try_shapes(config, dataset, record, task, tx)
     labelled = jax.eval_shape(build_task(config, dataset.classes, labelled=True).init, key_shape(), batch)[0]
     return Experiment(config, dataset, task, tx, schedule, batch, state, axes.names(labelled))
 
@@ -143,12 +144,9 @@ def check_records(config: ConfigDict, dataset: Dataset) -> None:
             raise UserError(f"config.data: {config.data.name}: {error}") from None
 
 
-def example(config: ConfigDict, dataset: Dataset) -> Shapes:
-    """Shapes and dtypes of a training batch, from one record of it."""
-    record = dataset.train.gather(np.zeros(1, np.int64))
-    return {
-        name: jax.ShapeDtypeStruct((config.batch_size, *value.shape[1:]), value.dtype) for name, value in record.items()
-    }
+def example(batch_size: int, record: Batch) -> Shapes:
+    """Shapes and dtypes of a training batch, from one record of it [1, ...]."""
+    return {name: jax.ShapeDtypeStruct((batch_size, *value.shape[1:]), value.dtype) for name, value in record.items()}
 
 
 def key_shape() -> jax.ShapeDtypeStruct:
@@ -166,9 +164,9 @@ def check_state(config: ConfigDict, before: Any, after: Any) -> None:
         )
 
 
-def try_shapes(config: ConfigDict, dataset: Dataset, task: Task, tx: Any) -> tuple[Shapes, TrainState]:
+def try_shapes(config: ConfigDict, dataset: Dataset, record: Batch, task: Task, tx: Any) -> tuple[Shapes, TrainState]:
     """The shapes of a batch and of the train state, found by tracing network and loss; what cannot work is said."""
-    batch, key, remedy = example(config, dataset), key_shape(), sizes.remedy(config, dataset)
+    batch, key = example(config.batch_size, record), key_shape()
     try:
         state = jax.eval_shape(lambda k, b: init_state(task, tx, k, b), key, batch)
         after = jax.eval_shape(lambda s, b, k: task.loss(s.params, s.model_state, b, k, True)[1][0], state, batch, key)
@@ -179,7 +177,7 @@ def try_shapes(config: ConfigDict, dataset: Dataset, task: Task, tx: Any) -> tup
     except Exception as error:  # whatever the network's code raises: it worked on other numbers and other data
         names = config.model.get("name") or ", ".join(part.name for part in config.model.values())
         seen = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in batch.items())
-        reason = str(error).strip().split("\n")[0]
+        reason = str(error).strip().split("\n")[0] + sizes.remedy(config, dataset, record)
         raise UserError(
-            f"network {names} and task {config.task.name} cannot work on {config.data.name} ({seen}): {reason}{remedy}"
+            f"network {names} and task {config.task.name} cannot work on {config.data.name} ({seen}): {reason}"
         ) from error

@@ -16,9 +16,8 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from data.pipeline import eval_batches, train_batches
-from data.source import Source
-from train import bucket, found, init, live, record, saved, score, trace
+from data.pipeline import train_batches
+from train import bucket, evaluation, found, init, live, record, saved, score, trace
 from train.bucket_owner import owner_of
 from train.checkpoint import Checkpoints, all_finite
 from train.cost import budget, machine
@@ -27,7 +26,7 @@ from train.display import Display
 from train.errors import NonFiniteError, UserError
 from train.experiment import Experiment, build_experiment
 from train.files import write_json
-from train.metrics import Metrics, Sums, added, compute, merge_on_host, since_best
+from train.metrics import Metrics, Sums, added, compute, since_best
 from train.optim.chain import evaluation_params, learning_rates, peak_rate
 from train.owner import Owner
 from train.program import check_attention, eval_program, initial_state, step_program
@@ -183,8 +182,7 @@ class Run:
         first_batch = next(self.batches(0, {}))
         self.step = step_program(experiment, self.mesh, self.display.say)
         self.eval = eval_program(experiment, self.mesh, self.display.say)
-        shapes, *_ = mesh.arguments(self.mesh, experiment.state, experiment.axes, experiment.batch)
-        state = self.checkpoints.restore(shapes)
+        state = self.checkpoints.restore(mesh.state_shapes(self.mesh, experiment.state, experiment.axes))
         if state is None:
             state = initial_state(
                 experiment, self.mesh, self.init_key, self.share.place(first_batch), self.weights_given()
@@ -201,7 +199,9 @@ class Run:
         return state, first
 
     def weights_given(self) -> dict[str, jax.Array]:
-        """What `config.init` asks for; its table is printed."""
+        """What `config.init` asks for, if anything; its table is printed."""
+        if not self.config.init:
+            return {}
         planned = self.weights or init.plan(self.experiment, self.workdir)  # anew after a damaged checkpoint
         if planned is None:
             return {}
@@ -275,18 +275,9 @@ class Run:
         self.flush()
         dataset = self.experiment.dataset
         params = evaluation_params(state.params, state.opt_state)
-        parts: list[Metrics] = []
-        batches = eval_batches(
-            dataset.valid if split == "valid" else First(dataset.train, self.config.eval.train_records),
-            batch_size=self.config.eval.batch_size,
-            rows=self.eval_share.rows,
-        )
-        for index, batch in enumerate(batches):
-            metrics = self.eval(params, self.eval_share.place(batch), state.model_state, self.eval_key, np.int32(index))
-            if parts:
-                parts[-1] = jax.device_get(parts[-1])
-            parts.append(metrics)
-        values = merge_on_host(parts)
+        source = dataset.valid if split == "valid" else evaluation.First(dataset.train, self.config.eval.train_records)
+        size = self.config.eval.batch_size
+        values = evaluation.means(self.eval, params, state.model_state, source, size, self.eval_share, self.eval_key)
         if dataset.bytes_per_unit:
             values["bits_per_byte"] = values["loss"] / dataset.bytes_per_unit / math.log(2)
         self.owner.check()
@@ -351,19 +342,6 @@ class Run:
         if self.data:
             self.data.close()  # ends the loader's thread and processes
         self.checkpoints.close()
-
-
-class First:
-    """The first `count` records of a source, or all of them where it has fewer."""
-
-    def __init__(self, source: Source, count: int):
-        self.source, self.count = source, min(count, len(source))
-
-    def __len__(self) -> int:
-        return self.count
-
-    def gather(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        return self.source.gather(ids)
 
 
 class Clock:

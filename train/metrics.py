@@ -41,13 +41,6 @@ def added(total: Sums, part: Metrics, finite_only: bool = False) -> Sums:
     return made
 
 
-def merge_on_host(parts: list[Metrics]) -> dict[str, float]:
-    """The exact mean over many batches; sums in float64 on the host, in order, so it is the same on every machine."""
-    parts = jax.device_get(parts)
-    total = {name: np.sum([np.asarray(part[name], np.float64) for part in parts], axis=0) for name in parts[0]}
-    return compute({name: (pair[0], pair[1]) for name, pair in total.items()})
-
-
 def better(loss: float | None, best: float | None) -> bool:
     """Whether a held-out `loss` is lower than the `best` before it.  NaN, inf and None (null in a log) never are."""
     if loss is None or not math.isfinite(loss):

@@ -11,8 +11,9 @@ from jax.sharding import Mesh
 from train import wrap
 from train.devices import mesh
 from train.errors import UserError
+from train.evaluation import eval_step
 from train.experiment import Experiment
-from train.step import NOTHING, Batch, TrainState, eval_step, init_state, train_step
+from train.step import NOTHING, Batch, TrainState, init_state, train_step
 
 
 def initial_state(

@@ -128,22 +128,12 @@ def evaluation(run: "Saved", size: int, devices: Any) -> Callable[[Source], dict
     import jax
 
     from train.devices import mesh
-    from train.metrics import merge_on_host
+    from train.evaluation import means
     from train.program import eval_program
 
     program, share = eval_program(run.experiment, devices, lambda line: None), mesh.share(devices, size)
     key = jax.random.split(jax.random.key(run.config.seed), 3)[2]
-
-    def evaluate(source: Source) -> dict[str, float]:
-        parts = []
-        for index, batch in enumerate(eval_batches(source, batch_size=size, rows=share.rows)):
-            part = program(run.params, share.place(batch), run.model_state, key, np.int32(index))
-            if parts:
-                parts[-1] = jax.device_get(parts[-1])
-            parts.append(part)
-        return merge_on_host(parts)
-
-    return evaluate
+    return lambda source: means(program, run.params, run.model_state, source, size, share, key)
 
 
 def detail(experiment: "Experiment", devices: Any) -> Callable[..., tuple["Report", bytes]] | None:

@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from data.pipeline import batch_at
 from data.source import Batch, Dataset
 from train.errors import UserError
 
 ANYWAY = ("vocab", "context", "classes", "outputs")  # filled in before a network's own default
 
 
-def filled(config: ConfigDict, dataset: Dataset) -> ConfigDict:
-    """`config` with what it leaves to its data; the same object where it leaves nothing."""
-    record = batch_at(dataset.train, 0, batch_size=1, seed=config.seed)
+def filled(config: ConfigDict, dataset: Dataset, record: Batch) -> ConfigDict:
+    """`config` with what it leaves to its data, of which `record` is one; the same object where it leaves nothing."""
     changes = {("data", name): value for name, value in dataset.chosen.items()}
     if config.task.get("name") is None:
         changes["task", "name"] = task_of(dataset, record)
@@ -78,9 +76,9 @@ def left_out(spec: Mapping[str, Any]) -> list[str]:
     return [each.name for each in unset if each.default is each.empty or each.name in ANYWAY]
 
 
-def remedy(config: ConfigDict, dataset: Dataset) -> str:
+def remedy(config: ConfigDict, dataset: Dataset, record: Batch) -> str:
     """The flags that would give networks the sizes of the data, for the end of a sentence; empty where all fit."""
-    found = sizes(dataset, batch_at(dataset.train, 0, batch_size=1, seed=config.seed))
+    found = sizes(dataset, record)
     wrong = [
         f"--config.{'.'.join(path)}.{name}={found[name]}"
         for path, spec in networks(config)

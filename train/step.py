@@ -147,10 +147,3 @@ def whole_batch(grads: Any, model_state: Any, metrics: Metrics):
     metrics = jax.lax.psum(metrics, axis)
     total = metrics["loss"][1]
     return jax.tree.map(lambda g: quotient(jax.lax.psum(g * mine, axis), total), grads), model_state, metrics
-
-
-def eval_step(params: Any, batch: Batch, model_state: Any, key: jax.Array, index: jax.Array, *, task: Task) -> Metrics:
-    """The metrics of batch number `index` of a split (dropout off, running statistics fixed, samples by `index`)."""
-    with task.within():
-        _, (_, metrics) = task.loss(params, model_state, batch, jax.random.fold_in(key, index), False)
-    return metrics

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from train import sizes
@@ -151,9 +152,10 @@ def parameters(config: ConfigDict, changes: Mapping[str, Any]) -> int:
 def _parameters(spec: str) -> int:
     config = ConfigDict(json.loads(spec))
     dataset = dataset_of(config)
-    config = sizes.filled(config, dataset)
+    record = dataset.train.gather(np.zeros(1, np.int64))
+    config = sizes.filled(config, dataset, record)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    params, _ = jax.eval_shape(build_task(config, dataset.classes).init, key, example(config, dataset))
+    params, _ = jax.eval_shape(build_task(config, dataset.classes).init, key, example(1, record))
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 

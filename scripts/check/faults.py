@@ -29,9 +29,9 @@ from train.devices import runtime
 from train.loop import train
 from train.signals import Interrupted
 
-STEPS, EVERY, STOP = 200, 40, 140
+STEPS, EVERY, STOP = 80, 20, 55
 PAGE = "shakespeare_gpt"
-CHANGES = {"steps": STEPS, "batch_size": 4, "log_every": 5, "eval.every": 50, "eval.batch_size": 32}
+CHANGES = {"steps": STEPS, "batch_size": 4, "log_every": 5, "eval.every": 30, "eval.batch_size": 32}
 CHANGES |= {"checkpoint.every": EVERY, "checkpoint.keep": 2, "checkpoint.best": False, "schedule.warmup": 5}
 CHANGES |= {"model.layers": 1, "model.width": 8, "model.heads": 2, "model.context": 16, "data.context": 16}
 CHANGES |= {"cpu_devices": 1, "model.vocab": 64, "writers": ("csv", "tensorboard")}
@@ -91,7 +91,7 @@ def trials(root: pathlib.Path, only: list[str]) -> Iterator[Outcome]:
     whole, stopped = root / "whole", root / "stopped"
     again(whole, text)
     with contextlib.suppress(Interrupted):
-        again(stopped, text, Listening(STOP))
+        again(stopped, text, Listening(STOP, quiet=True))
     for folder, template in (("data cache", root / "data"), ("finished", whole), ("stopped", stopped)):
         for file in files_of(template):
             # Nobody reads a finished run's checkpoints when the command is given again; who does checks them then.
@@ -119,12 +119,14 @@ def again(workdir: pathlib.Path, text: pathlib.Path, display: Listening | None =
     changes = {**CHANGES, "data.path": text}
     page = configs.load(PAGE)
     train(
-        configs.config_of(page, [f"{key}={value}" for key, value in changes.items()]), workdir, display or Listening()
+        configs.config_of(page, [f"{key}={value}" for key, value in changes.items()]),
+        workdir,
+        display or Listening(quiet=True),
     )
 
 
 def outcome_of(workdir: pathlib.Path, whole: pathlib.Path, text: pathlib.Path, arrays: bool) -> tuple[str, str]:
-    heard, errors = Listening(), io.StringIO()
+    heard, errors = Listening(quiet=True), io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
             again(workdir, text, heard)

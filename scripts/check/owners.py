@@ -22,8 +22,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
-from scripts.check.kill import ROOT, STEPS, children, last_step, same_arrays
+from scripts.check.kill import STEPS
+from tests.support.forks import Training
+from tests.support.processes import ROOT, children, last_step
+from tests.support.runs import same_arrays
 from train.owner import BEAT, NAME
 
 PAGE = "markov_gpt"
@@ -80,7 +84,7 @@ def on_this_host(what: signal.Signals, workdir: pathlib.Path) -> str:
 
 
 def elsewhere(what: signal.Signals, workdir: pathlib.Path) -> str:
-    owner = training(workdir, FAR)
+    owner = training(workdir, far)
     inner = children(owner.pid)[0]
     os.kill(inner, what)
     since = time.monotonic()
@@ -106,15 +110,15 @@ def clock(by: float, workdir: pathlib.Path) -> str:
     refused(workdir, owner.pid)
     os.kill(owner.pid, signal.SIGKILL)
     owner.communicate()
-    owner = training(workdir, FAR)
+    owner = training(workdir, far)
     inner = children(owner.pid)[0]
     os.kill(inner, signal.SIGSTOP)  # so that it does not end before the other has come
     stamp(workdir, by)
     other = start(workdir)
-    assert other.stdout is not None
-    while "waiting up to" not in other.stdout.readline():
+    while "waiting up to" not in other.printed()[0]:
         if other.poll() is not None:
             raise Wrong(other.communicate())
+        time.sleep(0.05)
     time.sleep(1)
     os.kill(inner, signal.SIGCONT)
     time.sleep(BEAT + 2)
@@ -133,15 +137,22 @@ def stamp(workdir: pathlib.Path, by: float) -> None:
         os.utime(path, (now, now))
 
 
-def start(workdir: pathlib.Path, where: list[str] | None = None) -> subprocess.Popen:
-    line = [*(where or []), sys.executable, "-m", "train", "--config", PAGE, "--workdir", str(workdir)]
-    line += [f"--config.{key}={value}" for key, value in COMMON.items()]
-    return subprocess.Popen(line, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def start(workdir: pathlib.Path) -> Training:
+    return Training(line(workdir))
 
 
-def training(workdir: pathlib.Path, where: list[str] | None = None) -> subprocess.Popen:
+def line(workdir: pathlib.Path) -> list[str]:
+    return ["--config", PAGE, "--workdir", str(workdir), *(f"--config.{key}={value}" for key, value in COMMON.items())]
+
+
+def far(workdir: pathlib.Path) -> subprocess.Popen:
+    command = [*FAR, sys.executable, "-m", "train", *line(workdir)]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def training(workdir: pathlib.Path, begin: Callable[[pathlib.Path], Any] = start) -> Any:
     """An owner in the midst of its steps."""
-    before, process = last_step(workdir), start(workdir, where)
+    before, process = last_step(workdir), begin(workdir)
     while last_step(workdir) < before + 15:
         if process.poll() is not None:
             raise Wrong(process.communicate()[1][-300:])
@@ -149,7 +160,7 @@ def training(workdir: pathlib.Path, where: list[str] | None = None) -> subproces
     return process
 
 
-def end(process: subprocess.Popen, code: int) -> str:
+def end(process: subprocess.Popen | Training, code: int) -> str:
     output, errors = process.communicate()
     if process.returncode != code or "Traceback" in errors:
         raise Wrong(f"exit code {process.returncode} instead of {code}: {errors[-500:]}")

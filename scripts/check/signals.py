@@ -8,13 +8,20 @@ second ended equal; exits with 1 after a traceback or another end.
 """
 
 import argparse
+import functools
 import pathlib
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from typing import NamedTuple
 
-from scripts.check.kill import ROOT, STEPS, same_arrays
+from scripts.check.kill import STEPS
+from scripts.check.operations import send_at
+from tests.support.forks import Training, nothing
+from tests.support.processes import ROOT
+from tests.support.runs import same_arrays
 from train.signals import EXIT_INTERRUPTED
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL")
@@ -32,20 +39,21 @@ PHASES = {  # the end of a file's path, a function of it
 }
 PAGE = "markov_gpt"
 COMMON = {"steps": STEPS, "log_every": 10, "checkpoint.every": 40, "eval.every": 45, "schedule.warmup": 20}
-SENDS = """
-import os, runpy, signal, sys
+IMPORTS = """
+import runpy, signal, sys
+from scripts.check.operations import send_at
 _, number, file, function, *line = sys.argv
-def called(frame, event, _):
-    code = frame.f_code
-    if event == "call" and code.co_name == function and code.co_filename.endswith(file):
-        sys.setprofile(None)
-        os.kill(os.getpid(), int(number))
-for each in signal.SIGINT, signal.SIGHUP:  # ignored in the background and under nohup
-    signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
+for each, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    signal.signal(each, handler)  # ignored in the background and under nohup
 sys.argv = ["train", *line]
-sys.setprofile(called)
+send_at(int(number), file, function)
 runpy.run_module("train", run_name="__main__", alter_sys=True)
 """
+
+
+class Ended(NamedTuple):
+    code: int | None
+    errors: str
 
 
 def main(argv: list[str]) -> int:
@@ -55,27 +63,38 @@ def main(argv: list[str]) -> int:
     failed = count = 0
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        run([sys.executable, "-m", "train"], folder / "whole")
+        train(folder / "whole")
         for named in [each for each in SIGNALS if each in only] or SIGNALS:
             for phase in [each for each in PHASES if each in only] or PHASES:
                 workdir, number = folder / f"{named}_{phase}", signal.Signals[named]
-                first = run([sys.executable, "-c", SENDS, str(int(number)), *PHASES[phase]], workdir)
-                again = run([sys.executable, "-m", "train"], workdir)
-                clean = "Traceback" not in first.stderr + again.stderr
+                first, again = signalled(number, phase, workdir), train(workdir)
+                clean = "Traceback" not in first.errors + again.errors
                 ends = {-number, 128 + number, EXIT_INTERRUPTED}
-                equal = again.returncode == 0 and same(workdir, folder / "whole")
-                good = clean and equal and first.returncode in ends
+                equal = again.code == 0 and same(workdir, folder / "whole")
+                good = clean and equal and first.code in ends
                 count, failed = count + 1, failed + (not good)
-                said = (first.stderr.strip().split("\n") or [""])[-1].replace(str(workdir), "WORKDIR")
-                print(f"{named:<8} {phase:<11} {'ok' if good else 'WRONG':<6}{first.returncode:>4}  {said}", flush=True)
+                said = (first.errors.strip().split("\n") or [""])[-1].replace(str(workdir), "WORKDIR")
+                print(f"{named:<8} {phase:<11} {'ok' if good else 'WRONG':<6}{first.code:>4}  {said}", flush=True)
     print(f"{count} signals, {failed} wrong")
     return int(failed > 0)
 
 
-def run(command: list[str], workdir: pathlib.Path) -> subprocess.CompletedProcess:
-    line = [*command, "--config", PAGE, "--workdir", str(workdir)]
-    line += [f"--config.{key}={value}" for key, value in COMMON.items()]
-    return subprocess.run(line, cwd=ROOT, text=True, capture_output=True, check=False)
+def signalled(number: signal.Signals, phase: str, workdir: pathlib.Path) -> Ended:
+    if phase != "imports":
+        return train(workdir, functools.partial(send_at, int(number), *PHASES[phase]))
+    command = [sys.executable, "-c", IMPORTS, str(int(number)), *PHASES[phase], *line(workdir)]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
+    return Ended(done.returncode, done.stderr)
+
+
+def train(workdir: pathlib.Path, first: Callable[[], object] = nothing) -> Ended:
+    process = Training(line(workdir), first)
+    _, errors = process.communicate()
+    return Ended(process.returncode, errors)
+
+
+def line(workdir: pathlib.Path) -> list[str]:
+    return ["--config", PAGE, "--workdir", str(workdir), *(f"--config.{key}={value}" for key, value in COMMON.items())]
 
 
 def same(a: pathlib.Path, b: pathlib.Path) -> bool:

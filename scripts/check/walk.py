@@ -49,11 +49,13 @@ def main(argv: list[str]) -> None:
             show(root, "a fit", walk(lambda: fit(["fit", *rest, "--out", folder]), [root / "scaling"]))
             return
         page, *changes = rest
-        configs, loop = (importlib.import_module(f"train.{name}") for name in ("configs", "loop"))
+        configs, loop, display = (importlib.import_module(f"train.{name}") for name in ("configs", "loop", "display"))
         config = configs.config_of(configs.load(page), [*SHORT, *changes])
         for number, (title, counts) in enumerate(WAYS.items()):
             workdir = pathlib.Path(folder) / str(number)
-            run, ended = functools.partial(loop.train, config, workdir), (workdir / "record.json").exists
+            # Quiet: run.html is drawn every 30 s, which a slow machine would reach before the record.
+            run = functools.partial(loop.train, config, workdir, display.Display(quiet=True))
+            ended = (workdir / "record.json").exists
             show(root, title, walk(run, [root / "train", root / "data"], counts, ended))
 
 

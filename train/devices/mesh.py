@@ -199,15 +199,23 @@ def bytes_on_each(mesh: Sizes, state: Any, names: Any) -> float:
 
 def arguments(mesh: Mesh, state: Any, names: Any, batch: Any) -> tuple[Any, ...]:
     """Shapes of what the train step takes, spread over the devices: to compile it without any array."""
-    shape = lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
     key = jax.eval_shape(lambda: jax.random.key(0))
     rows = NamedSharding(mesh, PartitionSpec(RULES["batch"]))
     return (
-        jax.tree.map(shape, state, shardings(mesh, state, names)),
+        state_shapes(mesh, state, names),
         {name: shape(value, rows) for name, value in batch.items()},
         shape(key, whole(mesh)),
         shape(jax.ShapeDtypeStruct((), np.float32), whole(mesh)),
     )
+
+
+def state_shapes(mesh: Mesh, state: Any, names: Any) -> Any:
+    """Shapes of a train state, spread over the devices."""
+    return jax.tree.map(shape, state, shardings(mesh, state, names))
+
+
+def shape(x: Any, where: NamedSharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
 
 
 def spreading(mesh: Mesh) -> axes.Spread:
