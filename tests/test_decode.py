@@ -18,6 +18,9 @@ from models.llama import Llama
 from models.mamba import Mamba
 from models.rnn import SequenceModel
 from models.t5 import T5
+from models.transformer import Transformer
+from models.whisper import Whisper
+from tests.support.golden import numbers
 
 B, VOCAB, CONTEXT = 2, 7, 12
 SIZES = {"vocab": VOCAB, "layers": 2, "heads": 4, "width": 16}
@@ -73,20 +76,31 @@ def test_decoding_with_a_carry_is_decoding_without(name):
         assert found == ids[len(prompt) :]
 
 
-def test_an_encoder_is_read_once():
-    """T5: its memory is a carry, masked where the source is padded; greedy targets are those of whole passes."""
-    module = T5(VOCAB, 2, 2, 16, 20, 8, buckets=8, furthest=10, context=CONTEXT, divide="nothing")
-    source, mask = text(2, 9), jnp.ones((B, 9), bool).at[0, 6:].set(False)
-    model, params = make(module, source, mask, text())
-    carry, _ = jax.jit(functools.partial(model.apply, method="start"))(params, {}, source, mask)
+MASK = jnp.ones((B, 9), bool).at[0, 6:].set(False)
+ENCODERS = {
+    "t5": (lambda: T5(VOCAB, 2, 2, 16, 20, 8, buckets=8, furthest=10, context=CONTEXT, divide="nothing"), MASK),
+    "transformer": (lambda: Transformer(VOCAB, 1, 2, 8, 12, decoder_layers=2, context=CONTEXT, stack="scan"), MASK),
+    "whisper": (lambda: Whisper(VOCAB, 3, 1, 2, 8, 12, places=4, context=CONTEXT, decoder_layers=2), None),
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_an_encoder_is_read_once(name):
+    """Keys and values of its memory are a carry, masked where the source is padded; greedy targets are those of whole
+    passes."""
+    module, mask = ENCODERS[name][0](), ENCODERS[name][1]
+    given = (text(2, 9), mask) if mask is not None else (jnp.asarray(numbers("sound", B, 3, 8)),)
+    model, params = make(module, *given, text())
+    carry, _ = jax.jit(functools.partial(model.apply, method="start"))(params, {}, *given)
     how = {"tokens": 5, "how": How(0.0)}
     made = jax.jit(functools.partial(generate, step_of(model), **how))(params, carry, text(3, 1), jax.random.key(0))
     ids, whole = jnp.zeros((B, 6), jnp.int32).at[:, :1].set(text(3, 1)), jax.jit(model.apply)
     for t in range(1, 6):
-        ids = ids.at[:, t].set(whole(params, {}, source, mask, ids)[0][:, t - 1].argmax(-1))
+        ids = ids.at[:, t].set(whole(params, {}, *given, ids)[0][:, t - 1].argmax(-1))
     np.testing.assert_array_equal(made, ids[:, 1:])
     axes = batch_axes(lambda batch: module.empty_cache(batch))
-    assert axes == {"layers": {"keys": 1, "values": 1}, "length": -1, "memory": 0, "mask": 0}
+    both = {"keys": 1, "values": 1}
+    assert axes == {"layers": {"own": both, "cross": both}, "length": -1} | ({} if mask is None else {"mask": 0})
 
 
 # A network whose next logits are a table of the last two tokens: everything about it can be enumerated.
