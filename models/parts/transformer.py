@@ -4,7 +4,6 @@
 (fastest for small networks on a CPU), or parameters stacked by layer and scanned (compiles in constant time).
 """
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 

@@ -140,6 +140,20 @@ def mixtral(d: Draw) -> Config:
     )  # fmt: skip
 
 
+def neox(d: Draw) -> Config:
+    heads = d.whole(1, 3)
+    return with_rotary(
+        d,
+        {
+            "vocab_size": VOCAB, "hidden_size": heads * 8 * d.whole(1, 2), "intermediate_size": d.whole(1, 17),
+            "num_hidden_layers": d.whole(1, 3), "num_attention_heads": heads, "hidden_act": d.activation,
+            "max_position_embeddings": d.one(8, 13, 32), "layer_norm_eps": d.epsilon, "tie_word_embeddings": d.yes,
+            "use_parallel_residual": d.yes, "attention_bias": d.yes,
+        },
+        partial=True,
+    )  # fmt: skip
+
+
 def bert(d: Draw) -> Config:
     heads = d.whole(1, 4)
     return {
@@ -236,7 +250,8 @@ def resnet(d: Draw) -> Config:
 
 CONFIGS: dict[str, Callable[[Draw], Config]] = {
     "GPT2LMHeadModel": gpt2, "LlamaForCausalLM": llama, "MistralForCausalLM": mistral, "Qwen3ForCausalLM": qwen3,
-    "MixtralForCausalLM": mixtral, "BertModel": bert, "BertForMaskedLM": bert, "T5ForConditionalGeneration": t5,
+    "MixtralForCausalLM": mixtral, "GPTNeoXForCausalLM": neox,
+    "BertModel": bert, "BertForMaskedLM": bert, "T5ForConditionalGeneration": t5,
     "ViTForImageClassification": vit, "WhisperForConditionalGeneration": whisper, "MarianMTModel": marian,
     "CLIPModel": clip, "MambaForCausalLM": mamba, "ResNetForImageClassification": resnet,
 }  # fmt: skip
