@@ -37,6 +37,10 @@ class Draw:
     def real(self, least: float, most: float) -> float:
         return round(float(self.rng.uniform(least, most)), 3)
 
+    def width(self, heads: int, most: int = 6) -> int:
+        """Of so many heads, and 4 at least: of fewer a norm leaves little that has a gradient."""
+        return heads * self.whole(-(-4 // heads), max(most, -(-4 // heads)))
+
     @property
     def yes(self) -> bool:
         return bool(self.rng.integers(2))
@@ -53,7 +57,7 @@ class Draw:
 def gpt2(d: Draw) -> Config:
     heads = d.whole(1, 4)
     return {
-        "vocab_size": VOCAB, "n_positions": d.whole(13, 20), "n_embd": heads * d.whole(1, 6), "n_layer": d.whole(1, 3),
+        "vocab_size": VOCAB, "n_positions": d.whole(13, 20), "n_embd": d.width(heads), "n_layer": d.whole(1, 3),
         "n_head": heads, "n_inner": d.often(None, 5, 17), "activation_function": d.activation,
         "layer_norm_epsilon": d.epsilon, "scale_attn_weights": d.yes, "scale_attn_by_inverse_layer_idx": d.yes,
         "reorder_and_upcast_attn": d.yes, "tie_word_embeddings": d.yes,
@@ -134,7 +138,8 @@ def mixtral(d: Draw) -> Config:
     return with_rotary(
         d,
         {
-            **llama_like(d), "hidden_act": d.activation, "sliding_window": d.often(None, 1, 3),
+            **llama_like(d), "hidden_size": 4 * d.whole(1, 6), "intermediate_size": 4 * d.whole(1, 5),  # torch's kernel
+            "head_dim": 2 * d.whole(1, 4), "hidden_act": d.activation, "sliding_window": d.often(None, 1, 3),
             "num_local_experts": experts, "num_experts_per_tok": d.whole(1, experts),
         },
     )  # fmt: skip
@@ -157,7 +162,7 @@ def neox(d: Draw) -> Config:
 def bert(d: Draw) -> Config:
     heads = d.whole(1, 4)
     return {
-        "vocab_size": VOCAB, "hidden_size": heads * d.whole(1, 5), "num_hidden_layers": d.whole(1, 3),
+        "vocab_size": VOCAB, "hidden_size": d.width(heads), "num_hidden_layers": d.whole(1, 3),
         "num_attention_heads": heads, "intermediate_size": d.whole(1, 17), "hidden_act": d.activation,
         "max_position_embeddings": d.whole(13, 20), "type_vocab_size": d.whole(1, 3), "layer_norm_eps": d.epsilon,
         "is_decoder": d.yes, "tie_word_embeddings": d.yes, "pad_token_id": LAST,
@@ -167,7 +172,7 @@ def bert(d: Draw) -> Config:
 def vit(d: Draw) -> Config:
     heads, size, patch = d.whole(1, 4), d.often(d.whole(6, 12), [9, 12]), d.often(d.whole(2, 4), [2, 5])
     return {
-        "hidden_size": heads * d.whole(1, 5), "num_hidden_layers": d.whole(1, 3), "num_attention_heads": heads,
+        "hidden_size": d.width(heads), "num_hidden_layers": d.whole(1, 3), "num_attention_heads": heads,
         "intermediate_size": d.whole(1, 17), "hidden_act": d.activation, "layer_norm_eps": d.epsilon,
         "image_size": size, "patch_size": patch, "num_channels": d.whole(1, 4), "qkv_bias": d.yes,
         "num_labels": d.whole(2, 6),
@@ -177,7 +182,7 @@ def vit(d: Draw) -> Config:
 def t5(d: Draw) -> Config:
     buckets = 2 * d.whole(1, 6)
     return {
-        "vocab_size": VOCAB, "d_model": d.whole(2, 13), "d_kv": d.whole(1, 6), "d_ff": d.whole(1, 17),
+        "vocab_size": VOCAB, "d_model": d.whole(4, 13), "d_kv": d.whole(1, 6), "d_ff": d.whole(1, 17),
         "num_layers": d.whole(1, 3), "num_decoder_layers": d.often(None, 1, 2), "num_heads": d.whole(1, 4),
         "relative_attention_num_buckets": buckets, "relative_attention_max_distance": d.whole(buckets + 1, 25),
         "feed_forward_proj": d.one("", "gated-") + d.activation, "layer_norm_epsilon": d.epsilon,
@@ -214,7 +219,7 @@ def clip(d: Draw) -> Config:
     def tower(**more: Any) -> Config:
         heads = d.whole(1, 4)
         return {
-            "hidden_size": heads * d.whole(1, 5), "num_hidden_layers": d.whole(1, 3), "num_attention_heads": heads,
+            "hidden_size": d.width(heads), "num_hidden_layers": d.whole(1, 3), "num_attention_heads": heads,
             "intermediate_size": d.whole(1, 17), "hidden_act": d.activation, "layer_norm_eps": d.epsilon, **more,
         }  # fmt: skip
 
@@ -230,7 +235,7 @@ def clip(d: Draw) -> Config:
 
 def mamba(d: Draw) -> Config:
     return {
-        "vocab_size": VOCAB, "hidden_size": d.whole(1, 20), "state_size": d.whole(1, 5),
+        "vocab_size": VOCAB, "hidden_size": d.whole(4, 20), "state_size": d.whole(1, 5),
         "num_hidden_layers": d.whole(1, 3), "layer_norm_epsilon": d.epsilon, "expand": d.whole(1, 3),
         "conv_kernel": d.whole(1, 5), "use_bias": d.yes, "use_conv_bias": d.yes, "hidden_act": d.activation,
         "time_step_rank": d.often("auto", 1, 5), "tie_word_embeddings": d.yes, "pad_token_id": LAST,

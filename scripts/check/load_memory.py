@@ -119,7 +119,9 @@ def main() -> None:
             found = json.loads(done.stdout.splitlines()[-1])
             copies = found["peak"] / (size / 2 if "bfloat16" in what else size)
             bad += copies >= 2
-            print(f"{what:<18} peak {found['peak'] / GIB:.2f} GiB, {copies:.2f} copies; keeps {found['kept'] / GIB:.2f}")
+            print(
+                f"{what:<18} peak {found['peak'] / GIB:.2f} GiB, {copies:.2f} copies; keeps {found['kept'] / GIB:.2f}"
+            )
     sys.exit(int(bad > 0))
 
 
