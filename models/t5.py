@@ -60,7 +60,9 @@ class T5(nn.Module):
     remat: Remat = "none"
 
     def check(self) -> None:
-        at_least_one(self, "vocab", "layers", "heads", "width", "inner", "head_width")
+        at_least_one(self, "vocab", "layers", "heads", "width", "inner", "head_width", "buckets")
+        if self.decoder_layers == 0:
+            raise ValueError("decoder_layers=0; use 1 or more, or None: as many as layers")
 
     def blocks(self, count: int, sees: Sees | None, cross: bool) -> tuple[dict[str, Any], ...]:
         attention = functools.partial(Attention, self.heads, head_width=self.head_width, scale=1.0)
