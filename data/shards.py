@@ -101,7 +101,10 @@ def chosen(tokenizer: str, pattern: str, made: list[list[Piece]], how: Reading, 
     path = as_path(tokenizer)
     if path.suffix in (".json", ".tiktoken"):
         if not path.is_file():
-            raise ValueError(f"there is no tokenizer file {tokenizer!r}")
+            raise ValueError(
+                f"there is no tokenizer file {tokenizer!r}; get the tokenizer.json of that checkpoint, or use bytes, "
+                "chars or bpe:N, which are made from the texts"
+            )
         raw = path.read_bytes()
         if path.suffix == ".tiktoken" and not pattern:
             raise ValueError(

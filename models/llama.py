@@ -81,6 +81,8 @@ class Llama(nn.Module):
             raise ValueError(f"width={self.width} is not divisible by heads={self.heads}; set head_width or change one")
         if self.heads % (self.kv_heads or self.heads):
             raise ValueError(f"heads={self.heads} is not divisible by kv_heads={self.kv_heads}; change one")
+        if self.window is not None and self.window < 1:
+            raise ValueError(f"window={self.window}; use 1 token or more, or None: all that came before")
         if self.h % 2:
             raise ValueError(f"rotary positions need heads of an even width; theirs is {self.h}")
 

@@ -13,6 +13,7 @@ import pkgutil
 import re
 import shutil
 import types
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -54,8 +55,8 @@ def examine(path: str | pathlib.Path) -> Examined:
     try:
         key = jax.eval_shape(lambda: jax.random.key(0))
         params, state = jax.eval_shape(model.init, key, *family.example(network))
-    except (ValueError, TypeError, ZeroDivisionError) as error:
-        raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
+    except WRONG as error:
+        raise CheckpointError(f"{folder / 'config.json'}: {sentence(error)}") from error
     shapes = flat({"params": params, **state})
     return Examined(model, shapes, matched(folder, there, family, network, shapes), there)
 
@@ -99,10 +100,34 @@ def network_of(
         )
     family = known[given[0]]
     try:
-        return family.network(config, given[0], own_head(config, there, family)), family
-    except (ValueError, TypeError, KeyError, IndexError, ZeroDivisionError) as error:
-        text = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise CheckpointError(f"{folder / 'config.json'}: {text}") from error
+        network = family.network(config, given[0], own_head(config, there, family))
+        check_numbers(network)
+        return network, family
+    except WRONG as error:
+        raise CheckpointError(f"{folder / 'config.json'}: {sentence(error)}") from error
+
+
+WRONG = (ValueError, TypeError, KeyError, IndexError, AttributeError, ZeroDivisionError)  # what a bad config raises
+
+
+def sentence(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it has no {error}; get the file again, or write the field into it"
+    if isinstance(error, ValueError):
+        return str(error)
+    return f"a field has a value of the wrong kind ({error}); correct it, or get the file again"
+
+
+def check_numbers(network: Any) -> None:
+    """Refuses text, lists and fractions where the network takes a number."""
+    for name, kind in typing.get_type_hints(type(network)).items():
+        kinds = typing.get_args(kind) or (kind,)
+        value = getattr(network, name, None)
+        if not set(kinds) <= {int, float, types.NoneType} or (value is None and types.NoneType in kinds):
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float) if float in kinds else int):
+            wanted = "number" if float in kinds else "whole number"
+            raise ValueError(f"it gives {type(network).__name__} {name}={value!r}, which is no {wanted}; correct it")
 
 
 def own_head(config: Mapping[str, Any], there: Mapping[str, Entry], family: types.ModuleType) -> bool:
@@ -182,6 +207,8 @@ def save(
     """
     folder = pathlib.Path(path)
     network = model.network
+    if tokenizer is not None and not (pathlib.Path(tokenizer) / TOKENIZER[0]).is_file():
+        raise ValueError(f"{tokenizer} has no {TOKENIZER[0]}; name the folder that has it, or save without a tokenizer")
     kin = {module for module in families().values() if isinstance(network, module.NETWORK)}
     if not kin:
         raise ValueError(f"{type(network).__name__} is written as no public class; written are {written()}")

@@ -60,7 +60,9 @@ class T5(nn.Module):
     remat: Remat = "none"
 
     def check(self) -> None:
-        at_least_one(self, "vocab", "layers", "heads", "width", "inner", "head_width")
+        at_least_one(self, "vocab", "layers", "heads", "width", "inner", "head_width", "buckets")
+        if self.decoder_layers == 0:
+            raise ValueError("decoder_layers=0; use 1 or more, or None: as many as layers")
 
     def blocks(self, count: int, sees: Sees | None, cross: bool) -> tuple[dict[str, Any], ...]:
         attention = functools.partial(Attention, self.heads, head_width=self.head_width, scale=1.0)
@@ -76,7 +78,7 @@ class T5(nn.Module):
 
     @nn.compact
     def run(self, source_BS: Any, mask_BS: Any, target_BL: Any, carry: Any, train: bool) -> Any:
-        """Reads the source, where there is one, then writes the target, where there is one."""
+        """Reads the source, where there is one, then writes the target; without a source the carry has read it."""
         self.check()
         embed = Embed(self.vocab, self.width, nn.initializers.normal(1.0), ("vocab", "embed"), name="token_embed")
         drop = lambda x: Dropout(self.dropout)(x, train)
@@ -89,9 +91,7 @@ class T5(nn.Module):
             x_BSD, _ = stack(drop(constrain(embed(source_BS), "batch", "length", None)), None, context, train=train)
             memory_BSD = drop(norm("encoder_norm")(x_BSD))
         else:
-            memory_BSD = carry["memory"]
-        if target_BL is None:
-            return memory_BSD
+            memory_BSD = None
         length, L = 0 if carry is None else carry["length"], target_BL.shape[1]
         keys = jnp.arange(L if carry is None else self.context)
         relative = bias(both=False, name="decoder_bias")(length + jnp.arange(L), keys)
@@ -124,14 +124,15 @@ class T5(nn.Module):
     def empty_cache(self, batch: int, source: int = 1) -> dict[str, Any]:
         """The carry of a `source` of so many tokens that were not read."""
         count = self.layers if self.decoder_layers is None else self.decoder_layers
-        cache = empty_cache(count, batch, self.context, self.heads, self.head_width)
-        return {**cache, "memory": jnp.zeros((batch, source, self.width)), "mask": jnp.ones((batch, source), bool)}
+        cache = empty_cache(count, batch, self.context, self.heads, self.head_width, source)
+        return {**cache, "mask": jnp.ones((batch, source), bool)}
 
     def start(self, source_BS: Int[Array, "b s"], mask_BS: Mask | None = None, *, train: bool = False) -> Any:
-        """The carry before the first token of the target: what was read, and an empty cache."""
+        """The carry before the first token of the target: keys and values of what was read, by every layer."""
         carry = self.empty_cache(*source_BS.shape)
         mask_BS = carry["mask"] if mask_BS is None else mask_BS != 0
-        return {**carry, "memory": self.run(source_BS, mask_BS, None, None, train), "mask": mask_BS}
+        _, carry = self.run(source_BS, mask_BS, jnp.zeros((len(source_BS), 0), jnp.int32), carry, train)
+        return {**carry, "mask": mask_BS}
 
     def step(self, carry: Any, target_BL: Int[Array, "b l"], *, train: bool = False) -> Any:
         """The logits of these tokens, and the carry after them: what models/decode.py decodes with."""

@@ -69,7 +69,7 @@ class Transformer(nn.Module):
 
     @nn.compact
     def run(self, source_BS: Any, mask_BS: Any, target_BL: Any, carry: Any, train: bool) -> Any:
-        """Reads the source, where there is one, then writes the target, where there is one."""
+        """Reads the source, where there is one, then writes the target; without a source the carry has read it."""
         self.check()
         init, vocab = nn.initializers.normal(self.width**-0.5), self.target_vocab or self.vocab
         embed = Embed(self.vocab, self.width, init, ("vocab", "embed"), name="token_embed")
@@ -88,9 +88,7 @@ class Transformer(nn.Module):
             stack = Stack(blocks, self.stack, self.remat, name="encoder")
             memory_BSD, _ = stack(placed(embed, source_BS, 0), None, Context(mask_BT=mask_BS), train=train)
         else:
-            memory_BSD = carry["memory"]
-        if target_BL is None:
-            return memory_BSD
+            memory_BSD = None
         length, heads = 0 if carry is None else carry["length"], self.decoder_heads or self.heads
         context = Context(length, memory_BTD=memory_BSD, memory_mask_BT=mask_BS)
         blocks = self.blocks(self.decoder_layers or self.layers, heads, self.decoder_inner or self.inner, causal, True)
@@ -121,14 +119,16 @@ class Transformer(nn.Module):
     def empty_cache(self, batch: int, source: int = 1) -> dict[str, Any]:
         """The carry of a `source` of so many tokens that were not read."""
         heads = self.decoder_heads or self.heads
-        cache = empty_cache(self.decoder_layers or self.layers, batch, self.context, heads, self.width // heads)
-        return {**cache, "memory": jnp.zeros((batch, source, self.width)), "mask": jnp.ones((batch, source), bool)}
+        count = self.decoder_layers or self.layers
+        cache = empty_cache(count, batch, self.context, heads, self.width // heads, source)
+        return {**cache, "mask": jnp.ones((batch, source), bool)}
 
     def start(self, source_BS: Int[Array, "b s"], mask_BS: Mask | None = None, *, train: bool = False) -> Any:
-        """The carry before the first token of the target: what was read, and an empty cache."""
+        """The carry before the first token of the target: keys and values of what was read, by every layer."""
         carry = self.empty_cache(*source_BS.shape)
         mask_BS = carry["mask"] if mask_BS is None else mask_BS != 0
-        return {**carry, "memory": self.run(source_BS, mask_BS, None, None, train), "mask": mask_BS}
+        _, carry = self.run(source_BS, mask_BS, jnp.zeros((len(source_BS), 0), jnp.int32), carry, train)
+        return {**carry, "mask": mask_BS}
 
     def step(self, carry: Any, target_BL: Int[Array, "b l"], *, train: bool = False) -> Any:
         """The logits of these tokens, and the carry after them: what models/decode.py decodes with."""

@@ -72,7 +72,7 @@ class Whisper(nn.Module):
         """Hears the sound, where there is one, then classifies it or writes the text, where there is one."""
         self.check()
         drop = lambda x: Dropout(self.dropout)(constrain(x, "batch", "length", None), train)
-        memory_BSD = carry["memory"] if sound_BMF is None else self.hear(sound_BMF, train)
+        memory_BSD = None if sound_BMF is None else self.hear(sound_BMF, train)
         if classify:
             mean_BD = Dropout(self.dropout)(memory_BSD.mean(1), train)
             return dense(self.classes, ("embed", None), name="class")(mean_BD)
@@ -119,12 +119,18 @@ class Whisper(nn.Module):
     def empty_cache(self, batch: int) -> dict[str, Any]:
         """The carry of a sound that was not heard."""
         heads = self.decoder_heads or self.heads
-        cache = empty_cache(self.decoder_layers or self.layers, batch, self.context, heads, self.width // heads)
-        return {**cache, "memory": jnp.zeros((batch, self.places, self.width))}
+        count = self.decoder_layers or self.layers
+        cache = empty_cache(count, batch, self.context, heads, self.width // heads, self.places)
+        return cache
 
     def start(self, sound_BMF: Float[Array, "b m f"], *, train: bool = False) -> Any:
-        """The carry before the first token: what was heard, and an empty cache."""
-        return {**self.empty_cache(len(sound_BMF)), "memory": self.run(sound_BMF, None, None, train)}
+        """The carry before the first token: keys and values of what was heard, by every layer."""
+        nothing = jnp.zeros((len(sound_BMF), 0), jnp.int32)
+        return self.run(sound_BMF, nothing, self.empty_cache(len(sound_BMF)), train)[1]
+
+    def encode(self, sound_BMF: Float[Array, "b m f"], *, train: bool = False) -> Float[Array, "b s d"]:
+        """The encoder's outputs."""
+        return self.run(sound_BMF, None, None, train)
 
     def step(self, carry: Any, text_BL: Int[Array, "b l"], *, train: bool = False) -> Any:
         """The logits of these tokens, and the carry after them: what models/decode.py decodes with."""

@@ -16,8 +16,12 @@ from models.decode import How, batch_axes, beam, bucket, choose, continue_texts,
 from models.gpt import GPT
 from models.llama import Llama
 from models.mamba import Mamba
+from models.neox import NeoX
 from models.rnn import SequenceModel
 from models.t5 import T5
+from models.transformer import Transformer
+from models.whisper import Whisper
+from tests.support.golden import numbers
 
 B, VOCAB, CONTEXT = 2, 7, 12
 SIZES = {"vocab": VOCAB, "layers": 2, "heads": 4, "width": 16}
@@ -29,6 +33,7 @@ NETWORKS = {
     "llama": lambda: Llama(**SIZES, **LLAMA, scaling=LLAMA3),
     "mistral": lambda: Llama(**SIZES, **LLAMA, window=3),
     "qwen": lambda: Llama(**SIZES, **LLAMA, head_norm="rms", head_width=6, window=4, unwindowed=(1,)),
+    "neox": lambda: NeoX(**SIZES, inner=20, context=CONTEXT, turned=0.5),
     "gru": lambda: SequenceModel("gru", 8, VOCAB, vocab=VOCAB),
     "mamba": lambda: Mamba(VOCAB, 2, 8, state=3),
     "s4": lambda: Mamba(VOCAB, 2, 8, state=3, chosen_by="nothing"),
@@ -73,20 +78,50 @@ def test_decoding_with_a_carry_is_decoding_without(name):
         assert found == ids[len(prompt) :]
 
 
-def test_an_encoder_is_read_once():
-    """T5: its memory is a carry, masked where the source is padded; greedy targets are those of whole passes."""
-    module = T5(VOCAB, 2, 2, 16, 20, 8, buckets=8, furthest=10, context=CONTEXT, divide="nothing")
-    source, mask = text(2, 9), jnp.ones((B, 9), bool).at[0, 6:].set(False)
-    model, params = make(module, source, mask, text())
-    carry, _ = jax.jit(functools.partial(model.apply, method="start"))(params, {}, source, mask)
+MASK = jnp.ones((B, 9), bool).at[0, 6:].set(False)
+ENCODERS = {
+    "t5": (lambda: T5(VOCAB, 2, 2, 16, 20, 8, buckets=8, furthest=10, context=CONTEXT, divide="nothing"), MASK),
+    "transformer": (lambda: Transformer(VOCAB, 1, 2, 8, 12, decoder_layers=2, context=CONTEXT, stack="scan"), MASK),
+    "whisper": (lambda: Whisper(VOCAB, 3, 1, 2, 8, 12, places=4, context=CONTEXT, decoder_layers=2), None),
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_an_encoder_is_read_once(name):
+    """Keys and values of its memory are a carry, masked where the source is padded; greedy targets are those of whole
+    passes."""
+    module, mask = ENCODERS[name][0](), ENCODERS[name][1]
+    given = (text(2, 9), mask) if mask is not None else (jnp.asarray(numbers("sound", B, 3, 8)),)
+    model, params = make(module, *given, text())
+    carry, _ = jax.jit(functools.partial(model.apply, method="start"))(params, {}, *given)
     how = {"tokens": 5, "how": How(0.0)}
     made = jax.jit(functools.partial(generate, step_of(model), **how))(params, carry, text(3, 1), jax.random.key(0))
     ids, whole = jnp.zeros((B, 6), jnp.int32).at[:, :1].set(text(3, 1)), jax.jit(model.apply)
     for t in range(1, 6):
-        ids = ids.at[:, t].set(whole(params, {}, source, mask, ids)[0][:, t - 1].argmax(-1))
+        ids = ids.at[:, t].set(whole(params, {}, *given, ids)[0][:, t - 1].argmax(-1))
     np.testing.assert_array_equal(made, ids[:, 1:])
     axes = batch_axes(lambda batch: module.empty_cache(batch))
-    assert axes == {"layers": {"keys": 1, "values": 1}, "length": -1, "memory": 0, "mask": 0}
+    both = {"keys": 1, "values": 1}
+    assert axes == {"layers": {"own": both, "cross": both}, "length": -1} | ({} if mask is None else {"mask": 0})
+
+
+def test_beam_search_over_a_network_is_brute_force():
+    """Of the Transformer of 2017, whose carry has an axis of layers before the texts': every text of two tokens."""
+    module = ENCODERS["transformer"][0]()
+    source, first, tokens = text(2, 9), text(3, 1), 2
+    model, params = make(module, source, MASK, text())
+    carry, _ = jax.jit(functools.partial(model.apply, method="start"))(params, {}, source, MASK)
+    axes = batch_axes(lambda batch: module.empty_cache(batch))
+    run = functools.partial(beam, step_of(model), beams=VOCAB, tokens=tokens)
+    made, scores = jax.jit(functools.partial(run, axes=axes))(params, carry, prompt_BL=first)
+    second = jnp.tile(jnp.arange(VOCAB, dtype=jnp.int32)[:, None], (B, 1))
+    ids = jnp.concatenate([jnp.repeat(first, VOCAB, axis=0), second], axis=1)
+    whole = jax.jit(model.apply)(params, {}, jnp.repeat(source, VOCAB, 0), jnp.repeat(MASK, VOCAB, 0), ids)[0]
+    log_p = np.asarray(jax.nn.log_softmax(whole)).reshape(B, VOCAB, tokens, VOCAB)
+    total = (log_p[:, 0, 0, :, None] + log_p[:, :, 1]).reshape(B, -1) / tokens
+    best = np.argsort(-total, axis=1)[:, :3]
+    np.testing.assert_array_equal(made[:, :3], np.stack([best // VOCAB, best % VOCAB], axis=-1))
+    np.testing.assert_allclose(scores[:, :3], np.take_along_axis(total, best, axis=1), rtol=1e-5)
 
 
 # A network whose next logits are a table of the last two tokens: everything about it can be enumerated.

@@ -22,7 +22,7 @@ from train.step import TrainState
 
 def posing(**sizes):
     """A mesh of one device that poses as many: enough to ask what would be split."""
-    sizes = {"data": 1, "fsdp": 1, "context": 1, "tensor": 1, **sizes}
+    sizes = {"data": 1, "fsdp": 1, "expert": 1, "context": 1, "tensor": 1, **sizes}
     devices = np.full(tuple(sizes.values()), jax.devices()[0], dtype=object)
     return Mesh(devices, tuple(sizes))
 
@@ -30,11 +30,11 @@ def posing(**sizes):
 @pytest.mark.parametrize(
     ("sizes", "devices", "expected"),
     [
-        ({}, 8, (8, 1, 1, 1)),
-        ({"data": -1, "fsdp": 2, "tensor": 2}, 8, (2, 2, 1, 2)),
-        ({"data": 2, "fsdp": -1}, 8, (2, 4, 1, 1)),
-        ({"context": 2, "tensor": 4}, 8, (1, 1, 2, 4)),
-        ({"data": -1}, 1, (1, 1, 1, 1)),
+        ({}, 8, (8, 1, 1, 1, 1)),
+        ({"data": -1, "fsdp": 2, "tensor": 2}, 8, (2, 2, 1, 1, 2)),
+        ({"data": 2, "fsdp": -1}, 8, (2, 4, 1, 1, 1)),
+        ({"expert": 2, "context": 2, "tensor": 2}, 8, (1, 1, 2, 2, 2)),
+        ({"data": -1}, 1, (1, 1, 1, 1, 1)),
     ],
 )
 def test_minus_one_is_what_is_left(sizes, devices, expected):
@@ -44,7 +44,7 @@ def test_minus_one_is_what_is_left(sizes, devices, expected):
 @pytest.mark.parametrize(
     ("sizes", "said"),
     [
-        ({"data": 3}, r"data 3, fsdp 1, context 1, tensor 1\) does not fit 8 devices; make the product 8"),
+        ({"data": 3}, r"data 3, fsdp 1, expert 1, context 1, tensor 1\) does not fit 8 devices; make the product 8"),
         ({"data": -1, "tensor": 3}, "does not fit 8 devices; choose sizes whose product divides that"),
         ({"data": -1, "fsdp": -1}, "data and fsdp are both -1"),
         ({"fdsp": 2}, "config.mesh.fdsp is no axis of the mesh; did you mean 'fsdp'"),
@@ -75,14 +75,16 @@ def test_pmap_splits_batches_only():
     [
         (("embed", "mlp"), (64, 256), ("fsdp", "tensor")),
         (("embed", None, "heads"), (64, 3, 64), ("fsdp", None, "tensor")),
+        (("expert", "embed", "mlp"), (4, 64, 256), ("expert", "fsdp", "tensor")),
+        (("expert", "embed", "mlp"), (3, 64, 256), (None, "fsdp", "tensor")),  # each device holds all three
         (("vocab", "embed"), (50257, 768), (None, "fsdp")),  # an odd vocabulary stays whole
         (("layers", "embed", "mlp"), (3, 64, 256), (None, "fsdp", "tensor")),
-        (("batch", None, "mlp"), (8, 5, 256), (("data", "fsdp"), None, "tensor")),
+        (("batch", None, "mlp"), (8, 5, 256), (("data", "fsdp", "expert"), None, "tensor")),
         (("heads", "heads"), (8, 8), ("tensor", None)),  # no axis of the mesh splits two of an array
     ],
 )
 def test_names_decide_what_splits_an_array(names, shape, expected):
-    assert mesh.spec(posing(data=2, fsdp=2, tensor=2), shape, names) == PartitionSpec(*expected)
+    assert mesh.spec(posing(data=2, fsdp=2, expert=2, tensor=2), shape, names) == PartitionSpec(*expected)
 
 
 def test_an_unknown_name_is_refused():
@@ -143,17 +145,19 @@ def test_looking_up_has_the_gradient_of_indexing():
 @pytest.mark.slow
 def test_layouts_give_the_same_losses():
     """A sample of scripts/check/parallel.py: named axes and sizes alone; draws of dropout and samplers, a scan over
-    time; batch norm, of which a `pmap` must be told; and slices of the batch and of its texts on many devices against
-    the whole on one."""
+    time; batch norm, of which a `pmap` must be told; experts on devices of their own; and slices of the batch and of
+    its texts on many devices against the whole on one."""
     mesh, pmap = ["--layouts", "2 fsdp 2 context 2 tensor"], ["--layouts", "8 pmap"]
     calls = ["markov_gpt", *mesh, *pmap[1:]], ["mnist_vae", "adding_gru", *mesh], ["mnist_resnet", *pmap]
     calls = [*calls, ["markov_gpt", "--accumulate", "4", "--loss-slices", "4", *mesh]]
+    calls = [*calls, ["markov_experts", "--layouts", "2 fsdp 2 expert 2 tensor"]]
     code = "import gc, sys; gc.set_threshold(50_000, 20, 50)\n"  # as tests/conftest.py
     code += f"from scripts.check.parallel import main; sys.exit(sum(map(main, {calls})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert "rematerialization" not in done.stderr, "XLA makes an array whole on every device to split it another way"
-    assert done.stdout.count("100%") == 5, "fsdp splits every parameter of each page"
+    before, experts, _ = done.stdout.rsplit("largest difference", 2)
+    assert before.count("100%") == 5, "fsdp splits every parameter of each page"
 
 
 def test_a_tpu_is_known_by_its_device(tmp_path, monkeypatch):

@@ -59,6 +59,9 @@ ELEMENTWISE = {
     "hard_tanh": (lambda x: np.clip(x, -1, 1), {-1: 1, 1: 1}),
     "hard_sigmoid": (lambda x: np.clip(x / 6 + 0.5, 0, 1), {-3: 0, 3: 0}),
     "hard_swish": (lambda x: x * np.clip(x / 6 + 0.5, 0, 1), {-3: 0, 3: 1}),
+    "clipped_gelu": (lambda x: np.clip(x * stats.norm.cdf(x), -10, 10), {}),
+    "laplace": (lambda x: stats.norm.cdf(x, 0.707107, 0.282095), {}),
+    "sqrt_softplus": (lambda x: np.sqrt(np.logaddexp(x, 0)), {}),
 }
 GATED = {"glu": SIGMA, "reglu": RELU, "geglu": lambda x: x * stats.norm.cdf(x), "swiglu": lambda x: x * SIGMA(x)}
 

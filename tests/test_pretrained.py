@@ -4,6 +4,7 @@ scripts/golden/hf.py made the golden numbers, with torch and transformers; weigh
 """
 
 import json
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -223,6 +224,64 @@ def test_a_bad_checkpoint_is_refused_before_anything_is_loaded(fault, tmp_path):
     with pytest.raises(CheckpointError, match=SAID[fault]):
         pretrained.load(folder, put=lambda name, array: handed.append(name))
     assert not handed
+
+
+@pytest.mark.parametrize(
+    ("architecture", "case", "fields", "said"),
+    [
+        (
+            "LlamaForCausalLM",
+            "linear",
+            {"rope_parameters": {"rope_type": "linear"}},
+            "it has no 'factor'; get the file",
+        ),
+        ("LlamaForCausalLM", "plain", {"rope_parameters": {"rope_type": "ntk"}}, "rope_type='ntk': rotary .* yarn"),
+        ("LlamaForCausalLM", "plain", {"num_key_value_heads": 3}, "heads=4 is not divisible by kv_heads=3; change"),
+        ("MistralForCausalLM", "window", {"sliding_window": 0}, "window=0; use 1 token or more"),
+        ("T5ForConditionalGeneration", "plain", {"feed_forward_proj": None}, "a field has a value of the wrong kind"),
+        ("T5ForConditionalGeneration", "plain", {"num_decoder_layers": 0}, "decoder_layers=0; use 1 or more"),
+        ("MixtralForCausalLM", "plain", {"num_experts_per_tok": 5}, "a token goes to 5 of 4 experts; use 1 to 4"),
+        ("ViTForImageClassification", "plain", {"patch_size": 9}, r"patch=\(9, 9\) does not fit into an image"),
+        (
+            "MarianMTModel",
+            "plain",
+            {"decoder_layers": 3},
+            r"lacks model\.decoder\.layers\.2\.\S+, .* correct config\.json",
+        ),
+    ],
+)
+def test_a_config_that_contradicts_itself_or_the_weights_is_refused(architecture, case, fields, said, tmp_path):
+    change_config(checkpoint(tmp_path, architecture, case), **fields)
+    with pytest.raises(CheckpointError, match=said):
+        pretrained.examine(tmp_path)
+
+
+class Sizes(NamedTuple):  # no network: of those the checker of the tests' types speaks first
+    layers: int = 1
+    epsilon: float = 1e-5
+    inner: int | None = None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        (Sizes(layers=2.5), r"it gives Sizes layers=2\.5, which is no whole number; correct it"),
+        (Sizes(epsilon="1e-5"), "epsilon='1e-5', which is no number"),
+        (Sizes(epsilon=None), "epsilon=None, which is no number"),
+        (Sizes(inner=True), "inner=True, which is no whole number"),
+    ],
+)
+def test_what_is_no_number_is_refused(sizes, said):
+    pretrained.check_numbers(Sizes())
+    with pytest.raises(ValueError, match=said):
+        pretrained.check_numbers(sizes)
+
+
+def test_a_tokenizer_that_is_not_there_is_said_before_anything_is_written(tmp_path):
+    loaded = pretrained.load(checkpoint(tmp_path / "given", "GPT2LMHeadModel", "plain"))
+    with pytest.raises(ValueError, match=r"given has no tokenizer\.json; name the folder that has it, or save without"):
+        pretrained.save(tmp_path / "saved", *loaded, tokenizer=tmp_path / "given")
+    assert not (tmp_path / "saved").exists()
 
 
 def test_a_network_without_a_public_class_is_not_written(tmp_path):

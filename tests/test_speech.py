@@ -71,7 +71,7 @@ def test_the_encoder_alone_classifies():
     params, _ = jax.jit(model.init)(jax.random.key(0), sound)
     assert "token_embed" not in params
     encoder = {name: value for name, value in params.items() if name != "class"}
-    memory = jax.jit(functools.partial(model.apply, method="start"))(encoder, {}, sound)[0]["memory"]
+    memory, _ = jax.jit(functools.partial(model.apply, method="encode"))(encoder, {}, sound)
     expected = memory.mean(1) @ params["class"]["kernel"] + params["class"]["bias"][None]
     np.testing.assert_allclose(jax.jit(model.apply)(params, {}, sound)[0], expected, rtol=1e-4, atol=1e-5)
 

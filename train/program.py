@@ -21,11 +21,12 @@ def initial_state(
 ) -> TrainState:
     """The state before the first step, spread over the devices; of `batch` the shapes count.
 
-    Arrays that are `given` by their paths replace what would be drawn, which is then not computed.
+    Arrays that are `given` by their paths replace what would be drawn, which is then not computed; they are given up.
     """
     init = functools.partial(init_state, experiment.task, experiment.tx)
     where = mesh.shardings(devices, experiment.state, experiment.axes)
-    return jax.jit(init, out_shardings=where, compiler_options=mesh.init_options(devices))(key, batch, dict(given))
+    options = mesh.init_options(devices)
+    return jax.jit(init, out_shardings=where, donate_argnums=2, compiler_options=options)(key, batch, dict(given))
 
 
 def check_attention(experiment: Experiment, devices: Mesh) -> None:

@@ -23,6 +23,12 @@ def gelu(x: jax.Array) -> jax.Array:
     return 0.5 * x * (1 + jax.lax.erf(x * math.sqrt(0.5)))
 
 
+def sqrt_softplus(x: jax.Array) -> jax.Array:
+    """√log(1 + e^x); far below 0 that is √e^x, whose gradient does not divide 0 by 0."""
+    far = jnp.minimum(x, -20.0)
+    return jnp.where(x < -20, jnp.exp(far / 2), jnp.sqrt(jax.nn.softplus(jnp.maximum(x, -20.0))))
+
+
 def in_float32(activation: Activation) -> Activation:
     """`activation`, computed in 32 bits where its input has 16: rounded once, and not after each operation."""
 
@@ -48,7 +54,7 @@ GateName = Literal["glu", "reglu", "geglu", "swiglu"]
 ActivationName = Literal[
     "identity", "sigmoid", "tanh", "sin", "softmax", "softplus", "softsign", "relu", "leaky_relu", "relu6",
     "relu_squared", "elu", "selu", "gelu", "gelu_tanh", "quick_gelu", "silu", "mish", "hard_tanh", "hard_sigmoid",
-    "hard_swish", GateName,
+    "hard_swish", "clipped_gelu", "laplace", "sqrt_softplus", GateName,
 ]  # fmt: skip
 
 GATES: dict[str, Activation] = {
@@ -80,6 +86,9 @@ ACTIVATIONS: dict[str, Activation] = {
     "hard_tanh": jax.nn.hard_tanh,  # min(max(-1, x), 1); Collobert 2004
     "hard_sigmoid": jax.nn.hard_sigmoid,  # min(max(0, x + 3), 6) / 6; Howard et al. 2019
     "hard_swish": jax.nn.hard_silu,  # x hard_sigmoid(x); Howard et al. 2019
+    "clipped_gelu": lambda x: jnp.clip(gelu(x), -10, 10),  # for 8 bits; Wu et al. 2020
+    "laplace": lambda x: 0.5 * (1 + jax.lax.erf((x - 0.707107) / (0.282095 * math.sqrt(2)))),  # Ma et al. 2022
+    "sqrt_softplus": sqrt_softplus,  # √log(1 + e^x)
     **GATES,
 }
 EXACT = ("identity", "relu", "leaky_relu", "relu6", "hard_tanh")  # one operation, or none

@@ -38,7 +38,8 @@ ALONE = Context()
 
 
 class Attention(nn.Module):
-    """softmax(q k / √H) v, by head.  With a cache, the input continues the `length` tokens that it holds.
+    """softmax(q k / √H) v, by head.  With a cache, the input continues the `length` tokens that it holds; that of
+    `cross` holds the memory's keys and values, and is filled where the context has a memory.
 
     `sees` is the mask: `causal`, `Window(size)`, or None: every position sees every other.  `turn` gives queries and
     keys their positions, `head_norm` normalises both before (Dehghani et al. 2023).  `cross` reads the context's
@@ -63,9 +64,10 @@ class Attention(nn.Module):
         self, x_BLD: Float[Array, "b l d"], cache: Cache | None = None, context: Context = ALONE
     ) -> tuple[Float[Array, "b l d"], Cache | None]:
         B, L, D = x_BLD.shape
-        q, k, v = self.project(x_BLD, x_BLD if context.memory_BTD is None or not self.cross else context.memory_BTD)
+        read = self.cross and cache is not None and context.memory_BTD is None  # the memory was read before
+        q, k, v = self.project(x_BLD, None if read else context.memory_BTD if self.cross else x_BLD)
         if self.head_norm is not None:
-            q, k = self.head_norm("q_norm")(q), self.head_norm("k_norm")(k)
+            q, k = self.head_norm("q_norm")(q), k if read else self.head_norm("k_norm")(k)
         position_L = context.length + jnp.arange(L)
         if self.turn is not None:
             q, k = self.turn(q, position_L), self.turn(k, position_L)
@@ -73,13 +75,16 @@ class Attention(nn.Module):
             start = (0, context.length, 0, 0)
             k = jax.lax.dynamic_update_slice(cache["keys"], k.astype(cache["keys"].dtype), start)
             v = jax.lax.dynamic_update_slice(cache["values"], v.astype(cache["values"].dtype), start)
+        if cache is not None:
+            k, v = (cache["keys"], cache["values"]) if read else (k, v)
             cache = {"keys": k, "values": v}
         mixed = attend(q, k, v, self.seen(cache, context), self.scale)
         out_bias = self.bias if self.out_bias is None else self.out_bias
         out = dense(D, ("heads", "embed"), use_bias=out_bias, kernel_init=self.out_init, name="out")
-        return out(mixed.reshape(B, L, -1)), cache
+        return out(mixed.reshape(B, L, mixed.shape[-2] * mixed.shape[-1])), cache
 
-    def project(self, x_BLD: jax.Array, keys_BTD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def project(self, x_BLD: jax.Array, keys_BTD: jax.Array | None) -> tuple[jax.Array, Any, Any]:
+        """Queries, keys and values; of no `keys_BTD` queries alone."""
         D = x_BLD.shape[-1]
         N, H = self.heads, self.head_width or D // self.heads
         K = self.kv_heads or N
@@ -98,6 +103,8 @@ class Attention(nn.Module):
             q, k, v = jnp.split(qkv, 3, axis=-2)
             return queries(q_bias(q)), split(k, N), split(v_bias(v), N)
         q = dense(N * H, ("embed", "heads"), use_bias=self.bias and self.key_bias, name="q")(x_BLD)
+        if keys_BTD is None:
+            return queries(q_bias(q)), None, None
         kv = stacked(2, K, "kv")(keys_BTD)
         k, v = jnp.split(kv, 2, axis=-2)
         return queries(q_bias(q)), split(k, K), split(v_bias(v), K)

@@ -20,6 +20,15 @@ from flax import struct
 from flax.core import meta
 
 SUM = "sum"
+
+
+class Sum(NamedTuple):
+    """Of a result of `per_device`: the names of its axes, and of the one whose parts are added up."""
+
+    names: tuple[str | None, ...]
+    over: str
+
+
 Place = Callable[[jax.Array, tuple[str | None, ...]], jax.Array]  # (array, names of its axes) -> the array, spread
 
 
@@ -77,8 +86,8 @@ def per_device(fn: Callable, inputs: tuple, outputs: tuple, leave: tuple[str, ..
     """`fn` on every device's own part of its arguments: for what XLA cannot split by itself.
 
     `inputs` are the names of each argument's axes, `outputs` those of each result of the tuple that `fn` gives; of a
-    result that stands for a sum over batch and length (`SUM`) the devices' parts are added up.  How arrays are split
-    along axes in `leave` is left to XLA.
+    result that stands for a sum over batch and length (`SUM`), or over another axis (`Sum`), the devices' parts are
+    added up.  How arrays are split along axes in `leave` is left to XLA.
     """
     spread = _spread.get()
     return fn if spread is None else spread.per_device(fn, inputs, outputs, leave)

@@ -12,7 +12,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from models.parts.activations import ACTIVATIONS, ActivationName
-from models.parts.axes import batch_axis, constrain, gathered, named
+from models.parts.axes import Sum, batch_axis, constrain, gathered, named, per_device
 
 
 class Route(NamedTuple):
@@ -56,15 +56,23 @@ def kept(route: Route, capacity: int) -> Route:
 
 def dispatched(
     x_SD: Float[Array, "s d"],
-    route: Route,
+    expert_Sk: Int[Array, "s k"],
+    weight_Sk: Float[Array, "s k"],
+    here_E: Int[Array, " e"],
     apply: Callable[[jax.Array, jax.Array], jax.Array],
 ) -> Float[Array, "s d"]:
-    """Σ_k weight · expert(x): tokens sorted by expert, `apply(x_KD, how many for each expert)`, and back."""
-    k = route.expert_Sk.shape[1]
-    order_K = jnp.argsort(route.expert_Sk.reshape(-1), stable=True)
-    sizes_E = jnp.bincount(route.expert_Sk.reshape(-1), length=route.logits_SE.shape[1])
+    """Σ_k weight · expert(x): tokens sorted by expert, `apply(x_KD, how many for each expert)`, and back.
+
+    Of the experts `here_E`, numbers in a row; tokens of others stand behind and count nothing.
+    """
+    k, E = expert_Sk.shape[1], len(here_E)
+    place_K = (expert_Sk - here_E[0]).reshape(-1)
+    place_K = jnp.where((place_K >= 0) & (place_K < E), place_K, E)
+    order_K = jnp.argsort(place_K, stable=True)
+    sizes_E = jnp.bincount(place_K, length=E + 1)[:E]
     y_KD = apply(x_SD[order_K // k], sizes_E.astype(jnp.int32))
-    y_KD = y_KD * route.weight_Sk.reshape(-1)[order_K, None].astype(y_KD.dtype)
+    y_KD = y_KD * weight_Sk.reshape(-1)[order_K, None].astype(y_KD.dtype)
+    y_KD = jnp.where(place_K[order_K, None] < E, y_KD, 0)
     return jnp.zeros_like(x_SD).at[order_K // k].add(y_KD)
 
 
@@ -95,19 +103,28 @@ class Experts(nn.Module):
         up = self.param("up", named(init, "expert", "embed", "mlp"), (E, D, 2 * U))
         down = self.param("down", named(self.out_init, "expert", "mlp", "embed"), (E, U, D))
         up, down = gathered(up, "expert", "embed", "mlp"), gathered(down, "expert", "mlp", "embed")
-        x_SD = x_BLD.reshape(B * L, D)
+        x_SD = constrain(x_BLD, "tokens", None, None).reshape(B * L, D)
         route = top_k(x_SD @ gathered(gate_DE, "embed", None), self.top)
         self.remember("balance", self.balance * balance_loss(route))
         self.remember("z", self.z * z_loss(route))
         if self.capacity is not None:
             route = kept(route, max(1, round(self.capacity * B * L * self.top / E)))
 
-        def mlps(x_KD: jax.Array, sizes_E: jax.Array) -> jax.Array:
-            h_K2U = jax.lax.ragged_dot(x_KD, up, sizes_E)
-            h_KU = h_K2U[:, :U] * ACTIVATIONS[self.activation](h_K2U[:, U:])
-            return jax.lax.ragged_dot(h_KU, down, sizes_E)
+        def local(x_SD: jax.Array, expert_Sk: jax.Array, weight_Sk: jax.Array, here_E: jax.Array, *w: jax.Array):
+            up, down = w
 
-        return constrain(dispatched(x_SD, route, mlps).reshape(B, L, D), "batch", None, None)
+            def mlps(x_KD: jax.Array, sizes_E: jax.Array) -> jax.Array:
+                h_K2U = jax.lax.ragged_dot(x_KD, up, sizes_E)
+                h_KU = h_K2U[:, :U] * ACTIVATIONS[self.activation](h_K2U[:, U:])
+                return jax.lax.ragged_dot(h_KU, down, sizes_E)
+
+            return (dispatched(x_SD, expert_Sk, weight_Sk, here_E, mlps),)
+
+        tokens = ("tokens", None)
+        inputs = (tokens, tokens, tokens, ("expert",), ("expert", None, None), ("expert", None, None))
+        run = per_device(local, inputs, (Sum(tokens, "expert"),), leave=("mlp",))
+        (y_SD,) = run(x_SD, route.expert_Sk, route.weight_Sk, jnp.arange(E), up, down)
+        return constrain(constrain(y_SD.reshape(B, L, D), "tokens", None, None), "batch", None, None)
 
     def remember(self, name: str, value: jax.Array) -> None:
         if self.is_mutable_collection("penalty"):

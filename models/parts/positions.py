@@ -73,7 +73,7 @@ def rotary(width: int, base: float = 10_000.0, scaling: Scaling | None = None, c
         raise ValueError(f"rope_type={kind!r}: rotary positions are scaled by {', '.join(SCALINGS)}")
     options = dict(scaling or {})
     options.setdefault("original_max_position_embeddings", context)
-    half = int(width * options.get("partial_rotary_factor", 1.0)) // 2
+    half = width // 2 if kind == "proportional" else int(width * options.get("partial_rotary_factor", 1.0)) // 2
 
     def turn(x_BLNH: jax.Array, position_L: jax.Array) -> jax.Array:
         frequency_F, magnitude = SCALINGS[kind](half, base, options, context, position_L)
@@ -93,6 +93,13 @@ def default(half: int, base: float, options: Scaling, context: int, position_L: 
 def linear(half: int, base: float, options: Scaling, context: int, position_L: jax.Array) -> Frequencies:
     """All slower by `factor` (Chen et al. 2023)."""
     return plain_frequencies(half, base) / options["factor"], 1.0
+
+
+def proportional(half: int, base: float, options: Scaling, context: int, position_L: jax.Array) -> Frequencies:
+    """The first pairs of a head turn as if all did, the others stand still."""
+    turning = int(options.get("partial_rotary_factor", 1.0) * 2 * half // 2)
+    frequency = jnp.where(jnp.arange(half) < turning, plain_frequencies(half, base), 0.0)
+    return frequency / options.get("factor", 1.0), 1.0
 
 
 def dynamic(half: int, base: float, options: Scaling, context: int, position_L: jax.Array) -> Frequencies:
@@ -147,6 +154,7 @@ def longrope(half: int, base: float, options: Scaling, context: int, position_L:
 
 SCALINGS: dict[str, Callable[..., Frequencies]] = {
     "default": default, "linear": linear, "dynamic": dynamic, "llama3": llama3, "yarn": yarn, "longrope": longrope,
+    "proportional": proportional,
 }  # fmt: skip
 
 

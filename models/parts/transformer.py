@@ -4,7 +4,6 @@
 (fastest for small networks on a CPU), or parameters stacked by layer and scanned (compiles in constant time).
 """
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -100,7 +99,8 @@ def down(width: int, bias: bool, out_init: Callable | None) -> nn.Module:
 class Block(nn.Module):
     """x + mixer(norm(x)), then x + mlp(norm(x)) (Radford et al. 2019); or with the norm after each sum.
 
-    Between the two, where it is given, `cross` reads the context's memory.  A block may have no `mlp` (Mamba).
+    Between the two, where it is given, `cross` reads the context's memory, and the cache is one for each: {"own": that
+    of `mixer`, "cross": the memory's keys and values}.  A block may have no `mlp` (Mamba).
     """
 
     mixer: Mixer
@@ -119,18 +119,24 @@ class Block(nn.Module):
 
         after = []
 
-        def mix(x: jax.Array) -> jax.Array:
-            mixed, new = self.mixer()(x, cache, context)
-            after.append(new)
-            return mixed
+        def mixing(mixer: Mixer, cache: Any) -> Callable[[jax.Array], jax.Array]:
+            def mix(x: jax.Array) -> jax.Array:
+                mixed, new = mixer()(x, cache, context)
+                after.append(new)
+                return mixed
 
-        x_BLD = residual(x_BLD, mix, "norm1")
-        if self.cross is not None:
-            cross = self.cross()
-            x_BLD = residual(x_BLD, lambda x: cross(x, None, context)[0], "norm_cross")
+            return mix
+
+        if self.cross is None:
+            x_BLD = residual(x_BLD, mixing(self.mixer, cache), "norm1")
+        else:
+            own, memory = (None, None) if cache is None else (cache["own"], cache["cross"])
+            x_BLD = residual(x_BLD, mixing(self.mixer, own), "norm1")
+            x_BLD = residual(x_BLD, mixing(self.cross, memory), "norm_cross")
         if self.mlp is not None:
             x_BLD = residual(x_BLD, self.mlp, "norm2")
-        return constrain(x_BLD, "batch", "length", None), after[0]
+        new = after[0] if self.cross is None else None if cache is None else {"own": after[0], "cross": after[1]}
+        return constrain(x_BLD, "batch", "length", None), new
 
 
 class Stack(nn.Module):
@@ -169,7 +175,19 @@ class Stack(nn.Module):
         return x_BLD, None if cache is None else jax.tree.map(lambda *c: jnp.stack(c), *caches)
 
 
-def empty_cache(layers: int, batch: int, context: int, kv_heads: int, head_width: int) -> dict[str, Any]:
-    """A cache for `context` tokens: float32 keys and values of every layer, and how many of them are filled."""
-    zeros = functools.partial(jnp.zeros, (layers, batch, context, kv_heads, head_width))
-    return {"layers": {"keys": zeros(), "values": zeros()}, "length": jnp.zeros((), jnp.int32)}
+def empty_cache(
+    layers: int, batch: int, context: int, kv_heads: int, head_width: int, memory: int | None = None
+) -> dict[str, Any]:
+    """A cache for `context` tokens: float32 keys and values of every layer, and how many of them are filled.
+
+    Of layers that read a memory of so many places also its keys and values.
+    """
+
+    def zeros(length: int) -> dict[str, jax.Array]:
+        return {name: jnp.zeros((layers, batch, length, kv_heads, head_width)) for name in ("keys", "values")}
+
+    own = zeros(context)
+    return {
+        "layers": own if memory is None else {"own": own, "cross": zeros(memory)},
+        "length": jnp.zeros((), jnp.int32),
+    }

@@ -15,10 +15,13 @@ HEAD = ("lm_head.weight", "model.shared.weight")
 # Positions, which are computed; the embedding once more, which old checkpoints hold.
 IGNORED = (r"embed_positions\.weight$",)
 TIED = (r"^lm_head\.weight$", r"^model\.(encoder|decoder)\.embed_tokens\.weight$")
+APART = (r"^model\.shared\.weight$",)  # the class has it even where the encoder and the decoder have their own
 
 
 def network(config: dict[str, Any], architecture: str, own_head: bool) -> Transformer:
-    shared, vocab = config.get("share_encoder_decoder_embeddings", True), config.get("vocab_size", 58_101)
+    # The class shares its embeddings by tying them, so it shares none where nothing is tied.
+    shared = config.get("share_encoder_decoder_embeddings", True) and config.get("tie_word_embeddings", True)
+    vocab = config.get("vocab_size", 58_101)
     return Transformer(
         vocab,
         config.get("encoder_layers", 12),
@@ -66,7 +69,9 @@ def example(network: Transformer) -> tuple[jax.ShapeDtypeStruct, ...]:
 
 def unused(network: Transformer) -> tuple[str, ...]:
     """Patterns of tensors that may be there and are not read."""
-    return (*IGNORED, *TIED) if network.head == "tied" and network.target_vocab is None else IGNORED
+    tied = TIED if network.target_vocab is None else TIED[:1]
+    apart = () if network.target_vocab is None else APART
+    return (*IGNORED, *apart, *(tied if network.head == "tied" else ()))
 
 
 def rows(network: Transformer) -> list[Row]:

@@ -82,7 +82,7 @@ ACTIVATIONS: dict[str, ActivationName] = {
     "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_python_tanh": "gelu_tanh",
     "quick_gelu": "quick_gelu", "leaky_relu": "leaky_relu", "linear": "identity", "mish": "mish", "relu": "relu",
     "relu2": "relu_squared", "relu6": "relu6", "sigmoid": "sigmoid", "silu": "silu", "swish": "silu", "tanh": "tanh",
-    "hardswish": "hard_swish",
+    "hardswish": "hard_swish", "gelu_10": "clipped_gelu", "laplace": "laplace", "sqrtsoftplus": "sqrt_softplus",
 }  # fmt: skip
 # And back: of several the one that every class knows.
 THEIR_ACTIVATIONS = {ours: name for name, ours in reversed(ACTIVATIONS.items())} | {

@@ -45,6 +45,8 @@ def network(config: dict[str, Any], architecture: str, own_head: bool) -> T5:
 
 def config(network: T5) -> dict[str, Any]:
     name = their_activation(network.activation)
+    # "gated-gelu" is the class's word for the approximation by tanh.
+    name = "gelu_python" if (network.mlp, name) == ("gated", "gelu") else name
     gate, divided = "gated-" if network.mlp == "gated" else "", network.divide == "width"
     return {
         "architectures": ["T5ForConditionalGeneration"],

@@ -54,6 +54,8 @@ LAYOUTS = {
     "2 data 2 fsdp 2 tensor": {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2},
     "2 data 4 context": {"mesh.data": 2, "mesh.context": 4},
     "2 fsdp 2 context 2 tensor": {"mesh.fsdp": 2, "mesh.context": 2, "mesh.tensor": 2},
+    "4 data 2 expert": {"mesh.data": 4, "mesh.expert": 2},
+    "2 fsdp 2 expert 2 tensor": {"mesh.fsdp": 2, "mesh.expert": 2, "mesh.tensor": 2},
     "8 pmap": {"mesh.data": 8, "parallel": "pmap"},
 }
 

@@ -56,6 +56,10 @@ LLAMA = {
     "num_key_value_heads": 4, "max_position_embeddings": 16, "pad_token_id": 0,
 }  # fmt: skip
 GROUPED = {**LLAMA, "num_key_value_heads": 2}
+NEOX = {
+    "vocab_size": 23, "hidden_size": 16, "intermediate_size": 21, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "max_position_embeddings": 16,
+}  # fmt: skip
 LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 50.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 9,
@@ -164,6 +168,14 @@ CASES = {
         "plain": ({**GROUPED, "num_local_experts": 4, "intermediate_size": 20}, TEXT),
         "window": ({**GROUPED, "num_local_experts": 3, "num_experts_per_tok": 1, "sliding_window": 3, "head_dim": 6,
                     "intermediate_size": 20, "tie_word_embeddings": True, "hidden_act": "gelu"}, PADDED),
+    },
+    "GPTNeoXForCausalLM": {
+        "plain": (NEOX, TEXT),
+        "odd": (
+            {**NEOX, "use_parallel_residual": False, "attention_bias": False, "tie_word_embeddings": True,
+             "hidden_act": "gelu_new", "layer_norm_eps": 1e-3,
+             "rope_parameters": {"rope_type": "linear", "factor": 2.5, "rope_theta": 100.0,
+                                 "partial_rotary_factor": 1.0}}, PADDED),
     },
     "MambaForCausalLM": {
         "plain": ({"vocab_size": 23, "hidden_size": 12, "num_hidden_layers": 2, "state_size": 4}, TEXT),

@@ -33,7 +33,7 @@ def small(page: pathlib.Path, folder: pathlib.Path) -> ConfigDict:
     """The page's config, shrunk; a file that it wants is written to `folder`."""
     config = configs.load(str(page)).get_config()
     config.mesh.update(
-        {"data": -1, "fsdp": 1, "context": 1, "tensor": 1}
+        {"data": -1, "fsdp": 1, "expert": 1, "context": 1, "tensor": 1}
     )  # a page may be made for more devices than there are
     for name, limits in RUN.items():
         section = config[name] if name else config

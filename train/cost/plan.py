@@ -415,7 +415,7 @@ def fit(config: ConfigDict, topology: str, say: Callable[[str], None]) -> Plan:
 
 def candidates(config: ConfigDict, devices: int) -> Iterator[dict[str, Any]]:
     """Changes to try, what costs least time first.  Accumulation grows fourfold, to one row a device."""
-    spread = math.prod(mesh.sizes_of(config.mesh.to_dict(), devices)[axis] for axis in ("data", "fsdp"))
+    spread = math.prod(mesh.sizes_of(config.mesh.to_dict(), devices)[axis] for axis in mesh.RULES["batch"])
     rows = config.batch_size // spread
     accumulate = [n for n in (4**i for i in range(20)) if config.accumulate <= n <= rows and rows % n == 0]
     accumulate = sorted({config.accumulate, *accumulate, rows})

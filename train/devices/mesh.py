@@ -19,20 +19,22 @@ from models.parts import axes
 from train.devices import runtime
 from train.errors import UserError, suggest
 
-DEFAULT = {"data": -1, "fsdp": 1, "context": 1, "tensor": 1}  # axes of the mesh, the slowest network first
+DEFAULT = {"data": -1, "fsdp": 1, "expert": 1, "context": 1, "tensor": 1}  # axes of the mesh, the slowest network first
 # Logical axis -> the axes of the mesh that split it.  Parameters are split by `fsdp` along the width of the residual
 # stream and gathered where they are used; `tensor` splits what lies between two such widths (Megatron: Shoeybi et al.
-# 2019), and the vocabulary; `context` splits texts, whose keys and values each device gathers whole.
+# 2019), and the vocabulary; `context` splits texts, whose keys and values each device gathers whole; `expert` splits
+# batches and experts: devices along it gather each other's tokens and add up what their experts make of them.
 RULES: dict[str, tuple[str, ...]] = {
-    "batch": ("data", "fsdp"),
-    "copies": ("data",),  # the batch, where `fsdp` has to split another axis
+    "batch": ("data", "fsdp", "expert"),
+    "tokens": ("data", "fsdp"),  # of the batch, where `expert` splits the experts
+    "copies": ("data", "expert"),  # the batch, where `fsdp` has to split another axis
     "length": ("context",),
     "embed": ("fsdp",),
     "mlp": ("tensor",),
     "heads": ("tensor",),
     "vocab": ("tensor",),
     "layers": (),
-    "expert": (),  # every device holds all of them, and of each the parts that `fsdp` and `tensor` make
+    "expert": ("expert",),
 }
 Parallel = Literal["jit", "pmap"]
 Sizes = Mesh | AbstractMesh  # of devices, or posed
@@ -231,16 +233,24 @@ def per_device(mesh: Mesh, fn: Callable, inputs: tuple, outputs: tuple, leave: t
     def split(*args: jax.Array) -> tuple:
         specs = tuple(spec(mesh, x.shape, names) for x, names in zip(args, inputs, strict=True))
         shared = (*RULES["batch"], *RULES["length"])
-        over = tuple(axis for axis in shared if axis in jax.tree.leaves(list(map(tuple, specs))))
-        add = lambda x: jax.lax.psum(x, over) if over else x
+        splitting = jax.tree.leaves(list(map(tuple, specs)))
+
+        def add(x: jax.Array, among: tuple[str, ...]) -> jax.Array:
+            over = tuple(axis for axis in among if axis in splitting)
+            return jax.lax.psum(x, over) if over else x
+
+        def summed(x: jax.Array, names: Any) -> jax.Array:
+            if isinstance(names, axes.Sum):
+                return add(x, RULES[names.over])
+            return add(x, shared) if names == axes.SUM else x
 
         def local(*parts: jax.Array) -> tuple:
-            return tuple(add(x) if names == axes.SUM else x for x, names in zip(fn(*parts), outputs, strict=True))
+            return tuple(map(summed, fn(*parts), outputs))
 
-        shapes = jax.eval_shape(fn, *args)
+        where = lambda x, names: spec(mesh, x.shape, names.names if isinstance(names, axes.Sum) else names)
         found = tuple(
-            PartitionSpec() if names == axes.SUM else spec(mesh, x.shape, names)
-            for x, names in zip(shapes, outputs, strict=True)
+            PartitionSpec() if names == axes.SUM else where(x, names)
+            for x, names in zip(jax.eval_shape(fn, *args), outputs, strict=True)
         )
         own = set(mesh.axis_names) - {axis for name in leave for axis in RULES[name]}
         run = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=found, axis_names=own, check_vma=False)
