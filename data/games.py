@@ -44,6 +44,10 @@ def lines(rules: Rules) -> Int[np.ndarray, "K connect"]:
                 line = [(r + i * down, c + i * right) for i in range(rules.connect)]
                 if line[-1][0] < rules.rows and 0 <= line[-1][1] < rules.columns:
                     found.append([row * rules.columns + column for row, column in line])
+    if not found:
+        raise ValueError(
+            f"{rules.connect} in a row fit nowhere on {rules.rows} × {rules.columns} squares; ask for fewer"
+        )
     return np.array(found)
 
 

@@ -5,6 +5,11 @@ It begins with the weights of digits_dbn, so train that first:
 python -m train --config configs/classics/digits_dbn.py --workdir runs/digits_dbn
 python -m train --config configs/classics/digits_dbn_mlp.py --workdir runs/digits_dbn_mlp
 
+The same network without pre-training has an accuracy of 0.9155; after 300 steps it is 0.834 with and 0.456 without:
+
+python -m train --config digits_mlp --config.steps=1500 --config.model.width=100 --config.model.layers=4 \
+    --config.model.activation=sigmoid --workdir runs/digits_deep
+
 System      Fine-tuned deep belief network, 2006
 Parameters  37,810
 Data        8 × 8 digits
@@ -19,11 +24,12 @@ RENAME = ((r"^hidden_(\d)/kernel$", r"rbm_\1/w_VH"), (r"^hidden_(\d)/bias$", r"r
 
 def get_config():
     config = base()
-    config.steps = 300
+    config.steps = 1500
     config.batch_size = 64
     config.data.update(name="arrays:columns", dataset="isoflop_digits")
     config.model.update(name="mlp:MLP", classes=10, width=100, layers=4, activation="sigmoid")
     config.init.update({"from": "runs/digits_dbn", "match": "^hidden_", "rename": RENAME})
     config.task.update(name="supervised:classify")
-    config.optim.update(name="adam", learning_rate=1e-3)
+    config.optim.update(name="adamw", learning_rate=1e-3, weight_decay=1e-2)
+    config.schedule.update(name="cosine", warmup=0.083)
     return config

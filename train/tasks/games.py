@@ -18,7 +18,7 @@ from train.search import Evaluate, ended, roll_out, search
 from train.step import Batch, Scored, Task
 from train.tasks.supervised import masked_mean
 
-SMALLEST = {"simulations": 4, "kept": 12}  # at which pages are tested
+SMALLEST = {"simulations": 4, "kept": 12, "connect": 3}  # at which pages are tested
 
 
 class Lanes(NamedTuple):
