@@ -5,10 +5,8 @@ It begins with the weights of digits_dbn, so train that first:
 python -m train --config configs/classics/digits_dbn.py --workdir runs/digits_dbn
 python -m train --config configs/classics/digits_dbn_mlp.py --workdir runs/digits_dbn_mlp
 
-The same network without pre-training has an accuracy of 0.9155; after 300 steps it is 0.834 with and 0.456 without:
-
-python -m train --config digits_mlp --config.steps=1500 --config.model.width=100 --config.model.layers=4 \
-    --config.model.activation=sigmoid --workdir runs/digits_deep
+The same without pre-training, 0.9155, is digits_mlp with --config.steps=1500 --config.model.width=100
+--config.model.layers=4 --config.model.activation=sigmoid; after 300 steps it is 0.834 with and 0.456 without.
 
 System      Fine-tuned deep belief network, 2006
 Parameters  37,810

@@ -6,12 +6,13 @@
 Proof, of boards small enough to list: in how many of all positions the move is a best one, and how often the player
 loses in a walk through everything that opponents can do against it, from the empty board, once moving first and once
 second.  Matches, by search against search with as many simulations: against a plain tree search, whose values are the
-ends of random games, and against the run's own earlier checkpoints; each opening, after two random moves, is played
-twice, with either player first.  Players take the most visited move.
+ends of random games, and against the run's own earlier checkpoints; each opening, after up to four random moves, is
+played twice, with either player first.  Players take the most visited move.
 """
 
 import argparse
 import functools
+import pathlib
 from collections.abc import Callable
 
 import jax
@@ -26,13 +27,13 @@ from train.experiment import build_models
 from train.search import roll_out, search
 from train.tasks.games import evaluator, log_chances
 
-SIZES = (1024, 4096)  # of the batches that are searched: a program each
+SIZES = (256, 4096)  # of the batches that are searched: a program each
 Player = Callable[[np.ndarray], np.ndarray]  # boards [N, S] -> moves [N]
 
 
 def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("workdir")
+    flags.add_argument("workdir", type=pathlib.Path)
     flags.add_argument("--openings", type=int, default=0, help="of a match; 0: no matches")
     flags.add_argument("--proof", action=argparse.BooleanOptionalAction, default=True)
     options = flags.parse_args()
@@ -52,9 +53,17 @@ def main() -> None:
         others = {"plain search": players["plain search"]}
         for step in sorted(bucket.steps_saved(options.workdir))[:-1]:
             others[f"step {step:,}"] = with_weights(networks[ours], saved.load(options.workdir, step=step))
-        boards = begun(rules, options.openings, 2, np.random.default_rng(0))
+        boards = openings(rules, options.openings)
         for name, other in others.items():
             print(f"{ours} against {name:<14} {match(rules, players[ours], other, boards)}")
+
+
+def openings(rules: Rules, count: int) -> np.ndarray:
+    """At most so many boards, no two alike: players that draw no lots would play a game twice."""
+    rng = np.random.default_rng(0)
+    boards = begun(rules, 100 * count, 4, rng)
+    _, first = np.unique(codes(boards), return_index=True)
+    return boards[rng.permutation(first)[:count]]
 
 
 def network(rules: Rules, model: object) -> Callable:
