@@ -11,7 +11,7 @@ def base() -> ConfigDict:
     config.accumulate = 1  # slices of the batch, one after the other, for one update
     config.precision = "float32"  # or bfloat16, or float64 under JAX_ENABLE_X64=1: of networks, not of parameters
     config.cpu_devices = 1  # devices that a CPU poses as; of GPUs and TPUs all are used
-    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "expert": 1, "context": 1, "tensor": 1})  # devices along each; -1: the rest
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "expert": 1, "context": 1, "tensor": 1})  # -1: the rest
     config.parallel = "jit"  # or "pmap": every device runs the step on its share of the batch; only along `data`
     config.attention = "auto"  # cuDNN's kernel on GPUs, splash on TPUs, where they can; or "xla", "cudnn", "splash"
     config.loss_slices = 1  # of a text, one after the other: the logits of one slice stand in memory

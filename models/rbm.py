@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from models.parts.axes import draw
 
-SMALLEST = {"hidden": 16}  # at which pages are tested
+SMALLEST = {"hidden": 16, "visible": 16}  # at which pages are tested; pages leave the visible units of data out
 
 
 class RBM(nn.Module):
@@ -28,10 +28,14 @@ class RBM(nn.Module):
     def gibbs(self, v_BV: Float[Array, "batch visible"], *, train: bool = False) -> Float[Array, "batch visible"]:
         """One sweep v → h → v', both layers sampled."""
         h_key, v_key = jax.random.split(self.make_rng("noise"))
-        p_BH = jax.nn.sigmoid(v_BV @ self.w_VH + self.c_H[None])
+        p_BH = self.upwards(v_BV)
         h_BH = (draw(jax.random.uniform, h_key, p_BH.shape) < p_BH).astype(v_BV.dtype)
         p_BV = jax.nn.sigmoid(h_BH @ self.w_VH.T + self.b_V[None])
         return (draw(jax.random.uniform, v_key, p_BV.shape) < p_BV).astype(v_BV.dtype)
+
+    def upwards(self, v_BV: Float[Array, "batch visible"], *, train: bool = False) -> Float[Array, "batch hidden"]:
+        """p(h = 1 | v)."""
+        return jax.nn.sigmoid(v_BV @ self.w_VH + self.c_H[None])
 
 
 def log_partition(params: dict) -> jax.Array:

@@ -156,7 +156,7 @@ def test_layouts_give_the_same_losses():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert "rematerialization" not in done.stderr, "XLA makes an array whole on every device to split it another way"
-    before, experts, _ = done.stdout.rsplit("largest difference", 2)
+    before = done.stdout.rsplit("largest difference", 2)[0]  # and experts
     assert before.count("100%") == 5, "fsdp splits every parameter of each page"
 
 

@@ -24,7 +24,7 @@ from train.errors import UserError
 from train.experiment import build_experiment
 from train.tasks.diffusion import diffusion
 from train.tasks.gan import gan
-from train.tasks.rbm import contrastive_divergence
+from train.tasks.rbm import contrastive_divergence, layerwise
 from train.tasks.reconstruct import elbo, gaussian_rate, reconstruct
 from train.tasks.supervised import classify
 
@@ -286,6 +286,28 @@ def test_grey_pixels_are_probabilities():
     (sampled,), _ = seen[0]
     assert set(np.unique(sampled)) == {0, 1}
     np.testing.assert_allclose(sampled.mean(0), x[0], atol=4.5 * np.sqrt(0.25 / len(x)))
+
+
+def test_each_layer_of_a_belief_network_learns_as_if_alone():
+    """On the data, and on the hidden units of the layer below; no gradient goes from one to the other."""
+    lower, upper = from_linen(RBM(5, 4)), from_linen(RBM(4, 3))
+    batch = {"x": (unit(6, B, 5) > 0.5).astype(jnp.float32)}  # binary: its own sample
+    both = layerwise(rbm_0=lower, rbm_1=upper)
+    params, state = start(both, batch)
+    params = jax.tree.map(lambda p: p + 0.5 * normal(9, *p.shape), params)
+    (loss, _), gradient = scored(both, params, state, batch)
+    hidden = jax.nn.sigmoid(batch["x"] @ params["rbm_0"]["w_VH"] + params["rbm_0"]["c_H"][None])
+    losses = []
+    for name, machine, x, key in zip(
+        ("rbm_0", "rbm_1"), (lower, upper), (batch["x"], hidden), jax.random.split(jax.random.key(7)), strict=True
+    ):
+        alone = lambda p, machine=machine, x=x, key=key: contrastive_divergence(machine).loss(
+            p, {}, {"x": x}, key, True
+        )
+        value, own = jax.jit(jax.value_and_grad(lambda p, alone=alone: alone(p)[0]))(params[name])
+        close(gradient[name], own, 1e-6)
+        losses.append(value)
+    close(loss, sum(losses), 1e-6)
 
 
 # Variational autoencoder.

@@ -17,7 +17,7 @@ def get_config():
     config.steps = 1000
     config.batch_size = 64
     config.data.update(name="arrays:columns", dataset="isoflop_digits")
-    config.model.update(name="rbm:RBM", visible=64, hidden=64)
+    config.model.update(name="rbm:RBM", hidden=64)
     config.task.update(name="rbm:contrastive_divergence", sweeps=1)
     config.optim.update(name="sgd", learning_rate=0.05, momentum=0.5)
     return config

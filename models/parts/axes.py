@@ -20,6 +20,7 @@ from flax import struct
 from flax.core import meta
 
 SUM = "sum"
+LANES = "lanes"  # of a model state: its arrays begin with the axis of the batch, and are split as it is
 
 
 class Sum(NamedTuple):

@@ -162,13 +162,13 @@ def shardings(mesh: Sizes, state: Any, names: Any) -> Any:
     """Where each array of a train state lives: a tree of shardings.
 
     `names` are those of the axes of `state.params`.  What the optimizer keeps for a parameter, found by its path and
-    shape, lives with it; everything else is on every device.
+    shape, lives with it; `axes.LANES` of the model state are split as the batch; all else is on every device.
     """
     place = lambda parts: NamedSharding(mesh, parts)
     paths, tree = jax.tree_util.tree_flatten_with_path(state.params)
-    axes = jax.tree.leaves(names, is_leaf=lambda x: isinstance(x, tuple))
+    called_all = jax.tree.leaves(names, is_leaf=lambda x: isinstance(x, tuple))
     by_path, of_params = {}, []
-    for (path, leaf), called in zip(paths, axes, strict=True):
+    for (path, leaf), called in zip(paths, called_all, strict=True):
         parts = spec(mesh, leaf.shape, called) if called else spec_by_size(mesh, leaf.shape)
         by_path[path] = leaf.shape, place(parts)
         of_params.append(place(parts))
@@ -180,10 +180,14 @@ def shardings(mesh: Sizes, state: Any, names: Any) -> Any:
                 return sharding
         return whole(mesh)
 
+    def of_model(path: tuple, leaf: Any) -> NamedSharding:
+        in_lanes = any(getattr(part, "key", None) == axes.LANES for part in path)
+        return place(spec(mesh, leaf.shape, ("batch", *[None] * (len(leaf.shape) - 1)))) if in_lanes else whole(mesh)
+
     return state.replace(
         step=whole(mesh),
         params=jax.tree.unflatten(tree, of_params),
-        model_state=jax.tree.map(lambda _: whole(mesh), state.model_state),
+        model_state=jax.tree_util.tree_map_with_path(of_model, state.model_state),
         opt_state=jax.tree_util.tree_map_with_path(of_optimizer, state.opt_state),
     )
 

@@ -49,6 +49,32 @@ def reconstruct(model: Model, noise: float = 0.0, sparsity: float = 0.0, target:
     return Task(init, loss)
 
 
+def restore(model: Model) -> Task:
+    """Mean squared error between `y` and the sum of `x` and what the model makes of it (Kim et al. 2016, section 3.2).
+
+    `x` and `y` are pictures of one shape with numbers in [0, 1]: one that has lost something, and the one it was.
+    Metrics are the peak signal-to-noise ratio of the restored picture and of `x` as it is.
+    """
+
+    def init(key, batch):
+        return model.init(key, batch["x"])
+
+    def loss(params: Params, state: ModelState, batch: Batch, key: Key[Array, ""], train: bool) -> Scored:
+        x, y = batch["x"], batch["y"]
+        made, state = model.apply(params, state, x, key=key, train=train)
+        if made.shape != y.shape:
+            raise ValueError(
+                f"the network makes {list(made.shape)} of pictures {list(y.shape)}; give it as many classes as colours"
+            )
+        told = {
+            "psnr": decibels(mean_square(jnp.clip(x + made, 0, 1) - y)),
+            "psnr_identity": decibels(mean_square(x - y)),
+        }
+        return masked_mean(mean_square(x + made - y), told, batch, state)
+
+    return Task(init, loss)
+
+
 def mean_square(x: jax.Array) -> jax.Array:
     """Of each record [B]."""
     return (x**2).mean(tuple(range(1, x.ndim)))

@@ -1,0 +1,28 @@
+"""Connect four on 4 rows and 5 columns, learnt by self-play with a tree search; held to the perfect moves.
+
+python -m train --config configs/games/connect_four.py --workdir runs/connect_four
+python -m scripts.score.games runs/connect_four --openings 50 --no-proof
+
+System      AlphaZero on connect four, 2017
+Parameters  77,830
+Data        games against itself
+Published   nothing comparable
+Measured    searched not measured yet
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 3000
+    config.batch_size = 64  # games side by side
+    config.data.update(name="games:positions", rows=4, columns=5, connect=4, drop=True, stones=8, valid=2000)
+    config.model.update(name="mlp:MLP", width=256, layers=2)
+    config.task.update(name="games:self_play", connect=4, drop=True, simulations=32, learnt=4, kept=128, explore=6)
+    config.optim.update(name="adam", learning_rate=2e-3, clip=1.0)
+    config.schedule.update(name="cosine", warmup=0.02)
+    config.eval.every = 1000
+    config.eval.batch_size = 500
+    config.checkpoint.update(every=500, keep=6)  # its earlier selves
+    return config
