@@ -110,7 +110,7 @@ def causes(
 ) -> list[str]:
     """What the runs show of the usual causes, and which rows decide each answer, as sentences.
 
-    residuals [R] of the law; `names` of some rows, by index; `moves` are what is left out -> how far a of the law moves.
+    residuals [R] of the law; `names` of some rows, by index; `moves`: what is left out -> how far a of the law moves.
     """
     said = []
     spread = 1.4826 * float(np.median(np.abs(residuals - np.median(residuals))))
