@@ -1,6 +1,7 @@
 """From a table of runs to all that a report says: one fit, its intervals, and its forecasts of runs it had not seen."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -137,9 +138,11 @@ def analyse(
             )
     if law.trades:
         warnings += rates.unsettled(runs.tried, columns) + rates.sentences(rates.best(runs.tried))
-    called = names(runs.table, runs.where)
     causes = approaches.causes(
-        lines, fitted.relative, called, [(row.choice, row.shift) for row in moves if row.what.startswith("one")]
+        lines,
+        fitted.relative,
+        functools.partial(names, runs.table, runs.where),
+        [(row.choice, row.shift) for row in moves if row.what.startswith("one")],
     )
     return Analysis(
         runs=runs, count=runs.mapping.get("n", ""), columns=columns, fit=fitted, draws=sample, level=level,

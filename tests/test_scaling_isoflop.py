@@ -8,6 +8,7 @@ import scipy.interpolate
 import scipy.optimize
 
 from scaling.approaches import choice, elasticity, isoflop, shapes
+from scaling.approaches import envelope as approach1
 from scaling.approaches.choice import Choice
 from scaling.approaches.envelope import envelope
 from scaling.approaches.lines import slope
@@ -308,6 +309,26 @@ def test_envelope_leaves_out_what_the_sizes_do_not_bracket():
         envelope(few, draws=0)
 
 
+def test_a_draw_of_an_envelope_is_the_envelope_of_the_runs_drawn(monkeypatch):
+    """What a draw looks up among the best and the outermost runs of each C, all of its curves say."""
+    monkeypatch.setattr(approach1, "DEEP", 20)  # of 40
+    rng, log_c = np.random.default_rng(1), np.linspace(40.0, 46.0, 150)
+    log_n = np.sort(rng.uniform(16, 23, 40).round(1))  # some alike
+    ends = 43 + rng.uniform(-2, 3, 40)
+    made = [(np.exp(n), c := np.linspace(40.0, end, 9), c - n, 0.01 * (c / 2 - n) ** 2 + 0.1 * rng.random(9))
+            for n, end in zip(log_n, ends, strict=True)]  # fmt: skip
+    drawn = approach1._redraw(log_c, made, log_n, 25, seed=0)
+    rng, losses = np.random.default_rng(0), approach1._losses(made, log_c)
+    for line in drawn:
+        chosen = np.unique(rng.integers(40, size=40))
+        best, why = approach1._lowest(losses[chosen], log_n[chosen])
+        kept = np.flatnonzero(why == "")
+        run = chosen[best[kept]]
+        assert kept.size > 50
+        y = np.stack([log_n[run], log_c[kept] - log_n[run]])
+        np.testing.assert_allclose(line, np.polyfit(log_c[kept], y.T, 1)[::-1].T, rtol=1e-7)
+
+
 def test_envelope_does_not_extrapolate_a_run():
     """A size whose runs ended early is not the best beyond its last checkpoint."""
     table = curves()
@@ -427,7 +448,7 @@ def test_approaches_that_disagree_are_said_with_the_cause_and_the_rows():
     far = answer._replace(approach=choice.THIRD, n=2 * high, n_interval=(1.8 * high, 2.2 * high))
     residuals = np.random.default_rng(0).normal(0, 1e-3, 90)
     residuals[17] = 0.5
-    why = choice.causes(found, residuals, [f"run{i}" for i in range(90)], [("run 3", 0.01), ("run 9", -0.2)])
+    why = choice.causes(found, residuals, lambda rows: [f"run{i}" for i in rows], [("run 3", 0.01), ("run 9", -0.2)])
     text = choice.disagreement([far, answer], 1e21, why)
     assert text.startswith("the approaches disagree at 1e21 FLOPs: law (approach 3) says N")
     for part in ("1 row lies far off the law: run17.", "The law rests most on run 9", "Approach 2 rests most on"):

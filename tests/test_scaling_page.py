@@ -249,3 +249,20 @@ def test_advice_is_given_once():
     held = ["E ran to zero (3e-15): pin it.", "beta is 2, outside 0.1 to 1.", "beta is 2, outside 0.1 to 1."]
     assert advice.once(whole) == whole[:2]
     assert advice.further(held, whole) == held[1:2]
+
+
+def test_of_very_many_runs_a_sample_and_the_outermost_are_drawn(monkeypatch):
+    rows = scattered(400)
+    rows[7, 2] *= 1.5  # the one that a reader must not miss
+    whole = pictures(rows)
+    monkeypatch.setattr(plot, "SHOWN", 50)
+    monkeypatch.setattr(plot, "OUTERMOST", 2)
+    few = pictures(rows)
+    for name in ("runs", "compute", "residuals"):
+        count = int(re.search(r"Of 400 runs (\d+) are drawn: a sample, and the outermost\.$", few[name][1])[1])
+        assert 50 < count <= 58
+        assert "a sample" not in whole[name][1]
+        assert few[name][0].count("<use ") < whole[name][0].count("<use ") - 300
+    n, d, loss = rows.T
+    drawn = plot._drawn(n, loss / chinchilla(hoffmann.ROUNDED, n, d))
+    assert drawn[[7, n.argmin(), n.argmax()]].all()

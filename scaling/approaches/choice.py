@@ -3,7 +3,7 @@
 R rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -103,18 +103,21 @@ def disagreement(answers: Sequence[Answer], c: float, causes: Sequence[str]) -> 
 
 
 def causes(
-    found: isoflop.Profiles | None, residuals: np.ndarray, names: Sequence[str], moves: Sequence[tuple[str, float]]
+    found: isoflop.Profiles | None,
+    residuals: np.ndarray,
+    names: Callable[[np.ndarray], Sequence[str]],
+    moves: Sequence[tuple[str, float]],
 ) -> list[str]:
     """What the runs show of the usual causes, and which rows decide each answer, as sentences.
 
-    residuals [R] of the law, and the rows' names; `moves` are what is left out -> how far a of the law moves.
+    residuals [R] of the law; `names` of some rows, by index; `moves`: what is left out -> how far a of the law moves.
     """
     said = []
     spread = 1.4826 * float(np.median(np.abs(residuals - np.median(residuals))))
     out = np.flatnonzero(np.abs(residuals - np.median(residuals)) > STANDS_OUT * max(spread, 1e-300))
     out = out[np.argsort(-np.abs(residuals[out]), kind="stable")]
     if out.size and spread > 1e-8:
-        shown = ", ".join(names[i] for i in out[:3])
+        shown = ", ".join(names(out[:3]))
         said.append(f"Here {out.size} row{'s lie' if out.size > 1 else ' lies'} far off the law: {shown}.")
     if found is not None:
         off = [m for m in found.minima if m.status != "ok" or _off_centre(m)]

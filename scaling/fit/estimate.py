@@ -119,32 +119,38 @@ class Search(NamedTuple):
 
 def _lean(problem: Problem) -> Search:
     """From the starts of least loss alone, where amplitudes are solved for; from all where that finds no minimum."""
-    law, starts = problem.law, project(problem, np.asarray(problem.law.starts))
-    if not law.linear or len(starts) <= SMALL:
+    law, some = problem.law, sampled(problem)
+    if not law.linear or len(law.starts) <= SMALL:
         return search(problem, tries=1)
+    starts = project(some, np.asarray(law.starts))
     with np.errstate(all="ignore"):
-        r = law.at(starts[:, None], *problem.x) - problem.y
+        r = law.at(starts[:, None], *some.x) - some.y
         loss = huber_numpy(r, problem.question.delta).sum(1)
     best = np.argsort(np.where(np.isfinite(loss), loss, np.inf), kind="stable")[:SMALL]
     found = search(problem, starts[best], tries=1)
     return search(problem, tries=1) if found.reason else found
 
 
+def sampled(problem: Problem) -> Problem:
+    """The same of `SAMPLE` rows at most."""
+    rows = np.arange(problem.y.size)
+    if rows.size > SAMPLE:
+        rows = np.sort(np.random.default_rng(0).choice(rows, SAMPLE, replace=False))
+    return problem._replace(x=problem.x[:, rows], y=problem.y[rows])
+
+
 def search(problem: Problem, begin: Float[np.ndarray, "S P"] | None = None, tries: int = conditions.TRIES) -> Search:
     """The optimum from all starts, or from `begin` (centred), and what else they met."""
-    rows = np.arange(problem.y.size)
-    if rows.size > SAMPLE:  # a sample chooses the basins, all rows then decide within them
-        rows = np.sort(np.random.default_rng(0).choice(rows, SAMPLE, replace=False))
-    some = problem._replace(x=problem.x[:, rows], y=problem.y[rows])
+    some = sampled(problem)  # chooses the basins, all rows then decide within them
     begin = project(some, some.starts) if begin is None else begin
-    found = some.solve(some.y[None], np.ones((1, rows.size)), begin)
+    found = some.solve(some.y[None], np.ones((1, some.y.size)), begin)
     order = np.argsort(found.objective)
     if not np.isfinite(found.objective).any():
         raise UserError(
             f"no start of {problem.law.name} gives these rows a finite loss; leave out the most extreme rows"
         )
     basins = _distinct(found, order[np.isfinite(found.objective[order])])
-    if rows.size < problem.y.size:
+    if some.y.size < problem.y.size:
         near = basins[found.objective[basins] < 1.1 * found.objective[basins[0]]][:4]
         met = problem.solve(problem.y[None], np.ones((1, problem.y.size)), found.theta[near])
         basins = np.argsort(met.objective)

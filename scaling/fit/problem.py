@@ -14,6 +14,7 @@ from scaling.fit.solver import SETTLED, Solution, solve
 from scaling.laws.api import Law
 
 Columns = Mapping[str, Any]  # column name -> float64 [runs]
+MANY = 1 << 16  # rows
 
 
 class Problem(NamedTuple):
@@ -70,6 +71,13 @@ def predict(law: Law, theta: Any, columns: Columns) -> np.ndarray:
 
 def jacobian(problem: Problem, theta: np.ndarray, step: float = 1e-6) -> Float[np.ndarray, "R F"]:
     """Derivative of every prediction by the free directions (central differences)."""
-    moves = np.concatenate([step * problem.basis.T, -step * problem.basis.T])
-    up, down = np.split(problem.law.at((theta + moves)[:, None], *problem.x), 2)
-    return (up - down).T / (2 * step)
+    moves = step * problem.basis.T
+    if problem.y.size > MANY:  # one after the other: all at once are 2 F times the rows
+        slopes = np.empty((len(moves), problem.y.size))
+        for slope, move in zip(slopes, moves, strict=True):
+            np.subtract(problem.law.at(theta + move, *problem.x), problem.law.at(theta - move, *problem.x), out=slope)
+    else:
+        up, down = np.split(problem.law.at((theta + np.concatenate([moves, -moves]))[:, None], *problem.x), 2)
+        slopes = up - down
+    slopes /= 2 * step
+    return slopes.T

@@ -6,6 +6,7 @@ P parameters of the law.  Any leading shape of theta broadcasts against any shap
 import dataclasses
 import functools
 import itertools
+import math
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -216,14 +217,15 @@ class Law:
         nowhere.
         """
         theta = np.moveaxis(np.asarray(theta, np.float64), -1, 0)
-        shape = np.broadcast_shapes(theta.shape[1:], *(np.shape(x) for x in logs))
-        flat = [np.broadcast_to(v, shape).reshape(-1) for v in (*theta, *(np.asarray(x, np.float64) for x in logs))]
-        size = flat[0].size
+        given = [*theta, *(np.asarray(x, np.float64) for x in logs)]
+        shape = np.broadcast_shapes(*(v.shape for v in given))
+        given = [np.broadcast_to(v, shape).flat for v in given]  # copied block by block
+        size = math.prod(shape)
         block = next((block for block in BLOCKS if size <= block), BLOCKS[-1])
         out = np.empty(size)
         with jax.enable_x64(True):
             for i in range(0, size, block):
-                part = [np.resize(v[i : i + block], block) for v in flat]
+                part = [np.resize(v[i : i + block], block) for v in given]
                 found = _evaluate(self.predict, np.stack(part[: len(theta)]), *part[len(theta) :])
                 out[i : i + block] = np.asarray(found)[: size - i]
         return out.reshape(shape)

@@ -41,9 +41,7 @@ def from_arrow(column: Any) -> np.ndarray:
         try:
             numbers = column.cast(pyarrow.float64(), safe=False)
         except pyarrow.ArrowInvalid:  # some of it is text
-            found = np.empty(len(column), object)
-            found[:] = column.to_pylist()
-            return found
+            return texts(column)
         return np.concatenate([np.empty(0), *map(floats, numbers.chunks)])
     if types.is_timestamp(kind) or types.is_date(kind) or types.is_time(kind) or types.is_duration(kind):
         if types.is_timestamp(kind):
@@ -51,6 +49,15 @@ def from_arrow(column: Any) -> np.ndarray:
         column = column.cast(pyarrow.string())  # Python's own dates end with the year 9999
     as_text = lambda v: json.dumps(v, default=str) if isinstance(v, list | dict) else str(v)
     return pack([None if value is None else as_text(value) for value in column.to_pylist()])
+
+
+def texts(column: Any) -> np.ndarray:
+    """An Arrow column of texts [R] as objects; cells that are equal share one, of few that is most of the memory."""
+    encoded = column.combine_chunks().dictionary_encode()
+    values = np.empty(len(encoded.dictionary) + 1, object)
+    values[:-1] = encoded.dictionary.to_pylist()  # the last is None, of a cell that is empty
+    indices = encoded.indices.fill_null(-1)
+    return values[np.frombuffer(indices.buffers()[1], np.int32)[indices.offset :][: len(indices)]]
 
 
 def floats(chunk: Any) -> np.ndarray:

@@ -12,20 +12,20 @@ from scaling.logs.table import Columns, missing
 MODELS = ("model", "modelname", "label", "checkpoint")  # columns that name a row where no column names a run
 
 
-def names(table: Columns, where: np.ndarray) -> list[str]:
-    """One per row [rows]: its run, where a column tells runs apart; several rows of one run add their place.
+def names(table: Columns, where: np.ndarray, rows: np.ndarray | slice = slice(None)) -> list[str]:
+    """One for each of `rows`: its run, where a column tells runs apart; several rows of one run add their place.
 
-    `where` is as in `Table`: "runs.csv:12", or a run's folder.
+    `where` [all rows] is as in `Table`: "runs.csv:12", or a run's folder.
     """
     column = naming(table)
     if column is None:
-        return [str(place) for place in where]
-    values, absent = table[column], missing(table[column])
-    texts = [f"{column} {v:g}" if isinstance(v, float) else str(v) for v in values.tolist()]
-    times = collections.Counter(texts)
+        return [str(place) for place in where[rows]]
+    said = lambda values: [f"{column} {v:g}" if isinstance(v, float) else str(v) for v in values.tolist()]
+    times = collections.Counter(said(table[column]))
+    values = table[column][rows]
     return [
         str(place) if lost or not text.strip() else f"{text} ({place})" if times[text] > 1 else text
-        for text, lost, place in zip(texts, absent.tolist(), where.tolist(), strict=True)
+        for text, lost, place in zip(said(values), missing(values).tolist(), where[rows].tolist(), strict=True)
     ]
 
 
@@ -34,7 +34,7 @@ def naming(table: Columns) -> str | None:
     ranked = sorted((r, name) for name in table if name != "origin" and (r := rank(name, "run")))
     models = [name for name in table if plain(name.lower()) in MODELS and table[name].dtype == object]
     candidates = [name for _, name in ranked] + models
-    distinct = {name: np.unique(table[name].astype(str)).size for name in candidates}
+    distinct = {name: len(set(map(str, table[name].tolist()))) for name in candidates}
     telling = [name for name in candidates if distinct[name] > 1]
     return max(telling, key=lambda name: distinct[name], default=None)  # of equals the first
 

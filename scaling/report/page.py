@@ -3,7 +3,7 @@
 import json
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,9 @@ from scaling.report.words import (
     unit,
 )  # fmt: skip
 from train import charts, numbers, pages
-from train.files import write_whole
+from train.files import as_part, write_whole
+
+ROWS = 10_000  # that are Python objects at a time
 
 
 def write(out: str | pathlib.Path, analysis: Analysis, curves: Sequence[Curve] = ()) -> None:
@@ -50,7 +52,6 @@ def write(out: str | pathlib.Path, analysis: Analysis, curves: Sequence[Curve] =
     drawn |= sweeps.figures(curves, learning_rates.best(analysis.runs.tried))
     inline = {name: charts.svg(one.figure, name) for name, one in drawn.items()}
     files: dict[str, str | bytes] = {
-        "rows.jsonl": "".join(json.dumps(row) + "\n" for row in rows(analysis)),
         "fit.json": json.dumps(as_json(analysis), indent=1, allow_nan=False) + "\n",
         "report.html": html(analysis, {name: (inline[name], one.caption) for name, one in drawn.items()}),
         **{f"plots/{name}.svg": text.replace("currentColor", charts.INK) for name, text in inline.items()},
@@ -60,18 +61,26 @@ def write(out: str | pathlib.Path, analysis: Analysis, curves: Sequence[Curve] =
     for name in (plot.NAMES | sweeps.NAMES) - drawn.keys():  # of an earlier fit
         for kind in ("svg", "png"):
             (out / "plots" / f"{name}.{kind}").unlink(missing_ok=True)
+    with as_part(out / "rows.jsonl") as part, open(part, "wb") as file:
+        file.writelines(lines(analysis))
     for name, content in files.items():
         write_whole(out / name, content)
 
 
 def rows(analysis: Analysis, which: np.ndarray | None = None) -> list[dict[str, Any]]:
     """What was fitted: every original column of the rows kept, or of `which` of them."""
-    table = analysis.runs.table
+    which = np.arange(len(analysis.runs.where)) if which is None else which
+    bare = lambda v: v.item() if isinstance(v, np.generic) else v
     plain = lambda v: None if isinstance(v, float) and not math.isfinite(v) else v
-    return [
-        {name: plain(v[i].item() if isinstance(v[i], np.generic) else v[i]) for name, v in table.items()}
-        for i in (range(len(analysis.runs.where)) if which is None else which)
-    ]
+    columns = {name: [plain(bare(v)) for v in values[which].tolist()] for name, values in analysis.runs.table.items()}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def lines(analysis: Analysis) -> Iterator[bytes]:
+    """`rows` as JSON lines, some at a time: of a million runs they would be most of the memory."""
+    for at in range(0, len(analysis.runs.where), ROWS):
+        for row in rows(analysis, np.arange(len(analysis.runs.where))[at : at + ROWS]):
+            yield json.dumps(row).encode() + b"\n"
 
 
 def html(analysis: Analysis, figures: dict[str, tuple[str, str]]) -> str:
@@ -120,19 +129,19 @@ def run_table(analysis: Analysis, most: int = 500) -> list[dict[str, Any]]:
     """One entry per row, cheapest first: its record, its columns, and what the law leaves of it; at most `most`."""
     columns, residuals, held = analysis.columns, analysis.fit.relative, analysis.heldout
     left_out = {run.row for run in held.runs} if held else set()
-    called = names(analysis.runs.table, analysis.runs.where)
     order = np.argsort(axis(analysis.fit.law, columns), kind="stable")[:most]
+    called = names(analysis.runs.table, analysis.runs.where, order)
     return [
         {
             "record": record,
-            "where": called[i],
+            "where": label,
             **{name: float(v[i]) for name, v in columns.items()},
             "measured": float(columns[analysis.fit.law.output][i]),
             "residual": float(np.expm1(residuals[i]) if analysis.fit.law.space == "log" else residuals[i]),
             "held": int(i) in left_out,
             "seeds": seeds.said_of(record, analysis.fit.law.output),
         }
-        for i, record in zip(order, rows(analysis, order), strict=True)
+        for i, label, record in zip(order, called, rows(analysis, order), strict=True)
     ]
 
 

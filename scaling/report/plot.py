@@ -34,6 +34,8 @@ from train.numbers import digits, si
 AMOUNTS = {"n": "parameters N", "d": "tokens D", "c": "compute C (FLOPs)"}
 NAMES = {"isoflop", "runs", "compute", "optimum", "curve", "forecasts", "residuals"}
 LISTED = 15  # budgets beyond which a bar of colours takes the place of the legend
+SHOWN = 50_000  # runs that a figure draws: more hide each other, and a million take seconds
+OUTERMOST = 100  # at each end, that are drawn too
 SAME = 1.2  # ratio of D/N up to which all runs have one shape, so that their size tells more
 
 
@@ -93,13 +95,14 @@ def curve(columns: Columns, draws: Draws, heldout: Heldout | None, level: float 
     axes.fill_between(grid, _smooth(low), _smooth(high), color=LAW, alpha=0.16, lw=0, label=f"{level:.0%} for one run")
     line = predict(law, draws.fit.theta, {name: grid})
     axes.plot(grid, law.natural(line), color=LAW, lw=1.8, label="law of the smaller runs" if heldout else "law")
-    held = _left_out(columns, heldout)
-    _dots(axes, columns[name][~held], columns[law.output][~held])
+    held, drawn = _left_out(columns, heldout), _drawn(columns[name], columns[law.output])
+    dots, left = ~held & drawn, held & drawn
+    _dots(axes, columns[name][dots], columns[law.output][dots])
     if held.any():
-        axes.plot(columns[name][held], columns[law.output][held], "D", ms=6, color=HELDOUT, label="held out")
+        axes.plot(columns[name][left], columns[law.output][left], "D", ms=6, color=HELDOUT, label="held out")
     finish(figure)
     caption = f"Measured runs and the law{_forecast(heldout)}. The band is where one more run should fall."
-    return Drawn(figure, caption)
+    return Drawn(figure, caption + _sample(drawn))
 
 
 def forecasts(windows: Sequence[Window]) -> Drawn:
@@ -126,14 +129,16 @@ def isoflop(columns: Columns, fit: Fit, heldout: Heldout | None) -> Drawn:
     """Loss against N, one curve per budget (Hoffmann et al. 2022, figure 3): forecast, not fit, where held out."""
     figure, axes = canvas("parameters N", "loss (nats per token)")
     fit = heldout.fit if heldout else fit
-    known, rings = _budgets(columns, heldout), 0
+    known, rings, drawn = _budgets(columns, heldout), 0, _drawn(columns["n"], columns["loss"])
     for budget in known:
-        n, loss = columns["n"][budget.rows], columns["loss"][budget.rows]
+        n, loss, dots = (v[budget.rows] for v in (columns["n"], columns["loss"], drawn))
         grid = np.geomspace(n.min() / 1.4, n.max() * 1.4, 100)
         line = fit.law(fit.params, grid, budget.c / (6 * grid))
         axes.plot(grid, line, color=budget.colour, ls="--" if budget.held else "-", lw=1.6)
         marker = {"marker": "D", "ms": 5} if budget.held else {"marker": "o", "ms": 5}
-        axes.plot(n, loss, ls="", color=budget.colour, label=budget.label, rasterized=n.size > MANY, **marker)
+        axes.plot(
+            n[dots], loss[dots], ls="", color=budget.colour, label=budget.label, rasterized=n.size > MANY, **marker
+        )
         if budgets.is_profile(n, columns["d"][budget.rows]):
             best, rings = loss.argmin(), rings + 1
             axes.plot(n[best], loss[best], "o", ms=11, mfc="none", mec=budget.colour, mew=1.5)
@@ -141,7 +146,7 @@ def isoflop(columns: Columns, fit: Fit, heldout: Heldout | None) -> Drawn:
     caption = f"Loss against parameters at equal compute, one colour per budget. Lines are the law{_forecast(heldout)}."
     if any(budget.held for budget in known):
         caption += " Dashed lines and diamonds are held out."
-    return Drawn(figure, caption + " Rings mark the best run of a budget." * (rings > 0))
+    return Drawn(figure, caption + " Rings mark the best run of a budget." * (rings > 0) + _sample(drawn))
 
 
 def runs(columns: Columns, heldout: Heldout | None) -> Drawn:
@@ -153,7 +158,8 @@ def runs(columns: Columns, heldout: Heldout | None) -> Drawn:
     _shaded(figure, axes, c, columns["loss"], shade, label, _left_out(columns, heldout))
     what = "how many tokens a parameter was trained on" if shapes else "the number of parameters"
     caption = f"The runs; they were not made budget by budget, so no isoFLOP curves are drawn. Colour is {what}."
-    return Drawn(figure, caption + " Orange diamonds are held out." * bool(_left_out(columns, heldout).any()))
+    caption += " Orange diamonds are held out." * bool(_left_out(columns, heldout).any())
+    return Drawn(figure, caption + _sample(_drawn(c, columns["loss"])))
 
 
 def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: float = LEVEL) -> Drawn:
@@ -171,20 +177,22 @@ def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: floa
     axes.plot(grid, optimum_of(law, draws.fit.theta, grid)["loss"], color=LAW, lw=1.8, label=label)
     held = _left_out(columns, heldout)
     sweep = budgets.is_sweep(columns)
-    _dots(axes, c[~held | sweep], columns["loss"][~held | sweep])
+    drawn = _drawn(c, columns["loss"])
+    dots, left_out = (~held | sweep) & drawn, held & drawn
+    _dots(axes, c[dots], columns["loss"][dots])
     if sweep:
         best, left = _best(columns, held)
         axes.plot(c[best], columns["loss"][best], "D", ms=7, color=LAW, label="best run of a budget")
         if left:
             axes.plot(c[left], columns["loss"][left], "D", ms=7, color=HELDOUT, label="best run, held out")
     elif held.any():
-        axes.plot(c[held], columns["loss"][held], "D", ms=5, color=HELDOUT, label="held out")
+        axes.plot(c[left_out], columns["loss"][left_out], "D", ms=5, color=HELDOUT, label="held out")
     finish(figure)
     caption = (
         f"The loss that compute buys at the best split, law{_forecast(heldout)}. The band is where one more run at the "
         f"optimum should fall."
     )
-    return Drawn(figure, caption)
+    return Drawn(figure, caption + _sample(drawn))
 
 
 def optimum(
@@ -222,22 +230,24 @@ def residuals(columns: Columns, fit: Fit, heldout: Heldout | None) -> Drawn:
     fitted = fit.law.natural(predict(fit.law, fit.theta, columns))
     held = _left_out(columns, heldout)
     sweep = fit.law.trades and budgets.is_sweep(columns)
+    relative = fit.relative
+    drawn = _drawn(fitted, relative)
     if sweep:
         known = _budgets(columns, heldout)
         for budget in known:
-            rows = budget.rows
+            rows = budget.rows[drawn[budget.rows]]
             axes.plot(
-                fitted[rows], 100 * fit.relative[rows], "D" if budget.held else "o", ms=5, color=budget.colour,
-                label=budget.label, rasterized=rows.size > MANY,
+                fitted[rows], 100 * relative[rows], "D" if budget.held else "o", ms=5, color=budget.colour,
+                label=budget.label, rasterized=budget.rows.size > MANY,
             )  # fmt: skip
         _key(figure, axes, known, "budget (FLOPs)")
     else:
         label = amount(fit.law)
-        _shaded(figure, axes, fitted, 100 * fit.relative, axis(fit.law, columns), label, held)
+        _shaded(figure, axes, fitted, 100 * relative, axis(fit.law, columns), label, held)
     axes.axhline(0, color=INK, lw=1)
     pattern = "A pattern, or one budget on one side," if sweep else "A pattern"
     caption = f"What the law of all runs leaves. {pattern} means the law is wrong here."
-    return Drawn(figure, caption + " Diamonds are held out of the forecast's fit." * bool(held.any()))
+    return Drawn(figure, caption + " Diamonds are held out of the forecast's fit." * bool(held.any()) + _sample(drawn))
 
 
 def amount(law: Law) -> str:
@@ -287,16 +297,37 @@ def _shaded(
     figure: Figure, axes: Axes, x: np.ndarray, y: np.ndarray, shade: np.ndarray, label: str, held: np.ndarray
 ) -> None:
     """Runs [rows] coloured by `shade`; those held out are orange diamonds."""
+    drawn = _drawn(x, y)
+    dots, left = ~held & drawn, held & drawn
     if (shade > 0).all() and shade.max() > shade.min():
         norm = colour_bar(figure, axes, shade, label)
         axes.scatter(
-            x[~held], y[~held], c=shade[~held], cmap=FITTED, norm=norm, s=20, linewidths=0, rasterized=x.size > MANY
+            x[dots], y[dots], c=shade[dots], cmap=FITTED, norm=norm, s=20, linewidths=0, rasterized=x.size > MANY
         )
     else:
-        axes.plot(x[~held], y[~held], "o", ms=4.5, color=LAW, rasterized=x.size > MANY)
+        axes.plot(x[dots], y[dots], "o", ms=4.5, color=LAW, rasterized=x.size > MANY)
     if held.any():
-        axes.plot(x[held], y[held], "D", ms=5, color=HELDOUT, rasterized=x.size > MANY, label="held out")
+        axes.plot(x[left], y[left], "D", ms=5, color=HELDOUT, rasterized=x.size > MANY, label="held out")
     finish(figure)
+
+
+def _drawn(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """bool [rows]: the runs that a figure draws; of very many a sample, and those outermost along x and along y."""
+    if x.size <= SHOWN:
+        return np.ones(x.size, bool)
+    drawn = np.zeros(x.size, bool)
+    drawn[np.random.default_rng(0).choice(x.size, SHOWN, replace=False)] = True
+    for values in (x, y):
+        order = np.argpartition(values, (OUTERMOST, x.size - OUTERMOST))
+        drawn[order[:OUTERMOST]] = drawn[order[-OUTERMOST:]] = True
+    return drawn
+
+
+def _sample(drawn: np.ndarray) -> str:
+    """The sentence of a caption where not all runs are drawn; else ""."""
+    if drawn.all():
+        return ""
+    return f" Of {drawn.size:,} runs {drawn.sum():,} are drawn: a sample, and the outermost."
 
 
 def _dots(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:

@@ -72,6 +72,7 @@ def read(file: File) -> Iterator[Log | Refusal]:
     lines = np.delete(np.arange(2, 2 + table.num_rows + len(ragged)), np.array(ragged, np.int64) - 2) + form.header
     columns = columns_of(table)
     del table
+    pyarrow.default_memory_pool().release_unused()
     if len(columns) > 2 and all(number(re.sub(r" \(\d+\)$", "", name)) is not None for name in [*columns][1:]):
         raise Unreadable(
             f"a matrix: its columns are numbers ({', '.join([*columns][1:4])}, …), and nothing says what cells are; "
