@@ -1,19 +1,20 @@
 """Image files of your own, in a folder or an archive: one folder a class, and above these one a split if there are."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import lzma
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
 
-from data import cache, holdout
-from data.arrays import eight_bits, sized
+from data import cache, decode, holdout
+from data.arrays import sized
 from data.source import Columns, Dataset, HeldOut
 from data.tfds import HELD_OUT
 
@@ -21,9 +22,6 @@ VERSION = 2  # of the decoding below
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 LARGEST = 64  # pixels of a side that `size` = -1 keeps or makes
 SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap height and width
-MODES = {1: "L", 3: "RGB"}
-SIXTEEN_BITS = {"I;16", "I;16B", "I;16L", "I;16N"}  # Pillow's names for grey from 0 to 65,535
-NO_RANGE = {"I", "F"}  # and for integers of 32 bits and floats, of which no file says what is white
 
 
 def folder(
@@ -71,11 +69,15 @@ def folder(
     )
 
 
-def read(file: Path, shape: tuple[int, ...], size: int) -> np.ndarray:
-    """One image file as `folder` prepares it with this `size`: uint8 of `shape`, [H, W, C]."""
+def read(files: Iterable[Path], shape: tuple[int, ...], size: int) -> Iterator[np.ndarray]:
+    """Each image file as `folder` prepares it with this `size`: uint8 of `shape`, [H, W, C]."""
+    return decode.on_all_cores(functools.partial(_read, shape=shape, size=size), files)
+
+
+def _read(file: Path, shape: tuple[int, ...], size: int) -> np.ndarray:
     if not file.is_file():
         raise ValueError(f"no image at {str(file)!r}: paths are relative to where you run, {Path.cwd()}")
-    image = sized(_decoded(PurePosixPath(file), file.read_bytes(), shape[-1]), size)
+    image = sized(decode.decoded(file, file.read_bytes(), shape[-1]), size)
     if image.shape != shape:
         height, width, _ = image.shape
         raise ValueError(
@@ -171,8 +173,8 @@ def _side(place: Path, wanted: set[PurePosixPath]) -> int:
     shapes = set()
     for name, read in _files(place):
         if name in wanted:
-            with _readable(name), Image.open(io.BytesIO(read())) as image:  # reads the head only
-                turned = image.getexif().get(274) in SIDEWAYS
+            with decode.readable(name), Image.open(io.BytesIO(read())) as image:  # reads the head only
+                turned = image.getexif().get(decode.ORIENTATION) in SIDEWAYS
                 shapes.add(image.size[::-1] if turned else image.size)
     shortest = min(min(shape) for shape in shapes)
     return 0 if len(shapes) == 1 and max(max(shape) for shape in shapes) <= LARGEST else min(shortest, LARGEST)
@@ -187,10 +189,9 @@ def _write(
         np.save(to / f"{split}.y.npy", np.array([classes.index(name.parts[-2]) for name in names], np.int32))
     with contextlib.ExitStack() as stack:
         files, starts, shape = {}, {}, None
-        for name, read in _files(place):
-            if name not in row:
-                continue
-            image = sized(_decoded(name, read(), channels), size)
+        wanted = ((name, read()) for name, read in _files(place) if name in row)
+        pixels = lambda file: (file[0], sized(decode.decoded(*file, channels), size))
+        for name, image in decode.on_all_cores(pixels, wanted):
             if shape is None:
                 shape = image.shape
                 for split, names in splits.items():
@@ -204,35 +205,3 @@ def _write(
             split, i = row[name]
             files[split].seek(starts[split] + i * image.nbytes)
             files[split].write(image.tobytes())
-
-
-def _decoded(name: PurePosixPath, contents: bytes, channels: int) -> np.ndarray:
-    """uint8 [H, W, C], upright as EXIF says; 16 bits become 8."""
-    from PIL import Image, ImageOps
-
-    with _readable(name), Image.open(io.BytesIO(contents)) as opened:
-        opened.load()
-        image = ImageOps.exif_transpose(opened)
-        is_wide = image.mode in SIXTEEN_BITS or (image.mode == "I" and opened.format == "PPM")
-        if is_wide:
-            image = Image.fromarray(eight_bits(np.asarray(image).astype(np.uint16)))
-        pixels = None if image.mode in NO_RANGE else np.asarray(image.convert(MODES[channels]))
-    if pixels is None:
-        kind = {"F": "floats", "I": "integers of 32 bits"}[image.mode]
-        raise ValueError(f"{name} holds {kind}, and no file says which of them is white: save it with 8 or 16 bits")
-    return pixels.reshape(*pixels.shape[:2], channels)
-
-
-@contextlib.contextmanager
-def _readable(name: PurePosixPath) -> Iterator[None]:
-    """Turns what Pillow raises on a damaged or huge image into a sentence."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        yield
-    except Image.DecompressionBombError:
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise ValueError(f"{name} has more than {most:,} pixels: scale it down or remove it") from None
-    except Exception as error:  # decoders raise whatever they trip over: SyntaxError, struct.error, zlib.error, ...
-        reason = "no kind that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
-        raise ValueError(f"{name} cannot be read as an image ({reason}): repair or remove it") from error

@@ -13,9 +13,12 @@ Every command goes on where it stopped when it is given again.
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from scaling.approaches.choice import Choice
@@ -43,6 +46,8 @@ def main(argv: list[str]) -> int | None:
 
 
 def demo(options: argparse.Namespace) -> None:
+    from scaling.warm import warming
+
     rest = {
         "config": "configs/scaling/scaling_demo.py",
         "dry_run": False,
@@ -50,29 +55,45 @@ def demo(options: argparse.Namespace) -> None:
         "executor": "local",
         "set": [],
     }
-    sweep(argparse.Namespace(**vars(options), **rest))
+    with warming(rows=25) as warm:  # as many runs
+        sweep(argparse.Namespace(**vars(options), **rest))
+        warm()
     made = Parser(prog="fit")
     add_fit(made)
     chosen = made.parse_args([options.workdir, "--out", options.workdir])
-    fit(argparse.Namespace(**vars(chosen), json=options.json))
-    if not options.json:
-        print(f"\n{written_by_the_best(folder('--workdir', options.workdir))}")
+    with contextlib.nullcontext() if options.json else writing(folder("--workdir", options.workdir)) as written:
+        fit(argparse.Namespace(**vars(chosen), json=options.json))
+        if written:
+            print(f"\n{written()}")
 
 
-def written_by_the_best(
+@contextlib.contextmanager
+def writing(
     workdir: pathlib.Path, begins: str = "Fellow-citizens of the Congress:", tokens: int = 192
-) -> str:
-    """Some lines of text by the run of least loss.
+) -> Iterator[Callable[[], str]]:
+    """Has some lines of text written by the run of least loss, in a process beside this one; gives what they are.
 
     They begin with half a context of the demo's, so that every window has one shape and one program.
     """
     from train import history
-    from train.sample import sample
 
     records = {path.parent: history.finished(path.parent) or {} for path in sorted(workdir.glob("runs/*/record.json"))}
     best = min(records, key=lambda run: records[run]["loss"] or float("inf"))
-    prompt, text = sample(best, begins, tokens=tokens, temperature=0.8, seed=0)
-    return f"{best.name}, the best of them, writes (python -m train sample --workdir {best}):\n{prompt}{text}"
+    command = f"python -m train sample --workdir {best}"
+    args = ["--workdir", str(best), "--prompt", begins, "--tokens", str(tokens), "--temperature", "0.8", "--seed", "0"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "train", "sample", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+    def written() -> str:
+        said, wrong = process.communicate()
+        return f"{best.name}, the best of them, writes ({command}):\n{(said or wrong).rstrip()}"
+
+    try:
+        yield written
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def sweep(options: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from models.api import from_linen
 from models.gpt import GPT
 from models.mlp import MLP
 from scaling.sweep import design
-from tests.support.runs import Listening, arrays, same_arrays, share_programs, steps_saved
+from tests.support.runs import Listening, arrays, same_arrays, steps_saved
 from tests.support.small import PACKAGES, PAGES, STEPS, one_of_each, small
 from train import configs
 from train.build import build, public
@@ -25,6 +25,7 @@ from train.display import Display
 from train.errors import UserError
 from train.experiment import build_experiment
 from train.loop import train
+from train.program import Kept
 from train.writer import read_log
 
 STOP = 3
@@ -56,12 +57,11 @@ def test_page_says_what_it_is(page):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page_trains_and_resumes(page, tmp_path, monkeypatch):
+def test_page_trains_and_resumes(page, tmp_path):
     """From the middle of the run, as if it had been killed there; where its kinds of parts do so in no other page."""
-    share_programs(monkeypatch)
     config = small(page, tmp_path)
     config.checkpoint.update(every=STOP, keep=3)
-    record = train(config.lock(), tmp_path / "whole", Display(quiet=True))
+    record = train(config.lock(), tmp_path / "whole", Display(quiet=True), kept=(kept := Kept()))
     check_record(record, config, tmp_path / "whole")
     assert record["params_total"] < 1e6, "its network's module declares no small sizes (SMALLEST), or not all"
     whole = arrays(tmp_path / "whole")
@@ -74,7 +74,7 @@ def test_page_trains_and_resumes(page, tmp_path, monkeypatch):
     for later in steps_saved(tmp_path / "halved")[1:]:
         shutil.rmtree(tmp_path / "halved" / "checkpoints" / str(later))
     assert steps_saved(tmp_path / "halved") == [STOP]
-    again = train(config, tmp_path / "halved", heard := Listening(quiet=True))
+    again = train(config, tmp_path / "halved", heard := Listening(quiet=True), kept=kept)
     assert f"resuming at step {STOP}" in "".join(heard.said)
     assert same_arrays(tmp_path / "whole", tmp_path / "halved")
     logs = [(tmp_path / run / "metrics.jsonl").read_bytes() for run in ("whole", "halved")]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 
-from data import arrays, images, shapes
+from data import arrays, decode, images, shapes
 from tests.support.standins import image_folder
 
 
@@ -54,7 +54,7 @@ def test_an_archive_is_its_folder(tree, tmp_path, mode):
 def test_images_are_decoded_once(tree, monkeypatch):
     first = images.folder(str(tree))
     with monkeypatch.context() as patch:
-        patch.setattr(images, "_decoded", None)
+        patch.setattr(decode, "decoded", None)
         assert images.folder(str(tree)).fingerprint == first.fingerprint
     Image.new("RGB", (32, 32)).save(tree / "train" / "cat" / "00.png")
     assert images.folder(str(tree)).fingerprint != first.fingerprint

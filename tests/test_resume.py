@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from tests.support.processes import last_step
-from tests.support.runs import Listening, arrays, share_programs, steps_saved
+from tests.support.runs import Listening, arrays, steps_saved
 from train import configs
 from train.checkpoint import describe_difference
 from train.display import Display
 from train.errors import UserError
 from train.loop import train
+from train.program import Kept
 from train.signals import EXIT_INTERRUPTED, Interrupted
 from train.writer import read_log
 
@@ -39,6 +40,8 @@ NETWORKS = {
     "gan": ("ring_gan", {"model.generator.width": 8, "model.critic.width": 8, "data.train": 512, "data.valid": 64}),
     "rbm": ("digits_rbm", {"model.hidden": 8}),
 }
+
+KEPT = Kept()  # of this process; runs that are killed are others
 
 
 def page(network):
@@ -64,7 +67,9 @@ def wait(process, code=0):
 
 def run(network, workdir, display=None, **changes):
     """The run in this process."""
-    return train(configs.config_of(configs.load(page(network)), overrides(network, **changes)), workdir, display)
+    return train(
+        configs.config_of(configs.load(page(network)), overrides(network, **changes)), workdir, display, kept=KEPT
+    )
 
 
 def send(process, number, workdir, step):
@@ -92,14 +97,6 @@ def assert_equal_runs(a, b):
     for changing in ("name", "wall_seconds", "compile_seconds", "git_commit"):
         assert all(record.pop(changing) is not None for record in records)
     assert records[0] == records[1]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def programs():
-    """Compiled once in this process; the killed runs are others."""
-    with pytest.MonkeyPatch.context() as patch:
-        share_programs(patch)
-        yield
 
 
 class Finishing(Display):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data import blocks, images, series, sound, speech, tables, text
+from data import blocks, decode, images, series, sound, speech, tables, text
 from data.source import Batch, Dataset, Windows, floats
 from train.errors import UserError
 from train.predictions import Cells, Row
@@ -62,7 +62,7 @@ def of_files(run: "Saved", files: list[pathlib.Path], size: int) -> Iterator[Par
         )
     if "x" in dataset.columns:
         return of_tables(dataset, files, size) if len(shape) == 1 else of_series(dataset, files, shape[0], size)
-    if len(shape) == 3 and shape[-1] in images.MODES and np.issubdtype(x.dtype, np.floating):
+    if len(shape) == 3 and shape[-1] in decode.MODES and np.issubdtype(x.dtype, np.floating):
         return of_images(run, files, shape, size)
     if run.config.data.name.startswith("speech:") and len(shape) == 2:
         return of_speech(files, shape[0], shape[1], size)
@@ -147,7 +147,7 @@ def of_series(dataset: Dataset, files: list[pathlib.Path], lookback: int, size: 
 def of_images(run: "Saved", files: list[pathlib.Path], shape: tuple[int, ...], size: int) -> Iterator[Part]:
     side = run.config.data.get("size", 0)  # as data/images.py and data/arrays.py have it, where the page has none
     for some in itertools.batched(itertools.chain.from_iterable(map(image_files, files)), size):
-        pixels = np.stack([images.read(file, shape, side) for file in some])
+        pixels = np.stack(list(images.read(some, shape, side)))
         yield standardised(run.experiment.dataset, {"file": list(map(str, some))}, pixels)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data import blocks, images, series, tables
+from data import blocks, decode, series, tables
 from data.source import Batch, Columns, Dataset, Scale, Source, Windows, check_labels
 from train import inputs
 from train.build import build
@@ -56,7 +56,7 @@ def source(run: "Saved", data: Data) -> tuple[Source, float]:
         return of_texts(run, files)
     if "x" in dataset.columns:
         return (of_table(run, files) if x.ndim == 2 else of_series(run, files)), 0.0
-    if x.ndim == 4 and x.shape[-1] in images.MODES and dataset.classes and run.experiment.batch["y"].ndim == 1:
+    if x.ndim == 4 and x.shape[-1] in decode.MODES and dataset.classes and run.experiment.batch["y"].ndim == 1:
         return Labelled(run, files), 0.0
     wanted = ", ".join(
         f"{k} {v.dtype}[N{''.join(f', {n}' for n in v.shape[1:])}]" for k, v in run.experiment.batch.items()

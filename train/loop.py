@@ -29,7 +29,7 @@ from train.files import write_json
 from train.metrics import Metrics, Sums, added, compute, since_best
 from train.optim.chain import evaluation_params, learning_rates, peak_rate
 from train.owner import Owner
-from train.program import check_attention, eval_program, initial_state, step_program
+from train.program import Kept, check_attention, initial_state
 from train.signals import Interrupt, Interrupted
 from train.step import TrainState
 from train.writer import Silent, Writer, check_copies
@@ -39,11 +39,16 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def train(
-    config: ConfigDict, workdir: pathlib.Path, display: Display | None = None, profile: int = -1
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    display: Display | None = None,
+    profile: int = -1,
+    kept: Kept | None = None,
 ) -> dict[str, Any]:
     """Trains, or goes on where `workdir` stopped, and returns the run's record.
 
-    `profile` is a step from which a profiler trace of ten steps is taken.  Raises `UserError` for what a user can
+    `profile` is a step from which a profiler trace of ten steps is taken; `kept` are programs of this process's runs
+    before, which several that differ in steps or seed alone share.  Raises `UserError` for what a user can
     mend, `Interrupted` after a SIGTERM or Ctrl-C, with everything saved.
     """
     display = display or Display(quiet=not hosts.first())
@@ -81,7 +86,7 @@ def train(
         display.say(found.table(experiment, asked))
         with (
             Interrupt(hosts.stop_together()) as interrupt,
-            contextlib.closing(Run(experiment, devices, workdir, display, owner, weights)) as run,
+            contextlib.closing(Run(experiment, devices, workdir, display, owner, weights, kept or Kept())) as run,
         ):
             row = run.train(interrupt, profile)
     except Exception as error:
@@ -110,8 +115,9 @@ class Run:
         display: Display,
         owner: Owner,
         weights: init.Plan | None,
+        kept: Kept,
     ):
-        self.started, self.owner, self.weights = time.monotonic(), owner, weights
+        self.started, self.owner, self.weights, self.kept = time.monotonic(), owner, weights, kept
         self.experiment, self.workdir, self.display = experiment, workdir, display
         self.config = config = experiment.config
         self.mesh = devices
@@ -177,15 +183,16 @@ class Run:
     def start(self) -> tuple[TrainState, int]:
         """The table of what the run will cost, then the state to go on from and compiled programs."""
         config, experiment = self.config, self.experiment
-        counted = budget.count(experiment)
+        programs = self.kept.of(experiment, self.mesh, self.display.say)
+        counted = programs.counted
         self.display.say(budget.table(counted, experiment.dataset.unit))
         first_batch = next(self.batches(0, {}))
-        self.step = step_program(experiment, self.mesh, self.display.say)
-        self.eval = eval_program(experiment, self.mesh, self.display.say)
+        self.step, self.eval = programs.step, programs.eval
         state = self.checkpoints.restore(mesh.state_shapes(self.mesh, experiment.state, experiment.axes))
         if state is None:
+            given = self.weights_given()
             state = initial_state(
-                experiment, self.mesh, self.init_key, self.share.place(first_batch), self.weights_given()
+                experiment, self.mesh, self.init_key, self.share.place(first_batch), given, programs.init
             )
         first = int(state.step)
         self.sums = self.checkpoints.sums(first) if first else {}

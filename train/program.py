@@ -1,32 +1,87 @@
 """The compiled programs of a run: its initial state, its train step and its evaluation."""
 
 import functools
+import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
 
 from train import wrap
+from train.cost import budget
 from train.devices import mesh
 from train.errors import UserError
 from train.evaluation import eval_step
 from train.experiment import Experiment
 from train.step import NOTHING, Batch, TrainState, init_state, train_step
 
+# Sections of a config that no program depends on: they choose its inputs, and how often it is called.
+INPUTS = ("steps", "seed", "schedule", "eval", "log_every", "checkpoint", "writers", "loader")
+MOST = 8  # runs whose programs a process keeps
+
+
+class Programs(NamedTuple):
+    """Of a run, and what a step of it costs; `init` is (key, batch, given) -> the initial state."""
+
+    counted: budget.Budget
+    init: Callable[..., TrainState]
+    step: "Program"
+    eval: "Program"
+
+
+class Kept:
+    """Programs of this process's latest runs: one that differs in its INPUTS alone traces, compiles and loads none."""
+
+    def __init__(self) -> None:
+        self.programs: dict[str, Programs] = {}
+
+    def of(self, experiment: Experiment, devices: Mesh, say: Callable[[str], None]) -> Programs:
+        rest = {name: part for name, part in experiment.config.to_dict().items() if name not in INPUTS}
+        shapes = {name: [str(value.dtype), value.shape] for name, value in experiment.batch.items()}
+        key = json.dumps([rest, shapes, str(devices)], sort_keys=True, default=str)
+        found = self.programs.pop(key, None)
+        if found is None:
+            found = programs(experiment, devices, say)
+        for program in (found.step, found.eval):
+            program.say, program.seconds = say, 0.0
+        self.programs[key] = found  # the latest is the last
+        if len(self.programs) > MOST:
+            del self.programs[next(iter(self.programs))]
+        return found._replace(counted=found.counted._replace(steps=experiment.config.steps))
+
+
+def programs(experiment: Experiment, devices: Mesh, say: Callable[[str], None]) -> Programs:
+    return Programs(
+        budget.count(experiment),
+        init_program(experiment, devices),
+        step_program(experiment, devices, say),
+        eval_program(experiment, devices, say),
+    )
+
+
+def init_program(experiment: Experiment, devices: Mesh) -> Callable[..., TrainState]:
+    init = functools.partial(init_state, experiment.task, experiment.tx)
+    where = mesh.shardings(devices, experiment.state, experiment.axes)
+    options = mesh.init_options(devices)
+    return jax.jit(init, out_shardings=where, donate_argnums=2, compiler_options=options)
+
 
 def initial_state(
-    experiment: Experiment, devices: Mesh, key: jax.Array, batch: Batch, given: Mapping[str, jax.Array] = NOTHING
+    experiment: Experiment,
+    devices: Mesh,
+    key: jax.Array,
+    batch: Batch,
+    given: Mapping[str, jax.Array] = NOTHING,
+    init: Callable[..., TrainState] | None = None,
 ) -> TrainState:
     """The state before the first step, spread over the devices; of `batch` the shapes count.
 
     Arrays that are `given` by their paths replace what would be drawn, which is then not computed; they are given up.
+    `init` is the program that does so, where there is one.
     """
-    init = functools.partial(init_state, experiment.task, experiment.tx)
-    where = mesh.shardings(devices, experiment.state, experiment.axes)
-    options = mesh.init_options(devices)
-    return jax.jit(init, out_shardings=where, donate_argnums=2, compiler_options=options)(key, batch, dict(given))
+    return (init or init_program(experiment, devices))(key, batch, dict(given))
 
 
 def check_attention(experiment: Experiment, devices: Mesh) -> None:
@@ -100,7 +155,7 @@ class Program:
         return self.compiled[signature](*args)
 
     def compile(self, *args: Any) -> Any:
-        """Compiles for these arguments (arrays, or their shapes) without running; once for a batch of one form."""
+        """Compiles for these arguments (arrays, or their shapes) without running, where it is not compiled yet."""
         signature = describe(args[self.watched])
         if signature in self.compiled:
             return self.compiled[signature]

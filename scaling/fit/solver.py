@@ -62,9 +62,7 @@ def solve(
     Precision and devices of whatever else this process computes stay as they are.
     """
     count, rows = len(theta), x.shape[1]
-    # One program for data of many sizes; many problems are worth a program of their own size.
-    padded = max(FEWEST if count <= MANY else FEWEST // 4, 1 << (rows - 1).bit_length())
-    batch = max(1, min(64 if count > SEVERAL else SMALL, CACHED // (padded * np.shape(theta)[1])))
+    padded, batch = sizes(count, rows, np.shape(theta)[1])
     x = np.pad(x, ((0, 0), (0, padded - rows)))
     theta, delta = np.array(theta, np.float64), min(delta, QUADRATIC)
     basis = np.eye(theta.shape[1])[None] if basis is None else np.asarray(basis, np.float64)
@@ -94,6 +92,22 @@ def solve(
                 if not left.size:
                     break
     return out._replace(gradient=out.gradient[:, :free], hessian=out.hessian[:, :free, :free])
+
+
+def sizes(count: int, rows: int, params: int) -> tuple[int, int]:
+    """Rows and problems of the program that `solve` takes."""
+    # One program for data of many sizes; many problems are worth a program of their own size.
+    padded = max(FEWEST if count <= MANY else FEWEST // 4, 1 << (rows - 1).bit_length())
+    return padded, max(1, min(64 if count > SEVERAL else SMALL, CACHED // (padded * params)))
+
+
+def prepare(predict: Predict, inputs: int, params: int, count: int, rows: int) -> None:
+    """Compiles the program that `solve` takes for such problems, which is most of a first fit's time."""
+    padded, batch = sizes(count, rows, params)
+    rows_RB, theta_PB = np.zeros((padded, batch)), np.zeros((params, batch))
+    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        x, basis = np.zeros((inputs, padded, 1)), np.zeros((params, *theta_PB.shape))
+        _rounds(predict, x, rows_RB, rows_RB, basis, theta_PB, np.zeros(batch), 1.0, np.inf, False)  # no round
 
 
 def _packed(index, batch, rows, y, weights, basis, theta, damping):

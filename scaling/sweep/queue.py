@@ -68,6 +68,7 @@ class Queue:
         self.workdir, self.runs = workdir, workdir / "runs"
         self.seen: dict[str, tuple[object, float]] = {}  # of each claim: its stamp, and when it was first seen so
         self.checked: set[str] = set()  # jobs whose record was compared with the plan
+        self.taken: set[str] = set()  # what this process has compiled: `program` of its jobs
         self.stamp: object = None  # of the plan's file, when it was last compared
         if plan is None:
             plan = read_plan(workdir)
@@ -156,9 +157,16 @@ class Queue:
         return sorted({path.parent.name for path in self.runs.glob("*/config.json")} - {job.name for job in self.jobs})
 
     def take(self) -> "Claim | None":
-        """The longest job that is nobody's, those that failed before after all others; None where there is none now."""
+        """The longest job that is nobody's, those that failed before after all others; None where there is none now.
+
+        Of one budget's jobs, which are as long, first one whose programs this process has from a job before.
+        """
         self.refresh()
-        order = sorted(self.jobs, key=lambda job: (self.failures(job) != (0, 0), -job.flops))
+        known = lambda job: program(job) in self.taken
+        order = sorted(
+            self.jobs,
+            key=lambda job: (self.failures(job) != (0, 0), -(job.budget or job.flops), not known(job), -job.flops),
+        )
         for job in order:
             if self.done(job) or self.given_up(job):
                 continue
@@ -173,6 +181,7 @@ class Queue:
             if claim.make():
                 self.refresh(now=True)  # the job may have been made since it was last looked at
                 if not self.done(job) and not self.given_up(job):
+                    self.taken.add(program(job))
                     return claim
             claim.release()
         return None
@@ -278,6 +287,11 @@ class Queue:
     def finished(self) -> bool:
         self.refresh()
         return all(self.done(job) or self.given_up(job) for job in self.jobs)
+
+
+def program(job: Job) -> str:
+    """What of a job decides which programs it compiles: all that it changes but its length and its seed."""
+    return json.dumps({key: value for key, value in job.overrides.items() if key not in ("steps", "seed")}, default=str)
 
 
 def check_names(jobs: Sequence[Job]) -> None:

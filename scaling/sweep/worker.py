@@ -3,6 +3,7 @@
 python -m scaling.sweep.worker runs/sweep
 """
 
+import functools
 import pathlib
 import sys
 import time
@@ -95,7 +96,15 @@ def run(queue: Any, job: Any) -> None:
         config = ConfigDict(finite(queue.configs[job.name]))
     else:
         config = with_overrides(configs.config_of(configs.load(queue.config), queue.overrides), job.overrides)
-    train(config, queue.folder(job), Display(quiet=True))
+    train(config, queue.folder(job), Display(quiet=True), kept=programs())
+
+
+@functools.cache
+def programs() -> Any:
+    """That this worker has compiled: `Queue.take` prefers the jobs that need them."""
+    from train.program import Kept
+
+    return Kept()
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
     uv run python -m scripts.bench.predict [--rows 1000000] [--images 10000] [--rounds 5]
 
 Both sides in turn, in one process, compiled before: a table of nine columns, read from CSV and written as CSV and JSON,
-and PNG files of 28 × 28 pixels.  Then how much memory a prediction of all rows takes beside one of a tenth of them, and
-how long the first prediction of a new process takes.
+and PNG files of 28 × 28 pixels, these also beside the score of the same files, `train score`.  Then how much memory a
+prediction of all takes beside one of a tenth of them, and how long the first prediction of a new process takes.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -25,7 +26,7 @@ from data.source import Columns
 from train import predict, score
 from train.devices import mesh, runtime
 from train.display import Display
-from train.labelled import standard
+from train.labelled import Labelled, standard
 from train.loop import train
 from train.saved import Saved, load
 
@@ -61,8 +62,7 @@ def tables(place: pathlib.Path, rows: int, rounds: int) -> None:
     for ending in ("csv", "jsonl"):
         told = lambda name, out=place / f"said.{ending}": predict.write(predict.answers(run, [place / name]), out)
         compare(f"{rows:,} rows → {ending}", run, source, lambda told=told: told("all.csv"), rounds)
-    memory = [runtime.grown(lambda name=name: told(name)) for name in ("some.csv", "all.csv")]
-    print(f"memory at the peak: {memory[0] / 1e6:.0f} MB for {rows // 10:,} rows, {memory[1] / 1e6:.0f} MB for all")
+    memory(f"{rows // 10:,} rows", lambda: told("some.csv"), lambda: told("all.csv"))
 
 
 def images(place: pathlib.Path, count: int, rounds: int) -> None:
@@ -70,15 +70,30 @@ def images(place: pathlib.Path, count: int, rounds: int) -> None:
     x = rng.integers(0, 256, (count, PNG_SIDE, PNG_SIDE, 1), np.uint8)
     y = rng.integers(0, 2, count).astype(np.int32)
     for i, (image, label) in enumerate(zip(x, y, strict=True)):
-        for split in ("new", "train", "valid")[: 3 if i < 64 else 1]:
+        for split in ("new", *["some"] * (i < count // 10), *["train", "valid"] * (i < 64)):
             file = place / "set" / split / f"c{label}" / f"{i:06d}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image[..., 0]).save(file)
     for name, model in (("lenet", {"name": "lenet:LeNet5"}), ("resnet", {"name": "resnet:ResNet", "blocks": 1})):
         data = {"name": "images:folder", "path": str(place / "set"), "channels": 1}
         run = made(place / name, data, "supervised:classify", {**model, "classes": 2})
-        told = lambda run=run: predict.write(predict.answers(run, [place / "set" / "new"]), place / "said.csv")
+
+        def told(split: str = "new", run: Saved = run) -> None:
+            predict.write(predict.answers(run, [place / "set" / split]), place / "said.csv")
+
         compare(f"{count:,} images → csv, {name}", run, Columns(x=x, y=y), told, rounds)
+        scored(run, place / "set" / "new", told, rounds)
+        memory(f"{count // 10:,} images", lambda: told("some"), told)
+
+
+def scored(run: Saved, files: pathlib.Path, told: Callable[[], None], rounds: int) -> None:
+    evaluate = score.evaluation(run, run.config.eval.batch_size, mesh.make_mesh())
+    beside("one pass of `score` over the same files", lambda: evaluate(Labelled(run, [files])), told, rounds)
+
+
+def memory(few: str, some: Callable[[], None], whole: Callable[[], None]) -> None:
+    grown = [runtime.grown(each) or 0 for each in (some, whole)]
+    print(f"memory at the peak: {grown[0] / 1e6:.0f} MB for {few}, {grown[1] / 1e6:.0f} MB for all", flush=True)
 
 
 def made(workdir: pathlib.Path, data: dict, task: str, model: dict) -> Saved:
@@ -91,12 +106,16 @@ def made(workdir: pathlib.Path, data: dict, task: str, model: dict) -> Saved:
 
 def compare(what: str, run: Saved, source: Columns, told: Callable[[], None], rounds: int) -> None:
     evaluate = score.evaluation(run, run.config.eval.batch_size, mesh.make_mesh())
-    evaluate(source), told()
-    both = [(timed(lambda: evaluate(source)), timed(told)) for _ in range(rounds)]
+    beside(f"{what}: evaluation", lambda: evaluate(source), told, rounds)
+
+
+def beside(what: str, other: Callable[[], object], told: Callable[[], None], rounds: int) -> None:
+    other(), told()
+    both = [(timed(other), timed(told)) for _ in range(rounds)]
     ratios = sorted(b[0] / a[0] for a, b in both)
     (a, a_cpu), (b, b_cpu) = (map(statistics.median, zip(*times, strict=True)) for times in zip(*both, strict=True))
     print(
-        f"{what}: evaluation {a:.2f} s ({a_cpu:.2f} CPU s), predict {b:.2f} s ({b_cpu:.2f} CPU s); "
+        f"{what} {a:.2f} s ({a_cpu:.2f} CPU s), predict {b:.2f} s ({b_cpu:.2f} CPU s); "
         f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f} of {rounds})",
         flush=True,
     )
@@ -114,8 +133,14 @@ def cold(place: pathlib.Path) -> None:
     one = next((place / "set" / "new").rglob("*.png"))
     command = [sys.executable, "-m", "train", "predict", "--workdir", str(place / "lenet"), str(one)]
     call = lambda: subprocess.run(command, check=True, capture_output=True, cwd=pathlib.Path(__file__).parents[2])
+    before = os.times()
     times = [timed(call)[0] for _ in range(3)]
-    print("the first prediction of a new process:", json.dumps([round(each, 2) for each in times]), "s")
+    busy = sum(os.times()[2:4]) - sum(before[2:4])  # of children that have ended
+    print(
+        "the first prediction of a new process:",
+        json.dumps([round(t, 2) for t in times]),
+        f"s, {busy / 3:.2f} CPU s each",
+    )
 
 
 if __name__ == "__main__":

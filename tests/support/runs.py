@@ -3,19 +3,15 @@
 import os
 import pathlib
 import signal
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-import pytest
 
 from tests.support.small import PAGES, small
-from train import loop, record, saved
-from train.cost import budget
+from train import saved
 from train.display import Display
-from train.experiment import Experiment, build_experiment
+from train.experiment import build_experiment
 
 
 class Listening(Display):
@@ -32,33 +28,6 @@ class Listening(Display):
     def progress(self, step: int, *_: object) -> None:
         if step == self.stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-# Of a config: what decides when a run does something, and not what its step and its evaluation compute.
-WHEN = ("steps", "log_every", "checkpoint", "eval.every", "eval.patience", "eval.train_records", "schedule", "writers")
-
-
-def share_programs(patch: pytest.MonkeyPatch) -> None:
-    """Lets later runs of this process that compute the same take the compiled programs of the first.
-
-    Small runs spend their time tracing and compiling.  What each builds anew is the rest: data, state, files.
-    """
-    made: dict[tuple[str, str], Any] = {}
-
-    def once(make: Callable, leave_out: tuple[str, ...]) -> Callable:
-        def get(experiment: Experiment, *rest: Any) -> Any:
-            options = record.flatten(record.resolved(experiment.config))
-            what = {k: v for k, v in options.items() if not any(f"{k}.".startswith(f"{name}.") for name in leave_out)}
-            key = make.__name__, repr(sorted(what.items()))
-            if key not in made:
-                made[key] = make(experiment, *rest)
-            return made[key]
-
-        return get
-
-    for name in ("step_program", "eval_program"):
-        patch.setattr(loop, name, once(getattr(loop, name), WHEN))
-    patch.setattr(budget, "count", once(budget.count, ()))
 
 
 def steps_saved(workdir: pathlib.Path) -> list[int]:
