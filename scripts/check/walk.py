@@ -1,7 +1,7 @@
 """The way of a fit, or of a batch, through the code: which files a reader enters who follows it, and how often again.
 
-    python -m scripts.check.walk fit RUNS.csv [--law NAME …]               arguments of `python -m scaling fit`
-    python -m scripts.check.walk batch PAGE [key=value …] [--root CLONE]   the page is a file of that clone
+    python -m scripts.check.walk fit [RUNS.csv] [--law NAME …] [--root CLONE]   arguments of `python -m scaling fit`
+    python -m scripts.check.walk batch PAGE [key=value …] [--root CLONE]        the page is a file of that clone
 
 Every function counts where it is first called; lambdas and properties are read where they are used.  A return is a
 file that is entered again after it was left.
@@ -9,7 +9,8 @@ file that is entered again after it was left.
 A batch's way is that of `train.loop.train` over ten steps, through train/ and data/, to the written record.  Three are
 told: of the functions that give back what the batch is at that point (the config's data, a batch, its metrics, the
 values of a log, the record); of those that are given it too, to check, show or write it; and of every function called.
-CLONE is another version of the code.
+CLONE is another version of the code.  Without RUNS.csv a fit is of 25 runs of Chinchilla's law, five budgets of five
+sizes.
 """
 
 import argparse
@@ -19,14 +20,18 @@ import functools
 import importlib
 import io
 import itertools
+import math
 import os
 import pathlib
+import random
 import sys
 import tempfile
+import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[2]
+TOOL = sys.monitoring.PROFILER_ID
 SHORT = ["steps=10", "log_every=5", "eval.every=5", "checkpoint.every=5", "schedule.warmup=2", "writers=()"]
 
 
@@ -46,7 +51,8 @@ def main(argv: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if options.what == "fit":
             fit = importlib.import_module("scaling.__main__").main
-            show(root, "a fit", walk(lambda: fit(["fit", *rest, "--out", folder]), [root / "scaling"]))
+            given = rest if rest and not rest[0].startswith("-") else [drawn(pathlib.Path(folder)), *rest]
+            show(root, "a fit", walk(lambda: fit(["fit", *given, "--out", folder]), [root / "scaling"]))
             return
         page, *changes = rest
         configs, loop = (importlib.import_module(f"train.{name}") for name in ("configs", "loop"))
@@ -55,6 +61,18 @@ def main(argv: list[str]) -> None:
             workdir = pathlib.Path(folder) / str(number)
             run, ended = functools.partial(loop.train, config, workdir), (workdir / "record.json").exists
             show(root, title, walk(run, [root / "train", root / "data"], counts, ended))
+
+
+def drawn(folder: pathlib.Path) -> str:
+    """A table of 25 runs whose log losses scatter by .003: 1e17 to 1e19 FLOPs, sizes from a quarter to four times."""
+    share = [-2.0, -1.0, 0.0, 1.0, 2.0]
+    runs = [(c, 2.0**s * (c / 6.0 / 20.0) ** 0.5) for c in (1e17, 3e17, 1e18, 3e18, 1e19) for s in share]
+    noise = random.Random(0)
+    loss = lambda n, d: 1.69 + 406.4 / n**0.34 + 410.7 / d**0.28
+    rows = [(n, c / 6.0 / n, loss(n, c / 6.0 / n) * math.exp(noise.gauss(0.0, 0.003))) for c, n in runs]
+    path = folder / "runs.csv"
+    path.write_text("\n".join(["n,d,loss", *(",".join(map(str, row)) for row in rows)]))
+    return str(path)
 
 
 def walk(
@@ -67,30 +85,45 @@ def walk(
 
     Of calls only those that `counts`: by event ("call", "return") and arguments, or result.
     """
-    known, began, clock, is_over = {}, {}, itertools.count(), False
-    inside = tuple(f"{folder}/" for folder in folders)
+    known: dict[types.CodeType, int] = {}
+    began: dict[int, int] = {}
+    clock, is_over, inside = itertools.count(), False, tuple(f"{folder}/" for folder in folders)
 
-    def traced(frame: Any, event: str, result: Any) -> None:
-        nonlocal is_over
-        code = frame.f_code
-        if event not in ("call", "return") or not code.co_filename.startswith(inside):
-            return
-        if event == "return" and code.co_filename.endswith("train/record.py"):
-            is_over = is_over or ended()  # from here on it is closed, drawn and told
-        if is_over or code in known:
-            return
-        if event == "call":
-            began[id(frame)] = next(clock)
+    def entered(code: types.CodeType, _: int) -> Any:
+        if not code.co_filename.startswith(inside) or code in known:
+            return sys.monitoring.DISABLE  # what else is called costs nothing, so that a walk is as quick as the run
+        frame = sys._getframe(1)
+        began[id(frame)] = next(clock)
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-        if counts(event, [frame.f_locals.get(name) for name in names] if event == "call" else [result]):
-            known[code] = began[id(frame)]
+        seen("call", code, began[id(frame)], [frame.f_locals.get(name) for name in names])
+        return None
 
-    sys.setprofile(traced)
+    def left(code: types.CodeType, _: int, result: Any) -> Any:
+        nonlocal is_over
+        if not code.co_filename.startswith(inside):
+            return sys.monitoring.DISABLE
+        if code.co_filename.endswith("train/record.py"):
+            is_over = is_over or ended()  # from here on it is closed, drawn and told
+        if code not in known:
+            seen("return", code, began.get(id(sys._getframe(1)), next(clock)), [result])
+        return None
+
+    def seen(event: str, code: types.CodeType, at: int, values: list[Any]) -> None:
+        if not is_over and code not in known and counts(event, values):
+            known[code] = at
+
+    events = sys.monitoring.events
+    sys.monitoring.use_tool_id(TOOL, "walk")
+    sys.monitoring.register_callback(TOOL, events.PY_START, entered)
+    sys.monitoring.register_callback(TOOL, events.PY_RETURN, left)
+    sys.monitoring.set_events(TOOL, events.PY_START | events.PY_RETURN)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             run()
     finally:
-        sys.setprofile(None)
+        sys.monitoring.set_events(TOOL, 0)
+        sys.monitoring.free_tool_id(TOOL)
+        sys.monitoring.restart_events()
     way: list[Visit] = []
     for code in sorted(known, key=lambda code: known[code]):
         if code.co_firstlineno in functions(code.co_filename):
