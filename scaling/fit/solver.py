@@ -109,8 +109,8 @@ def _packed(index, batch, rows, y, weights, basis, theta, damping):
 def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, enough, newton):
     """Up to `ROUND` damped steps of every problem that has not settled.
 
-    The second derivatives of residuals are those of where the round begins: they cost more than all else of a step,
-    residuals are small beside what they bend, and the next round begins anew.  The Hessian that is returned has its own.
+    The second derivatives of residuals are those of where the round begins: they cost more than all else of a step, and
+    residuals are small beside what they bend.  The Hessian that is returned has those of where it ends.
     """
     residual = lambda theta: predict(theta[:, None], *x_IR1) - y_RB
     evaluate = lambda theta: _derivatives(residual, theta, w_RB, delta, newton)
@@ -159,7 +159,7 @@ def _derivatives(residual, theta_PB, w_RB, delta, newton):
     r, push = jax.linearize(residual, theta_PB)
     j_PRB = jnp.stack([push(unit) for unit in _units(theta_PB)])
     size = jnp.abs(r)
-    squares = lambda weight: jnp.einsum("prb,qrb->pqb", weight * j_PRB, j_PRB)
+    squares = lambda weight: jnp.einsum("prb,qrb->pqb", weight[None] * j_PRB, j_PRB)
     weight_RB = jnp.where(newton, size <= delta, jnp.minimum(1.0, delta / jnp.maximum(size, 1e-300)))
     g_PB = ((w_RB * jnp.clip(r, -delta, delta))[None] * j_PRB).sum(1)
     return (w_RB * huber(r, delta)).sum(0), g_PB, squares(w_RB * weight_RB), squares(w_RB)

@@ -9,6 +9,9 @@ file that is entered again after it was left.
 A batch's way is that of `train.loop.train` over ten steps, through train/ and data/, to the written record.  Three are
 told: of the functions that give back what the batch is at that point (the config's data, a batch, its metrics, the
 values of a log, the record); of those that are given it too, to check, show or write it; and of every function called.
+Of a fit two: of the functions that give back what the rows are at that point (a table, runs, a problem, a fit, draws,
+an analysis, figures), and of every function called.
+
 CLONE is another version of the code.  Without RUNS.csv a fit is of 25 runs of Chinchilla's law, five budgets of five
 sizes.
 """
@@ -35,6 +38,9 @@ TOOL = sys.monitoring.PROFILER_ID
 SHORT = ["steps=10", "log_every=5", "eval.every=5", "checkpoint.every=5", "schedule.warmup=2", "writers=()"]
 
 
+Counts = Callable[[str, list[Any]], bool]  # of a call: "call" and arguments, or "return" and the result
+
+
 class Visit(NamedTuple):
     file: str
     functions: list[str]  # that are first called there, in this order
@@ -52,15 +58,15 @@ def main(argv: list[str]) -> None:
         if options.what == "fit":
             fit = importlib.import_module("scaling.__main__").main
             given = rest if rest and not rest[0].startswith("-") else [drawn(pathlib.Path(folder)), *rest]
-            show(root, "a fit", walk(lambda: fit(["fit", *given, "--out", folder]), [root / "scaling"]))
+            for title, way in walk(lambda: fit(["fit", *given, "--out", folder]), [root / "scaling"], OF_A_FIT).items():
+                show(root, title, way)
             return
         page, *changes = rest
         configs, loop = (importlib.import_module(f"train.{name}") for name in ("configs", "loop"))
         config = configs.config_of(configs.load(page), [*SHORT, *changes])
-        for number, (title, counts) in enumerate(WAYS.items()):
-            workdir = pathlib.Path(folder) / str(number)
-            run, ended = functools.partial(loop.train, config, workdir), (workdir / "record.json").exists
-            show(root, title, walk(run, [root / "train", root / "data"], counts, ended))
+        run, ended = functools.partial(loop.train, config, folder), (pathlib.Path(folder) / "record.json").exists
+        for title, way in walk(run, [root / "train", root / "data"], OF_A_BATCH, ended).items():
+            show(root, title, way)
 
 
 def drawn(folder: pathlib.Path) -> str:
@@ -76,22 +82,19 @@ def drawn(folder: pathlib.Path) -> str:
 
 
 def walk(
-    run: Callable[[], Any],
-    folders: list[pathlib.Path],
-    counts: Callable[[str, list[Any]], bool] = lambda event, values: True,
-    ended: Callable[[], bool] = lambda: False,
-) -> list[Visit]:
-    """Files of `folders` in the order of first calls, until it has `ended`.
-
-    Of calls only those that `counts`: by event ("call", "return") and arguments, or result.
-    """
-    known: dict[types.CodeType, int] = {}
+    run: Callable[[], Any], folders: list[pathlib.Path], ways: dict[str, Counts], ended: Callable[[], bool] = bool
+) -> dict[str, list[Visit]]:
+    """Of each of the `ways` the files of `folders` in the order of first calls, until it has `ended`."""
+    known: dict[str, dict[types.CodeType, int]] = {title: {} for title in ways}
     began: dict[int, int] = {}
     clock, is_over, inside = itertools.count(), False, tuple(f"{folder}/" for folder in folders)
 
+    def is_done(code: types.CodeType) -> bool:  # what is called from then on costs nothing
+        return not code.co_filename.startswith(inside) or all(code in found for found in known.values())
+
     def entered(code: types.CodeType, _: int) -> Any:
-        if not code.co_filename.startswith(inside) or code in known:
-            return sys.monitoring.DISABLE  # what else is called costs nothing, so that a walk is as quick as the run
+        if is_done(code):
+            return sys.monitoring.DISABLE
         frame = sys._getframe(1)
         began[id(frame)] = next(clock)
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -100,17 +103,17 @@ def walk(
 
     def left(code: types.CodeType, _: int, result: Any) -> Any:
         nonlocal is_over
-        if not code.co_filename.startswith(inside):
-            return sys.monitoring.DISABLE
-        if code.co_filename.endswith("train/record.py"):
+        if code.co_filename.startswith(inside) and code.co_filename.endswith("train/record.py"):
             is_over = is_over or ended()  # from here on it is closed, drawn and told
-        if code not in known:
-            seen("return", code, began.get(id(sys._getframe(1)), next(clock)), [result])
+        elif is_done(code):
+            return sys.monitoring.DISABLE
+        seen("return", code, began.get(id(sys._getframe(1)), next(clock)), [result])
         return None
 
     def seen(event: str, code: types.CodeType, at: int, values: list[Any]) -> None:
-        if not is_over and code not in known and counts(event, values):
-            known[code] = at
+        for title, counts in ways.items():
+            if not is_over and code not in known[title] and counts(event, values):
+                known[title][code] = at
 
     events = sys.monitoring.events
     sys.monitoring.use_tool_id(TOOL, "walk")
@@ -123,7 +126,11 @@ def walk(
     finally:
         sys.monitoring.set_events(TOOL, 0)
         sys.monitoring.free_tool_id(TOOL)
-        sys.monitoring.restart_events()
+    return {title: visits(found) for title, found in known.items()}
+
+
+def visits(known: dict[types.CodeType, int]) -> list[Visit]:
+    """Files in the order of the numbers of their functions."""
     way: list[Visit] = []
     for code in sorted(known, key=lambda code: known[code]):
         if code.co_firstlineno in functions(code.co_filename):
@@ -156,7 +163,19 @@ def is_it(value: Any) -> bool:
     return type(value).__name__ in ("ConfigDict", "Dataset") or (hasattr(value, "gather") and hasattr(value, "__len__"))
 
 
-WAYS: dict[str, Callable[[str, list[Any]], bool]] = {
+def is_of_a_fit(value: Any) -> bool:
+    """Whether it is what rows are on their way from a table to a report: a value of a class of scaling/, or several."""
+    if type(value) in (list, tuple, dict):
+        return any(is_of_a_fit(part) for part in (value.values() if isinstance(value, dict) else value))
+    return type(value).__module__.startswith("scaling.") and type(value).__name__ not in ASKED
+
+
+ASKED = ("Law", "Param", "Power", "Question", "Choice", "Module")  # by the reader, whatever the rows
+OF_A_FIT: dict[str, Counts] = {
+    "what rows become": lambda event, values: event == "return" and is_of_a_fit(values[0]),
+    "every call": lambda event, values: True,
+}
+OF_A_BATCH: dict[str, Counts] = {
     "what a batch becomes": lambda event, values: event == "return" and carries(values),
     "who sees it": lambda event, values: carries(values),
     "every call": lambda event, values: True,
