@@ -121,10 +121,18 @@ def _packed(index, batch, rows, y, weights, basis, theta, damping):
 # LLVM's second level runs as fast as its third and compiles in two thirds of the time; without any, a third as fast.
 @functools.partial(jax.jit, static_argnames=("predict",), compiler_options={"xla_backend_optimization_level": 2})
 def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, enough, newton):
-    """Up to `ROUND` damped steps of every problem that has not settled."""
-    evaluate = lambda theta: _derivatives(predict, theta, x_IR1, y_RB, w_RB, delta, newton)
+    """Up to `ROUND` damped steps of every problem that has not settled.
+
+    The second derivatives of residuals are those of where the round begins: they cost more than all else of a step, and
+    residuals are small beside what they bend.  The Hessian that is returned has those of where it ends.
+    """
+    residual = lambda theta: predict(theta[:, None], *x_IR1) - y_RB
+    evaluate = lambda theta: _derivatives(residual, theta, w_RB, delta, newton)
+    bend = lambda theta: jax.lax.cond(
+        newton, lambda: _bend(residual, theta, w_RB, delta), lambda: jnp.zeros((len(theta), *theta.shape))
+    )  # one program for both
     project = lambda m: jnp.einsum("pfb,pqb,qgb->bfg", basis_PFB, m, basis_PFB)
-    total_B = w_RB.sum(0)
+    total_B, bend_PPB = w_RB.sum(0), bend(theta_PB)
 
     def step(state):
         theta, value, g, h, square, damping, moved, trial, size, count = state
@@ -140,7 +148,7 @@ def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, e
         eased = jnp.where(better, jnp.maximum(damping * 0.2, 1e-14), damping * 5)
         damping = jnp.where(go & jnp.isfinite(size), eased, damping)
         moved = jnp.where(go, jnp.where(last, 0.0, size), moved)
-        h_BFF, k_BFF, g_BF = project(h), project(square), jnp.einsum("pfb,pb->bf", basis_PFB, g)
+        h_BFF, k_BFF, g_BF = project(h + bend_PPB), project(square), jnp.einsum("pfb,pb->bf", basis_PFB, g)
         # A term that vanished leaves its directions without curvature: the floor keeps them still, not undefined.
         floor = 1e-12 * jnp.trace(k_BFF, axis1=1, axis2=2)[:, None, None] + 1e-300
         scale = jnp.eye(h_BFF.shape[-1])[None] * (damping[:, None, None] * k_BFF + floor)
@@ -152,30 +160,37 @@ def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, e
     start = theta_PB, far, jnp.zeros_like(theta_PB), flat, flat, damping_B, far, theta_PB, far, 0
     state = jax.lax.while_loop(lambda s: (s[-1] <= ROUND) & jnp.any(s[6] > enough), step, start)
     theta, value, g, h, _, damping, moved, *_ = state
-    return theta, value, jnp.einsum("pfb,pb->fb", basis_PFB, g), jnp.moveaxis(project(h), 0, -1), moved, damping
+    h_BFF = project(h + bend(theta))
+    return theta, value, jnp.einsum("pfb,pb->fb", basis_PFB, g), jnp.moveaxis(h_BFF, 0, -1), moved, damping
 
 
-def _derivatives(predict, theta_PB, x_IR1, y_RB, w_RB, delta, newton):
-    """Loss [B], gradient [P, B], Hessian (its reweighted square unless `newton`) and square of the Jacobian [P, P, B].
+def _derivatives(residual, theta_PB, w_RB, delta, newton):
+    """Loss [B], gradient [P, B], its reweighted square (of a Hessian without `_bend` where `newton`) and the square of
+    the Jacobian [P, P, B].
 
     One forward derivative along each parameter serves the whole batch, since no problem depends on another's theta.
     """
-    units = [jnp.zeros_like(theta_PB).at[p].set(1.0) for p in range(len(theta_PB))]
-    residual = lambda theta: predict(theta[:, None], *x_IR1) - y_RB
-
-    def along(f):
-        value, push = jax.linearize(f, theta_PB)
-        return value, jnp.stack([push(unit) for unit in units])
-
-    r, j_PRB = along(residual)
+    r, push = jax.linearize(residual, theta_PB)
+    j_PRB = jnp.stack([push(unit) for unit in _units(theta_PB)])
     size = jnp.abs(r)
-    push = w_RB * jnp.clip(r, -delta, delta)
-    squares = lambda weight: jnp.stack([((weight * j_RB)[None] * j_PRB).sum(1) for j_RB in j_PRB])
-    square_PPB = squares(w_RB)
+    squares = lambda weight: jnp.einsum("prb,qrb->pqb", weight[None] * j_PRB, j_PRB)
     weight_RB = jnp.where(newton, size <= delta, jnp.minimum(1.0, delta / jnp.maximum(size, 1e-300)))
-    bend = lambda: along(jax.grad(lambda theta: (push * residual(theta)).sum()))[1]
-    h_PPB = squares(w_RB * weight_RB) + jax.lax.cond(newton, bend, lambda: jnp.zeros_like(square_PPB))  # one program
-    return (w_RB * huber(r, delta)).sum(0), (push[None] * j_PRB).sum(1), h_PPB, square_PPB
+    g_PB = ((w_RB * jnp.clip(r, -delta, delta))[None] * j_PRB).sum(1)
+    return (w_RB * huber(r, delta)).sum(0), g_PB, squares(w_RB * weight_RB), squares(w_RB)
+
+
+@functools.partial(jax.jit, static_argnums=0)  # traced once for both of its uses
+def _bend(residual, theta_PB, w_RB, delta):
+    """What residuals' second derivatives add to the Hessian [P, P, B]."""
+    push = w_RB * jnp.clip(residual(theta_PB), -delta, delta)
+    slope = jax.grad(lambda theta: (push * residual(theta)).sum())
+    turn = jax.linearize(slope, theta_PB)[1]
+    return jnp.stack([turn(unit) for unit in _units(theta_PB)])
+
+
+def _units(theta_PB):
+    """One direction along each parameter, the same for every problem."""
+    return [jnp.zeros_like(theta_PB).at[p].set(1.0) for p in range(len(theta_PB))]
 
 
 def huber(r: Any, delta: Any) -> jax.Array:
