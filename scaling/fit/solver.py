@@ -4,8 +4,9 @@ P parameters of the law, F free directions among them, R rows, I inputs of the l
 The batch is the last axis, so that every sum over rows is a loop over problems side by side, which vectorises.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -72,7 +73,7 @@ def solve(
         theta, *(np.full((count, *shape), np.nan) for shape in ((), theta.shape[1:], theta.shape[1:] * 2, ()))
     )
     damping = np.full(count, 1e-2)
-    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+    with float64_on_cpu():
         for newton, least in ((True, enough),) if near else ((False, 1e-4), (True, enough)):
             left, damping[:] = np.arange(count), 1e-2
             for _ in range(LIMIT if newton else 4):
@@ -94,6 +95,12 @@ def solve(
     return out._replace(gradient=out.gradient[:, :free], hessian=out.hessian[:, :free, :free])
 
 
+@contextlib.contextmanager
+def float64_on_cpu() -> Iterator[None]:
+    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        yield
+
+
 def sizes(count: int, rows: int, params: int) -> tuple[int, int]:
     """Rows and problems of the program that `solve` takes."""
     # One program for data of many sizes; many problems are worth a program of their own size.
@@ -105,7 +112,7 @@ def prepare(predict: Predict, inputs: int, params: int, count: int, rows: int) -
     """Compiles the program that `solve` takes for such problems, which is most of a first fit's time."""
     padded, batch = sizes(count, rows, params)
     rows_RB, theta_PB = np.zeros((padded, batch)), np.zeros((params, batch))
-    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+    with float64_on_cpu():
         x, basis = np.zeros((inputs, padded, 1)), np.zeros((params, *theta_PB.shape))
         _rounds(predict, x, rows_RB, rows_RB, basis, theta_PB, np.zeros(batch), 1.0, np.inf, False)  # no round
 
