@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from scaling.counting import c_6nd
-from scaling.fit.discrepancy import bounded, learn
+from scaling.fit.discrepancy import bounded, learn, standard_error
 from scaling.fit.intervals import Interval, interval
 from scaling.laws.optimum import optimum
 from train.errors import UserError
@@ -82,7 +82,7 @@ def drawn(
     law, typical = fitted.law, float(np.sqrt(np.mean(fitted.residuals**2)))
     scatter = np.random.default_rng(0).choice(fitted.residuals, len(fitted.draws)) * fitted.scale
     values = law.at(fitted.draws[:, None], *_logs(fitted, columns)) + scatter[:, None]
-    off = learn(fitted.past, typical)
+    off = learn(fitted.past, standard_error(fitted.residuals, fitted.free))
     values = bounded(values, _expected(fitted, columns), reach, typical, off.prior, law.space == "log")
     return values + off.draw(reach, len(values)) * (reach > 1.0)
 

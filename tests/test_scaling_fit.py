@@ -18,7 +18,7 @@ from scaling.analyse import analyse
 from scaling.approaches import isoflop
 from scaling.fit import intervals, solver
 from scaling.fit.backtest import backtest, by_horizon, heldout
-from scaling.fit.discrepancy import Prior, bounded, learn
+from scaling.fit.discrepancy import Prior, bounded, learn, standard_error
 from scaling.fit.estimate import centre, fit
 from scaling.fit.flags import design_flags, flags, frontier
 from scaling.fit.intervals import bca, bootstrap, constants, interval, quantiles, undefined
@@ -257,19 +257,28 @@ def test_forecasts_are_sorted_by_how_far_ahead_they_were():
 
 
 def test_discrepancy_is_the_posterior_of_a_prior_and_the_cutoffs_seen():
-    """Scaled inverse chi-squared: each cutoff counts once, however many budgets it forecast."""
+    """Scaled inverse chi-squared: each cutoff is half a degree of freedom, however many budgets it forecast."""
     prior = Prior(ratio=2.0, freedom=2.0, power=1.0, least=0.1, bound=0.1)
     past = [[(0.01, 2.0), (-0.03, 4.0)], [(0.02, 2.0)]]
     off = learn(past, 0.005, prior)
     seen = [((0.01 / np.log(2)) ** 2 + (0.03 / np.log(4)) ** 2) / 2, (0.02 / np.log(2)) ** 2]
-    assert off.freedom == 4.0
-    assert off.scale == pytest.approx(np.sqrt((2 * 0.01**2 + sum(seen)) / 4))
+    assert off.freedom == 3.0
+    assert off.scale == pytest.approx(np.sqrt((2 * 0.01**2 + sum(seen) / 2) / 3))
     drawn = off.draw(np.array([2.0, 8.0, 0.5]), 10_001)
-    expected = scipy.stats.t.ppf([0.05, 0.25, 0.75, 0.95], 4) * off.scale * np.log(2.0)
+    expected = scipy.stats.t.ppf([0.05, 0.25, 0.75, 0.95], 3) * off.scale * np.log(2.0)
     np.testing.assert_allclose(np.quantile(drawn[:, 0], [0.05, 0.25, 0.75, 0.95]), expected, rtol=2e-3)
     np.testing.assert_allclose(drawn[:, 1], 3 * drawn[:, 0])
     np.testing.assert_allclose(drawn[:, 2], 0.1 / np.log(2.0) * drawn[:, 0])
     assert learn([], 0.005, prior).scale == pytest.approx(0.01)
+
+
+def test_errors_of_runs_are_larger_than_residuals_of_few():
+    """Least squares of a straight line on 4 rows: two degrees of freedom are left of the errors' four."""
+    x = np.stack([np.ones(4), np.arange(4.0)], 1)
+    errors = np.random.default_rng(0).normal(0, 0.3, (20_000, 4))
+    left = errors - errors @ np.linalg.pinv(x).T @ x.T
+    found = [standard_error(row, 2) for row in left]
+    assert np.sqrt(np.mean(np.square(found))) == pytest.approx(0.3, rel=0.02)
 
 
 def test_draws_that_ran_off_are_bounded_and_others_are_left_alone():

@@ -125,8 +125,8 @@ def test_nothing_below_or_nothing_above_is_refused(most):
 def test_predictions_are_the_law_at_its_inputs():
     fitted = fitfile.Fitted(
         law=chinchilla, params=TRUTH, theta=chinchilla.free(TRUTH), draws=np.tile(chinchilla.free(TRUTH), (400, 1)),
-        scale=np.ones(400), residuals=np.array([-0.01, 0.01]), past=[], largest=1e20, counting={}, level=0.9, better="",
-        lines={}, causes=[],
+        scale=np.ones(400), residuals=np.array([-0.01, 0.01]), free=0, past=[], largest=1e20, counting={}, level=0.9,
+        better="", lines={}, causes=[],
     )  # fmt: skip
     n, d = np.array([1e8, 1e9]), np.array([2e9, 1e12])
     found = predict.predict(fitted, {"n": n, "d": d})

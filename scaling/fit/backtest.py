@@ -15,7 +15,7 @@ from jaxtyping import Float
 from scaling import budgets
 from scaling.approaches import isoflop
 from scaling.counting import c_6nd
-from scaling.fit.discrepancy import Discrepancy, Past, bounded, learn
+from scaling.fit.discrepancy import Discrepancy, Past, learn, standard_error
 from scaling.fit.estimate import Columns, Fit, fit, mean_log, predict
 from scaling.fit.intervals import LEVEL, Draws, Interval, bootstrap, draw_runs, interval, optimum, scatter
 from scaling.fit.question import Below, Question, question
@@ -131,7 +131,7 @@ def forecast(
     reach = c / fitted
     if below:
         reach = np.maximum(reach, _along(law, left, below.role) / _along(law, found.columns, below.role).max())
-    off = learn(past, residual(found))
+    off = learn(past, standard_error(found.residuals, found.question.free))
     drawn = law.natural(draw_forecasts(sample, left, reach, off))
     expected = law.natural(predict(law, found.theta, left))
     measured = left[law.output]
@@ -149,8 +149,8 @@ def forecast(
             planned, reach = True, np.array([budget / fitted])
             least = law.response(optimum_of(law, sample.theta, budget)["loss"])
             noisy = least[:, None] + scatter(found, np.random.default_rng(1), sample.scale, least[:, None])
-            held = bounded(noisy, law.response(np.array([at])), reach, residual(found), off.prior, law.space == "log")
-            held = law.natural(held + off.draw(reach, sample.size))[:, 0]
+            held = off.beyond(noisy, law.response(np.array([at])), reach, residual(found), law.space == "log")
+            held = law.natural(held)[:, 0]
             low, high = interval(held, level)
             rounding = PROFILE_ERROR * at  # of the minimum, which is read off a curve
             head = _run(int(out[best]), budget, reach[0], lowest, at, (low - rounding, high + rounding))
@@ -163,8 +163,7 @@ def draw_forecasts(
     """What runs at these inputs may measure, in the law's space: constants, scatter of a run, and discrepancy."""
     fit = sample.fit
     expected = predict(fit.law, fit.theta, columns)
-    drawn = bounded(draw_runs(sample, columns), expected, reach, residual(fit), off.prior, fit.law.space == "log")
-    return drawn + off.draw(reach, sample.size)
+    return off.beyond(draw_runs(sample, columns), expected, reach, residual(fit), fit.law.space == "log")
 
 
 def residual(fit: Fit) -> float:

@@ -194,6 +194,7 @@ class Fitted(NamedTuple):
     draws: np.ndarray  # [draws, P]
     scale: np.ndarray  # [draws]
     residuals: np.ndarray
+    free: int  # parameters that were fitted
     past: Past  # errors of earlier forecasts, one list a cutoff
     largest: float  # FLOPs of the largest run fitted
     counting: dict[str, Any]
@@ -208,8 +209,8 @@ def of(analysis: "Analysis") -> Fitted:
     fit = analysis.fit
     return Fitted(
         law=fit.law, params=fit.params, theta=fit.theta, draws=analysis.draws.theta, scale=analysis.draws.scale,
-        residuals=fit.residuals, past=past(analysis), largest=largest({"range": ranges(analysis)}),
-        counting=analysis.runs.mapping, level=analysis.level,
+        residuals=fit.residuals, free=fit.question.free, past=past(analysis),
+        largest=largest({"range": ranges(analysis)}), counting=analysis.runs.mapping, level=analysis.level,
         better=better(analysis), lines=lines_of(analysis), causes=analysis.causes,
     )  # fmt: skip
 
@@ -247,6 +248,7 @@ def load(path: str | pathlib.Path, law_file: str | pathlib.Path | None = None) -
             law=law, params=params, theta=law.free(params),
             draws=np.array(resamples["theta"], np.float64).reshape(-1, len(law.names)),
             scale=np.array(resamples["scale"], np.float64), residuals=np.array(resamples["residuals"], np.float64),
+            free=len(law.params) - len(found["pinned"]) - len(found["tied"]),
             past=[[(error, reach) for error, reach in window] for window in found["past"]],
             largest=largest(found), counting=found["counting"],
             level=found["interval"]["level"], better=found["better"],

@@ -4,32 +4,42 @@
     python -m scripts.check.forecasts                                    the generated worlds alone
 
 Each set is fitted below every cutoff, and every larger run is forecast.  A set is scored with a prior that it played no
-part in: the ratio of discrepancy to residual at which the other sets' intervals hold closest to 92 % at every reach.
-A set that had no part in a prior is covered some points less than those it was made of.
-Winkler's interval score is width + 2 / 0.1 times what lies outside, relative to the loss: less is better.
+part in: the ratio of discrepancy to error at which the other sets' intervals hold closest to `AIM` at every reach.
+What one sweep of a generated world shows is mostly its luck, since its forecasts err together: each world is drawn with
+several seeds, and counts as one sweep, the mean of them.  Winkler's interval score is width + 2 / 0.1 times what lies
+outside, relative to the loss: less is better.  `--keep DIR` keeps fits and resamples, which no prior has a part in.
 """
 
 import argparse
 import csv
+import hashlib
+import itertools
 import json
 import pathlib
-from collections.abc import Callable
-from typing import Any
+import pickle
+from typing import NamedTuple
 
 import numpy as np
 
 from scaling import budgets
 from scaling.counting import c_6nd
-from scaling.fit import backtest as testing
 from scaling.fit import discrepancy
-from scaling.fit.backtest import HORIZONS, Window, backtest, horizon_of
+from scaling.fit.backtest import HORIZONS, Window, backtest, horizon_of, known_errors, residual
+from scaling.fit.discrepancy import Past, Prior, learn, standard_error
+from scaling.fit.estimate import Fit, fit, predict
+from scaling.fit.intervals import Draws, bootstrap, draw_runs, interval
 from scaling.fit.question import Question
 from scaling.laws import LAWS, hoffmann
 from train.devices import runtime
 
 LEVEL, DRAWS = 0.9, 200
 AIM = 0.92  # what intervals of the sets that a prior is made of are to hold
-PRIORS = [discrepancy.PRIOR._replace(ratio=float(ratio)) for ratio in np.arange(0.9, 1.61, 0.05).round(2)]
+PRIORS = [
+    discrepancy.PRIOR._replace(ratio=float(ratio), power=power)
+    for ratio in np.arange(0.7, 1.41, 0.05).round(2)
+    for power in (0.6, 0.7, 0.8)
+]
+REACHES = len(HORIZONS) + 1  # and what lies further
 Columns = dict[str, np.ndarray]
 
 
@@ -91,89 +101,172 @@ def sets(data: pathlib.Path | None, seeds: int) -> dict[str, list[Columns]]:
     return found
 
 
-def forecasts(columns: Columns, law: str, prior: discrepancy.Prior) -> list[Window]:
-    """Every cutoff's forecasts under this prior."""
+class Forecast(NamedTuple):
+    """What one cutoff says of the later runs, as far as no prior has a part in it."""
+
+    window: Window
+    past: Past
+    drawn: np.ndarray  # [draws, runs] by constants and scatter
+    expected: np.ndarray  # [runs]
+    residual: float
+    error: float
+
+
+def forecasts(columns: Columns, law: str, keep: pathlib.Path | None = None) -> list[Forecast]:
+    """Of every cutoff."""
     columns = {**columns, "budget": budgets.group(c_6nd(columns["n"], columns["d"]))}
-    kept = discrepancy.PRIOR
-    try:
-        discrepancy.PRIOR = prior
-        return backtest(Question(LAWS[law]), columns, draws=DRAWS, level=LEVEL)
-    finally:
-        discrepancy.PRIOR = kept
+    ask, made, found = Question(LAWS[law]), resampled(columns, law, keep), []
+    for i, (window, fitted, drawn) in enumerate(made):
+        past = known_errors([w for w, *_ in made[:i]], columns["budget"] <= window.cutoff, columns["budget"])
+        left = {name: v[window.rows] for name, v in columns.items()}
+        below = Fit(ask, *fitted)
+        residuals, sample = below.residuals, Draws(below, *drawn)
+        found.append(
+            Forecast(window, past, draw_runs(sample, left), predict(below.law, below.theta, left), residual(below),
+                     standard_error(residuals, ask.free))
+        )  # fmt: skip
+    return found
 
 
-def once(function: Callable[..., Any], rows: Callable[[Any], np.ndarray]) -> Callable[..., Any]:
-    """`function`, asked once for the same rows: fits and resamples do not depend on the prior."""
-    known: dict[bytes, Any] = {}
+def resampled(columns: Columns, law: str, keep: pathlib.Path | None) -> list[tuple[Window, tuple, tuple]]:
+    """Of every cutoff the errors, the fit without its question, and the draws without their fit: laws are code."""
+    key = hashlib.sha256(law.encode() + b"".join(columns[name].tobytes() for name in sorted(columns))).hexdigest()
+    kept = keep / f"{key[:16]}.pkl" if keep else None
+    if kept and kept.exists():
+        return pickle.loads(kept.read_bytes())
+    ask, made = Question(LAWS[law]), []
+    for window in backtest(ask, columns, draws=0):
+        below = {name: v[columns["budget"] <= window.cutoff] for name, v in columns.items()}
+        sample = bootstrap(fit(ask, below, certify=False), draws=DRAWS)
+        made.append((window, tuple(sample.fit)[1:], tuple(sample)[1:]))
+    if kept:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(pickle.dumps(made))
+    return made
 
-    def call(first: Any, *others: Any, **named: Any) -> Any:
-        key = rows(others[0] if others else first).tobytes()
-        if key not in known:
-            known[key] = function(first, *others, **named)
-        return known[key]
 
-    return call
-
-
-def score(windows: list[Window]) -> np.ndarray:
+def score(cutoffs: list[Forecast], prior: Prior) -> np.ndarray:
     """[forecasts, 3]: horizon, inside, Winkler's score over the loss."""
     rows = []
-    for window in windows:
-        low, high, measured = window.ends[:, 0], window.ends[:, 1], window.measured
+    for one in cutoffs:
+        off, measured = learn(one.past, one.error, prior), one.window.measured
+        values = np.exp(off.beyond(one.drawn, one.expected, one.window.reach, one.residual))
+        low, high = np.array([interval(v, LEVEL) for v in values.T]).T
         outside = np.maximum(low - measured, 0) + np.maximum(measured - high, 0)
-        rows.append(np.stack([horizon_of(window.reach), window.inside, (high - low + 20 * outside) / measured], 1))
+        inside = (low <= measured) & (measured <= high)
+        rows.append(np.stack([horizon_of(one.window.reach), inside, (high - low + 20 * outside) / measured], 1))
     return np.concatenate(rows)
 
 
-def miss(scores: dict[str, np.ndarray]) -> float:
+class Score(NamedTuple):
+    """Of the forecasts of one set at one reach; the sweeps of a generated world are averaged."""
+
+    count: float
+    inside: float  # how many of them
+    winkler: float  # summed
+    spread: float  # standard error of the share inside, over sweeps of a world
+
+
+def scores(name: str, several: list[np.ndarray]) -> list[Score]:
+    """Of each horizon, and of all, from what `score` said of each sweep."""
+    over, found = len(several) if name in worlds(0) else 1, []
+    for horizon in (*range(REACHES), None):
+        here = [rows[rows[:, 0] == horizon] if horizon is not None else rows for rows in several]
+        rows, shares = np.concatenate(here), [one[:, 1].mean() for one in here if len(one)]
+        spread = np.std(shares, ddof=1) / len(shares) ** 0.5 if len(shares) > 1 else np.nan
+        found.append(Score(len(rows) / over, rows[:, 1].sum() / over, rows[:, 2].sum() / over, float(spread)))
+    return found
+
+
+def shares(found: list[list[Score]], at: int) -> tuple[float, float, float, float]:
+    """Inside of all sets' forecasts at one reach, and of sets alike, each with its standard error.
+
+    Forecasts of one set err together, so what varies is the sets: their number inside less what the pooled share says.
+    """
+    count, inside = np.array([(of[at].count, of[at].inside) for of in found if of[at].count]).T
+    pooled, sets = inside.sum() / count.sum(), inside / count
+    error = np.sqrt(np.sum((inside - pooled * count) ** 2) * count.size / max(count.size - 1, 1)) / count.sum()
+    return pooled, error, sets.mean(), np.std(sets, ddof=1) / count.size**0.5
+
+
+def miss(found: list[list[Score]]) -> float:
     """How far from `AIM` the shares inside are: root mean square over reaches, of all forecasts and of sets alike."""
-    pooled = np.concatenate(list(scores.values()))
-    gaps = []
-    for horizon in np.unique(pooled[:, 0]):
-        shares = [found[found[:, 0] == horizon, 1] for found in (pooled, *scores.values())]
-        every, *each = [share.mean() for share in shares if share.size]
-        gaps += [every - AIM, np.mean(each) - AIM]
-    return float(np.sqrt(np.mean(np.square(gaps))))
+    every = np.array([shares(found, at) for at in range(REACHES)])[:, [0, 2]]
+    return float(np.sqrt(np.mean((every - AIM) ** 2)))
+
+
+def size(forecast: Forecast) -> np.ndarray:
+    """Errors [runs] over g, in standard errors of the fit."""
+    return forecast.window.missed / discrepancy.growth(forecast.window.reach) / forecast.error
+
+
+def together(cutoffs: list[list[Forecast]]) -> tuple[float, float, float]:
+    """Of successive cutoffs' mean `size` over the runs that both forecast: sums of squares, and of products."""
+    sums = np.zeros(3)
+    for sweep in cutoffs:
+        for one, other in itertools.pairwise(sweep):
+            x, y = (np.mean(size(a)[np.isin(a.window.rows, b.window.rows)]) for a, b in ((one, other), (other, one)))
+            sums += np.array([x * x, y * y, x * y]) / len(cutoffs)
+    return tuple(sums)
+
+
+def sizes(several: list[list[Forecast]]) -> tuple[float, float]:
+    """Root mean square of `size` over cutoffs, and median over cutoffs of that of each; medians over sweeps."""
+    squares = [[np.mean(size(one) ** 2) for one in sweep] for sweep in several]
+    return tuple(float(np.median([np.sqrt(of(sweep)) for sweep in squares])) for of in (np.mean, np.median))
 
 
 def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--data", metavar="DIR", type=pathlib.Path)
     flags.add_argument("--law", default="chinchilla")
-    flags.add_argument("--seeds", type=int, default=2)
+    flags.add_argument("--seeds", type=int, default=8, help="sweeps of each generated world")
+    flags.add_argument("--keep", metavar="DIR", type=pathlib.Path)
     options = flags.parse_args()
     runtime.set_up()
-    testing.fit = once(testing.fit, lambda columns: columns["loss"])
-    testing.bootstrap = once(testing.bootstrap, lambda found: found.columns["loss"])
+    made = {
+        name: [forecasts(columns, options.law, options.keep) for columns in several]
+        for name, several in sets(options.data, options.seeds).items()
+    }
     scored = {
-        prior: {
-            name: np.concatenate([score(forecasts(columns, options.law, prior)) for columns in several])
-            for name, several in sets(options.data, options.seeds).items()
-        }
+        prior: {name: scores(name, [score(cutoffs, prior) for cutoffs in several]) for name, several in made.items()}
         for prior in PRIORS
     }
-    chosen, priors = {}, {}
-    for name in scored[PRIORS[0]]:
-        others = {prior: {k: v for k, v in found.items() if k != name} for prior, found in scored.items()}
-        priors[name] = min(PRIORS, key=lambda prior, others=others: miss(others[prior]))
-        chosen[name] = scored[priors[name]][name]
-    best = min(PRIORS, key=lambda prior: miss(scored[prior]))
-    told = {name: prior.ratio for name, prior in priors.items()}
-    print(f"{options.law}; prior's ratio over all sets {best.ratio:g}; each set scored with the others': {told}")
+    chosen, told = {}, {}
+    for name in made:
+        best = min(PRIORS, key=lambda prior: miss([of for other, of in scored[prior].items() if other != name]))
+        chosen[name], told[name] = scored[best][name], (best.ratio, best.power)
+    best = min(PRIORS, key=lambda prior: miss([*scored[prior].values()]))
+    print(
+        f"{options.law}; ratio and power of the prior over all sets {best.ratio:g}, {best.power:g}; the others': {told}"
+    )
+    sums = {name: together(several) for name, several in made.items()}
+    x, y, xy = np.sum([*sums.values()], axis=0)
+    alone = {name: round(float(sums[name][2] / (sums[name][0] * sums[name][1]) ** 0.5), 2) for name in sums}
+    print(f"errors of successive cutoffs correlate by {xy / np.sqrt(x * y):.2f}; of each set alone: {alone}")
+    print("errors over g and standard error, root mean square and median over cutoffs: ", end="")
+    print("; ".join(f"{name} {' and '.join(f'{v:.2f}' for v in sizes(several))}" for name, several in made.items()))
     table(chosen)
 
 
-def table(scores: dict[str, np.ndarray]) -> None:
-    heads = (*HORIZONS, "further")
-    print(f"{'inside 90 %':<18}" + "".join(f"{head:>16}" for head in heads) + f"{'all':>16}")
-    pooled = np.concatenate(list(scores.values()))
-    for name, found in {**scores, "pooled": pooled}.items():
-        cells = [found[found[:, 0] == h] for h in range(len(heads))] + [found]
-        print(f"{name:<18}" + "".join(f"{c[:, 1].mean():>9.0%} of {len(c):<3}" if len(c) else " " * 16 for c in cells))
-    # Forecasts of one set err together, so the standard error is that of the sets' own shares.
-    shares = [[s[s[:, 0] == h, 1].mean() for s in scores.values() if (s[:, 0] == h).any()] for h in range(len(heads))]
-    print(f"{'sets alike':<18}" + "".join(f"{np.mean(v):>9.0%} ± {np.std(v) / len(v) ** 0.5:<4.0%}" for v in shares))
-    print(f"{'Winkler':<18}" + "".join(f"{pooled[pooled[:, 0] == h, 2].mean():>16.3f}" for h in range(len(heads))))
+def table(found: dict[str, list[Score]]) -> None:
+    heads, width = (*HORIZONS, "further", "all"), max(map(len, found))
+    print(f"{'inside 90 %':<{width}}" + "".join(f"{head:>18}" for head in heads))
+    for name, of in found.items():
+        cells = [f"{s.inside / s.count:.1%} of {s.count:<4.0f}" if s.count else "" for s in of]
+        print(
+            f"{name:<{width}}"
+            + "".join(f"{cell:>18}" for cell in cells)
+            + (f"  ± {of[-1].spread:.1%}" if name in worlds(0) else "")
+        )
+    every = [shares([*found.values()], at) for at in range(len(heads))]
+    for name, i in (("pooled", 0), ("sets alike", 2)):
+        print(f"{name:<{width}}" + "".join(f"{f'{one[i]:.1%} ± {one[i + 1]:.1%}':>18}" for one in every))
+    winkler = [
+        sum(of[at].winkler for of in found.values()) / sum(of[at].count for of in found.values())
+        for at in range(len(heads))
+    ]
+    print(f"{'Winkler':<{width}}" + "".join(f"{value:>18.4f}" for value in winkler))
 
 
 if __name__ == "__main__":
