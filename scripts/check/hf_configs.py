@@ -15,6 +15,7 @@ ACTIVATIONS = (
     "leaky_relu", "linear", "mish", "quick_gelu", "relu", "relu2", "relu6", "sigmoid", "silu", "sqrtsoftplus", "swish",
     "tanh",
 )  # fmt: skip
+UNREAD = {"cls.predictions.bias", "model.shared.weight"}  # which untied classes have, and do not read themselves
 Config = dict[str, Any]
 
 
