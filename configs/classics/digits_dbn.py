@@ -8,7 +8,7 @@ System      Deep belief network, 2006
 Parameters  37,164
 Data        8 × 8 digits
 Published   nothing comparable
-Measured    reconstruction_error_rbm_0 not measured yet
+Measured    reconstruction_error_rbm_0 0.1847, 18 s (19f32e9)
 """
 
 from configs.base import base

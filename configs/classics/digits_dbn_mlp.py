@@ -12,7 +12,7 @@ System      Fine-tuned deep belief network, 2006
 Parameters  37,810
 Data        8 × 8 digits
 Published   nothing comparable
-Measured    accuracy not measured yet
+Measured    accuracy 0.9577, 4 s (35be445)
 """
 
 from configs.base import base

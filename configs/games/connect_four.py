@@ -1,13 +1,18 @@
 """Connect four on 4 rows and 5 columns, learnt by self-play with a tree search; held to the perfect moves.
 
 python -m train --config configs/games/connect_four.py --workdir runs/connect_four
-python -m scripts.score.games runs/connect_four --openings 50 --no-proof
+python -m scripts.score.games runs/connect_four --openings 100 --no-proof
+
+`plain` is a search as long whose values are the ends of random games: on 2,000 of all positions, drawn evenly, it
+finds as many best moves (0.972).  In matches from 100 openings, each played twice, the run wins 121, draws 71 and loses
+8 of 200 games against it, 0.782 of the points; against itself at step 500 0.670, 1,000 0.625, 1,500 0.573, 2,000 0.527
+and 2,500 0.502.
 
 System      AlphaZero on connect four, 2017
 Parameters  77,830
 Data        games against itself
 Published   nothing comparable
-Measured    searched not measured yet
+Measured    searched 0.969, 63 s (19f32e9)
 """
 
 from configs.base import base

@@ -3,11 +3,15 @@
 python -m train --config configs/games/tictactoe.py --workdir runs/tictactoe
 python -m scripts.score.games runs/tictactoe
 
+Of the 4,520 positions with a move left, the search plays a best one in 4,511 and the network alone in 4,494; neither
+loses a game in a walk through everything that an opponent can do.  `plain`, a search as long whose values are the ends
+of random games, plays 4,338 and loses in 71 ways.
+
 System      AlphaZero, 2017
 Parameters  20,234
 Data        games against itself
 Published   nothing comparable
-Measured    searched not measured yet
+Measured    searched 0.998, 21 s (19f32e9)
 """
 
 from configs.base import base

@@ -2,13 +2,13 @@
 
 python -m train --config configs/images/mnist_enlarged.py --workdir runs/mnist_enlarged
 
-`psnr_identity` is the bicubic picture's.
+`psnr_identity`, 19.56 dB, is the bicubic picture's.
 
 System      Super-resolution by a CNN, 2014
 Parameters  25,393
 Data        MNIST-5k
 Published   nothing comparable
-Measured    psnr not measured yet
+Measured    psnr 27.61, 53 s (34272fd)
 """
 
 from configs.base import base
