@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.small import PAGES, small
-from train import configs, zoo
+from train import configs, sizes, zoo
 from train.build import build
 from train.experiment import build_task, example, key_shape
 
@@ -30,9 +30,9 @@ def test_page_counts_its_parameters(each, tmp_path):
     config = configs.load(str(each.page)).get_config()
     data = small(each.page, tmp_path).data.to_dict() if "path" in config.data else config.data.to_dict()
     dataset = build("data", data | {"name": data["name"].replace("arrays:columns", "random:like")}, "data")
-    task = build_task(config, dataset.classes)
-    batch = example(config.batch_size, dataset.train.gather(np.zeros(1, np.int64)))
-    params, _ = jax.eval_shape(task.init, key_shape(), batch)
+    record = dataset.train.gather(np.zeros(1, np.int64))
+    task = build_task(sizes.filled(config, dataset, record), dataset.classes)  # what a page leaves to its data
+    params, _ = jax.eval_shape(task.init, key_shape(), example(config.batch_size, record))
     assert each.parameters == f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,}"
 
 
