@@ -24,7 +24,7 @@ from typing import Any
 from scaling.approaches.choice import Choice
 from scaling.commands import AUTO, COMMANDS, DEFAULT, add_fit
 from scaling.laws import LAWS, Law
-from scaling.logs.roles import KEPT, MEANINGS
+from scaling.logs.vocabulary import KEPT, MEANINGS
 from train.bucket import written
 from train.cli import Parser, folder, parser, report_errors
 from train.errors import UserError

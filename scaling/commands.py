@@ -9,7 +9,7 @@ from scaling.approaches.isoflop import DEFAULT as PROFILE
 from scaling.approaches.isoflop import SHAPES, WEIGHTS
 from scaling.fit.question import METHODS, SPACES
 from scaling.laws import LAWS
-from scaling.logs.roles import CONVENTIONS, KEPT, MEANINGS
+from scaling.logs.vocabulary import CONVENTIONS, KEPT, MEANINGS
 
 DEFAULT = next(iter(LAWS))
 AUTO = "auto"  # chinchilla, or the law of the same inputs that is clearly the better one to forecast with

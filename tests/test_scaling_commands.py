@@ -266,9 +266,9 @@ def test_a_failed_fit_exits_with_2_and_leaves_the_last_report(tmp_path):
 
 
 def test_every_column_that_a_law_reads_can_be_named():
-    from scaling.logs import roles
+    from scaling.logs import vocabulary
 
     needed = {name for law in laws.LAWS.values() for name in (*law.inputs, law.output)}
-    assert needed <= set(roles.MEANINGS)
-    assert set(roles.MEANINGS) <= {"n", *roles.NAMES}
+    assert needed <= set(vocabulary.MEANINGS)
+    assert set(vocabulary.MEANINGS) <= {"n", *vocabulary.NAMES}
     assert next(iter(laws.LAWS)) == "chinchilla"

@@ -21,8 +21,9 @@ from scaling.logs import readers
 from scaling.logs.formats import jsons
 from scaling.logs.readers import read
 from scaling.logs.records import assign
-from scaling.logs.roles import CONVENTIONS, NAMES, computes, counts
+from scaling.logs.roles import computes, counts
 from scaling.logs.table import number
+from scaling.logs.vocabulary import CONVENTIONS, NAMES
 from train.errors import UserError
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from scaling.logs.cells import distinct, measured, shown
 from scaling.logs.gather import usable_values
-from scaling.logs.roles import Choice, distinct, measured, shown
+from scaling.logs.roles import Choice
 from scaling.logs.table import MOST, Columns, missing, number
 from train.errors import UserError, suggest
 

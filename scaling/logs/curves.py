@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scaling.logs.roles import plain, rank
 from scaling.logs.runs import VARIES
 from scaling.logs.table import Columns, absent, missing
+from scaling.logs.vocabulary import plain, rank
 
 TIME = re.compile(r"time|date|duration|elapsed|seconds|created|updated|hours|wall|persec|host|pid", re.I)
 MOST = 64  # rows of one step: beyond it the column is no step

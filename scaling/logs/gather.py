@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scaling.logs import roles
+from scaling.logs import vocabulary
 from scaling.logs.curves import TIME, curves, tables
-from scaling.logs.roles import Choice, rank, ranked
+from scaling.logs.roles import Choice
 from scaling.logs.runs import OWN, STATES, VARIES, Labels, codes, copies, labels, steps, unfinished
 from scaling.logs.table import Columns, Table, absent, missing
+from scaling.logs.vocabulary import rank, ranked
 from train.errors import UserError
 
 ANY_SIGN = {"t", "step", "accuracy"}  # the others go through a logarithm
@@ -63,7 +64,7 @@ def gathered(
                 f"--keep copies keeps them"
             )
             columns, where, run = take(columns, ~again), where[~again], run[~again]
-    asked = any(any(name in text for name in columns if roles.plain(name.lower()) in STATES) for text in filters)
+    asked = any(any(name in text for name in columns if vocabulary.plain(name.lower()) in STATES) for text in filters)
     if "unfinished" not in keep and not asked and where.size:
         ended = unfinished(columns, run)
         for each, why in ended.items():
@@ -114,7 +115,7 @@ def totals(
         return rows
     order = np.lexsort((step, run))
     idle = lambda name: any(rank(name, role) for role in ("step", "d", "lr", "c", "budget")) or name == mapping["d"]
-    fixed = [n for n in columns if not (idle(n) or any(p.search(roles.plain(n.lower())) for p in (TIME, VARIES)))]
+    fixed = [n for n in columns if not (idle(n) or any(p.search(vocabulary.plain(n.lower())) for p in (TIME, VARIES)))]
     drop = np.zeros(run.size, bool)
     a, b = order[:-1], order[1:]
     same = (run[a] == run[b]) & (step[a] < step[b]) & (values["d"][a] == values["d"][b])

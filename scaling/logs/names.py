@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scaling.logs.roles import plain, rank
 from scaling.logs.table import Columns, missing
+from scaling.logs.vocabulary import plain, rank
 
 MODELS = ("model", "modelname", "label", "checkpoint")  # columns that name a row where no column names a run
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from scaling import budgets
 from scaling.counting import c_6nd
-from scaling.logs import roles, seeds
+from scaling.logs import roles, seeds, vocabulary
 from scaling.logs.choice import listed, reason, reduced, selected
 from scaling.logs.gather import between, checkpoints, gathered, label, like_runs, sizes, take, totals, usable_values
 from scaling.logs.roles import check, choose
@@ -50,9 +50,9 @@ def assign(
 ) -> Runs:
     """Gives each of `inputs`, `output` and the roles in `given` its column, and keeps the rows that have them all.
 
-    `given` maps roles to columns; all else is guessed from names.  `count` restricts n to one of `roles.CONVENTIONS`.
-    `filters` are `COL=VALUE`, `!=`, `<`, `<=`, `>`, `>=`.  `last` keeps the last row of each run,
-    `best` the row of least loss among rows of the same inputs (of several learning rates, say): `judge` says by what,
+    `given` maps roles to columns; all else is guessed from names.  `count` restricts n to one of
+    `vocabulary.CONVENTIONS`.  `filters` are `COL=VALUE`, `!=`, `<`, `<=`, `>`, `>=`.  `last` keeps the last row of each
+    run, `best` the row of least loss among rows of the same inputs (of several learning rates, say): `judge` says by what,
     `drop_outliers` leaves out that many rows of largest output.  c is 6 n d unless `given` names its column; where no
     column is the tokens, d is c / (6 n), and where none is the parameters, n is c / (6 d).
 
@@ -77,7 +77,7 @@ def assign(
         raise UserError("; ".join([str(error), *(text for text in table.said if "does not say" in text)])) from None
     values = {role: choice.values for role, choice in choices.items() if role != "run"}
     required = [role for role in asked if role not in ("run", "step")]
-    if roles.in_bytes(mapping.get("d", "")):
+    if vocabulary.in_bytes(mapping.get("d", "")):
         tokens(columns, values, mapping, said)
     if mapping.get("n") == "c / (6 d)":
         values["n"] = sizes(values, run)
@@ -188,8 +188,8 @@ def doubts(runs: Runs) -> list[str]:
     if not small:
         return []
     shown = " and ".join(f"{role} {seen[role].min():.4g} to {seen[role].max():.4g}" for role in small)
-    what = " and ".join(roles.MEANINGS[role] for role in small)
-    units = " ".join(f'{roles.flag(role)} "{runs.mapping[role]}*1e{6 if role == "n" else 9}"' for role in small)
+    what = " and ".join(vocabulary.MEANINGS[role] for role in small)
+    units = " ".join(f'{vocabulary.flag(role)} "{runs.mapping[role]}*1e{6 if role == "n" else 9}"' for role in small)
     return [f"{shown} cannot be {what}; where a column is in millions or billions, say so: {units}"]
 
 
@@ -198,7 +198,7 @@ def with_factors(table: Table, given: Mapping[str, str]) -> Table:
     made: Columns = {}
     for role, name in given.items():
         found = re.fullmatch(r"(.+?)\s*\*\s*\d(?:\.\d*)?e\+?\d+", name, re.IGNORECASE)
-        if role in roles.COUNTED and name not in table.columns and found and found[1] in table.columns:
+        if role in vocabulary.COUNTED and name not in table.columns and found and found[1] in table.columns:
             made[name] = table.columns[found[1]]
     return table._replace(columns=table.columns | made) if made else table
 
@@ -232,11 +232,11 @@ def unread(runs: Runs, given: Mapping[str, str], count: str | None, read: Sequen
     used = {*read, "c", "budget", "run", "step"}  # FLOPs make budgets, runs and steps tell checkpoints apart
     if {"n", "d"} <= runs.columns.keys():  # so do both together
         used |= {"n", "d"}
-    idle = [roles.flag(role) for role in given if role not in used]
+    idle = [vocabulary.flag(role) for role in given if role not in used]
     if count is not None and "n" not in used:
         idle.append("--count")
     if idle:
-        flags = ", ".join(map(roles.flag, dict.fromkeys(read)))
+        flags = ", ".join(map(vocabulary.flag, dict.fromkeys(read)))
         raise UserError(f"nothing would read {' or '.join(idle)}: this law takes {flags}; leave it out, or see --law")
 
 

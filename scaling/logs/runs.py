@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.logs.roles import fitting, guess, measured, plain, rank, ranked
+from scaling.logs.cells import measured
+from scaling.logs.roles import fitting, guess
 from scaling.logs.table import Columns, absent, missing
+from scaling.logs.vocabulary import plain, rank, ranked
 
 OWN = "all rows are runs of their own"
 UNFINISHED = frozenset((

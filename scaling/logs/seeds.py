@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scaling.logs import roles
-from scaling.logs.roles import rank, ranked
+from scaling.logs import vocabulary
 from scaling.logs.runs import VARIES
 from scaling.logs.table import Columns
+from scaling.logs.vocabulary import rank, ranked
 from train.numbers import digits
 
 # Normalised names of columns that a run is not set up by: results, times and identities.
@@ -49,7 +49,7 @@ def settings(columns: Columns) -> np.ndarray:
 
 def is_set(name: str) -> bool:
     """Whether a column is part of how a run was set up."""
-    text = roles.plain(name.lower())
+    text = vocabulary.plain(name.lower())
     idle = rank(name, "seed") or rank(name, "run") or MEASURED.search(text) or VARIES.search(text)
     return not (idle or RESULTS.match(name))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scaling.logs import seeds
-from scaling.logs.roles import rank
+from scaling.logs.vocabulary import rank
 
 if TYPE_CHECKING:
     from scaling.analyse import Analysis
