@@ -52,9 +52,9 @@ def assign(
 
     `given` maps roles to columns; all else is guessed from names.  `count` restricts n to one of
     `vocabulary.CONVENTIONS`.  `filters` are `COL=VALUE`, `!=`, `<`, `<=`, `>`, `>=`.  `last` keeps the last row of each
-    run, `best` the row of least loss among rows of the same inputs (of several learning rates, say): `judge` says by what,
-    `drop_outliers` leaves out that many rows of largest output.  c is 6 n d unless `given` names its column; where no
-    column is the tokens, d is c / (6 n), and where none is the parameters, n is c / (6 d).
+    run, `best` the row of least loss among rows of the same inputs (of several learning rates, say): `judge` says by
+    what, `drop_outliers` leaves out that many rows of largest output.  c is 6 n d unless `given` names its column;
+    where no column is the tokens, d is c / (6 n), and where none is the parameters, n is c / (6 d).
 
     Rows of a run are brought together first (`curves`).  Copies of rows, and runs that did not end well, are left out,
     and runs that differ in their seed alone are averaged, unless `keep` names them: "copies", "unfinished", "seeds".

@@ -70,17 +70,32 @@ def write(out: str | pathlib.Path, analysis: Analysis, curves: Sequence[Curve] =
 def rows(analysis: Analysis, which: np.ndarray | None = None) -> list[dict[str, Any]]:
     """What was fitted: every original column of the rows kept, or of `which` of them."""
     which = np.arange(len(analysis.runs.where)) if which is None else which
-    bare = lambda v: v.item() if isinstance(v, np.generic) else v
-    plain = lambda v: None if isinstance(v, float) and not math.isfinite(v) else v
-    columns = {name: [plain(bare(v)) for v in values[which].tolist()] for name, values in analysis.runs.table.items()}
+    columns = {name: [*map(plain, values[which].tolist())] for name, values in analysis.runs.table.items()}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def lines(analysis: Analysis) -> Iterator[bytes]:
     """`rows` as JSON lines, some at a time: of a million runs they would be most of the memory."""
-    for at in range(0, len(analysis.runs.where), ROWS):
-        for row in rows(analysis, np.arange(len(analysis.runs.where))[at : at + ROWS]):
-            yield json.dumps(row).encode() + b"\n"
+    table, size = analysis.runs.table, len(analysis.runs.where)
+    row = "{" + ", ".join(json.dumps(name).replace("%", "%%") + ": %s" for name in table) + "}\n"
+    for at in range(0, size, ROWS):
+        cells = [texts(values[at : at + ROWS]) for values in table.values()]
+        yield "".join(map(row.__mod__, zip(*cells, strict=True))).encode()
+
+
+def texts(values: np.ndarray) -> list[str]:
+    """Cells as JSON; null where a number is not finite."""
+    if values.dtype == np.float64:
+        finite = np.isfinite(values)
+        found = [*map(repr, values.tolist())]
+        return found if finite.all() else [text if good else "null" for text, good in zip(found, finite, strict=True)]
+    return [json.dumps(plain(v)) for v in values.tolist()]
+
+
+def plain(value: Any) -> Any:
+    """A cell as JSON can hold it."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def html(analysis: Analysis, figures: dict[str, tuple[str, str]]) -> str:

@@ -457,29 +457,24 @@ def read_only(moment: str) -> Callable[[Trial], None]:
         t.work.mkdir()
         run = lambda *line: subprocess.run(line, check=True)
         run("mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", str(t.work))
-        close = ("mount", "-o", "remount,ro", str(t.work))
         try:
-            if moment == "from the start":
-                run(*close)
-                ended = t.run()
-            else:
-                sweep = t.start()
+            sweep = None if moment == "from the start" else t.start()
+            if sweep:
                 t.until(lambda: MOMENTS[moment](t), sweep)
-                deadline = time.monotonic() + 20
-                while subprocess.run(close, check=False, stderr=subprocess.DEVNULL).returncode:
-                    if time.monotonic() > deadline or sweep.poll() is not None:
-                        raise Bad("cannot be made read-only while files are open for writing (trial not made)")
-                ended = t.end(sweep)
+            run("mount", "--bind", str(t.work), str(t.work))  # over it: workers hold their logs open for writing
+            run("mount", "-o", "remount,bind,ro", str(t.work))
+            ended = t.end(sweep) if sweep else t.run()
             t.refused(ended, "cannot write to", "Read-only file system")
             command = [sys.executable, "-m", "scaling", "sweep", "--config", str(t.page), "--workdir", str(t.work)]
             seen = subprocess.run([*command, "--status"], cwd=ROOT, capture_output=True, text=True, check=False)
             if "Traceback" in seen.stderr or (moment != "from the start" and seen.returncode):
                 raise Bad(f"--status says {seen.stderr[-300:]}")
-            run("mount", "-o", "remount,rw", str(t.work))
+            run("umount", str(t.work))
             t.run()
             t.right()
         finally:
-            run("umount", "-l", str(t.work))
+            while t.work.is_mount():
+                run("umount", "-l", str(t.work))
 
     return made
 
