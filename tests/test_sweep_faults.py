@@ -245,6 +245,18 @@ def test_a_folder_that_goes_away_ends_the_sweep_in_a_sentence(tmp_path, harm, wo
         made.agree()
 
 
+def test_a_folder_that_goes_away_ends_the_workers_and_is_said(tmp_path, monkeypatch):
+    """Their logs lie in it: that these are gone is not what the sweep says."""
+    made = queue_of(tmp_path / "work", job0=CONFIG)
+    monkeypatch.setattr(executors, "command", lambda queue: ["sleep", "60"])
+    workers = executors.Local(made, 1, {}).__enter__()
+    (tmp_path / "work").rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=r"plan\.json is gone") as gone:
+        made.agree()
+    workers.__exit__(gone.type)  # raises nothing else
+    assert [worker.returncode for worker in workers.workers] == [-15]
+
+
 def test_a_process_that_still_trains_in_a_lost_run_is_waited_for(tmp_path, monkeypatch):
     made, tried = queue_of(tmp_path), []
 

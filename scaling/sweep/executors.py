@@ -95,7 +95,7 @@ class Local:
             self.stop()
         for worker in self.workers:
             worker.wait()
-        for path in self.logs.iterdir():
+        for path in self.logs.glob("*"):  # none where the folder was moved, of which the sweep says its own sentence
             self.queue.publish(path.relative_to(self.queue.workdir).as_posix())
 
 

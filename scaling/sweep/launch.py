@@ -97,7 +97,11 @@ def watch(queue: Queue, workers: Executor, progress: "Progress") -> None:
             while not over(states := queue.states()) and not interrupt.requested:
                 progress.show(states)
                 queue.agree()
-                workers.tend()
+                try:
+                    workers.tend()
+                except FileNotFoundError:  # the folder may have gone since
+                    queue.agree()
+                    raise
                 time.sleep(max(PAUSE, len(states) / 500))
             if interrupt.requested:
                 workers.stop()

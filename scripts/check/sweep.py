@@ -469,7 +469,7 @@ def read_only(moment: str) -> Callable[[Trial], None]:
             seen = subprocess.run([*command, "--status"], cwd=ROOT, capture_output=True, text=True, check=False)
             if "Traceback" in seen.stderr or (moment != "from the start" and seen.returncode):
                 raise Bad(f"--status says {seen.stderr[-300:]}")
-            run("umount", str(t.work))
+            run("umount", "-l", str(t.work))
             t.run()
             t.right()
         finally:
