@@ -1,6 +1,7 @@
 """docs/after.md runs as it stands, from a folder that is not the project's; a sample takes one pass a token."""
 
 import doctest
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ from configs.base import base
 from train.loop import train
 from train.sample import windows
 
-PAGE = Path(__file__).parents[1] / "docs" / "after.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "after.md"
 
 
-def test_the_page_runs(tmp_path, monkeypatch):
+def test_the_page_and_the_python_of_the_readme_run(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     lengths, kinds = rng.normal(30, 5, 60), rng.choice(["oak", "fir", "elm"], 60)
     rows = [f"{k},{a},{100 + 3 * a + 20 * (k == 'oak')}\n" for k, a in zip(kinds, lengths, strict=True)]
@@ -28,6 +30,11 @@ def test_the_page_runs(tmp_path, monkeypatch):
     failed, tried = doctest.testfile(str(PAGE), module_relative=False)
     assert tried > 8
     assert failed == 0
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names = {"x": np.zeros((2, 4), np.float32)}
+    exec(block.replace("runs/table", "runs/trees").replace("NEW.csv", "new.csv"), names)
+    assert list(names["said"].cells()) == ["tons"]
+    assert names["y"].shape == (2, 1)
 
 
 @pytest.mark.parametrize("context", [1, 2, 7, 64])
