@@ -224,3 +224,12 @@ def test_no_pixel_tells_the_shape():
 def test_shapes_that_cannot_be_drawn_are_refused():
     with pytest.raises(ValueError, match="train=0, valid=2000, size=32"):
         shapes.classify(train=0)
+
+
+def test_many_are_made_in_order_and_an_error_comes_where_its_item_is():
+    taken = []
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - what came before is kept
+        for value in decode.on_all_cores(lambda i: 1 // (i - 50), iter(range(1000)), threads=3):
+            taken.append(value)
+    assert taken == [1 // (i - 50) for i in range(len(taken))]
+    assert 50 - decode.AT_ONCE < len(taken) <= 50
