@@ -37,6 +37,7 @@ SMALL = 16  # problems that have a program of their own, which is a quarter of t
 SEVERAL = 1_000  # problems, of starts or of a fit's resamples, that are not worth the larger one's making
 ROUND = 12  # iterations before finished problems leave the batch and others move up
 LIMIT = 25  # rounds
+SELDOM = 4  # steps that share second derivatives of residuals, where a resample starts in its basin
 SETTLED = 1e-13  # of log loss: the rounding of the loss itself
 CLOSE = 1e-8  # of log loss: all that a resample, or a start that is compared with others, needs
 CACHED = 40960  # numbers in the Jacobian of a batch, whose temporaries then stay in cache
@@ -58,7 +59,8 @@ def solve(
 
     Levenberg-Marquardt on reweighted squares finds the basin, Newton on the loss itself the optimum; a step counts as
     the last when it moves predictions by less than `enough`, so no scale of the objective or of a parameter matters.
-    `near` says that `theta` is in the basin already, as the optimum of all rows is for a resample.
+    `near` says that `theta` is in the basin already, as the optimum of all rows is for a resample; the Hessian's second
+    derivatives of residuals are then up to `SELDOM` steps old.
     `basis` names the free directions: a parameter without a column is pinned, one column in two parameters ties them.
     Precision and devices of whatever else this process computes stay as they are.
     """
@@ -72,7 +74,7 @@ def solve(
     out = Solution(
         theta, *(np.full((count, *shape), np.nan) for shape in ((), theta.shape[1:], theta.shape[1:] * 2, ()))
     )
-    damping = np.full(count, 1e-2)
+    damping, every = np.full(count, 1e-2), SELDOM if near else 1
     with float64_on_cpu():
         for newton, least in ((True, enough),) if near else ((False, 1e-4), (True, enough)):
             left, damping[:] = np.arange(count), 1e-2
@@ -80,7 +82,7 @@ def solve(
                 before = out.objective.copy()
                 done = [
                     _rounds(predict, x[..., None], *_packed(left[i : i + batch], batch, padded, y, weights, basis,
-                                                            out.theta, damping), delta, least, newton)
+                                                            out.theta, damping), delta, least, newton, every)
                     for i in range(0, left.size, batch)
                 ]  # fmt: skip
                 done = [np.concatenate(v, axis=-1)[..., : left.size] for v in zip(*jax.device_get(done), strict=True)]
@@ -127,48 +129,46 @@ def _packed(index, batch, rows, y, weights, basis, theta, damping):
 
 # LLVM's second level runs as fast as its third and compiles in two thirds of the time; without any, a third as fast.
 @functools.partial(jax.jit, static_argnames=("predict",), compiler_options={"xla_backend_optimization_level": 2})
-def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, enough, newton):
+def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, enough, newton, every):
     """Up to `ROUND` damped steps of every problem that has not settled.
 
-    The second derivatives of residuals are those of where the round begins: they cost more than all else of a step, and
-    residuals are small beside what they bend.  The Hessian that is returned has those of where it ends.
+    Second derivatives of residuals cost more than all else of a step.  They are taken `every` so many steps: for each
+    from far away, seldom where `theta_PB` is in the basin, since residuals are small beside what they bend.
     """
     residual = lambda theta: predict(theta[:, None], *x_IR1) - y_RB
     evaluate = lambda theta: _derivatives(residual, theta, w_RB, delta, newton)
-    bend = lambda theta: jax.lax.cond(
-        newton, lambda: _bend(residual, theta, w_RB, delta), lambda: jnp.zeros((len(theta), *theta.shape))
-    )  # one program for both
     project = lambda m: jnp.einsum("pfb,pqb,qgb->bfg", basis_PFB, m, basis_PFB)
-    total_B, bend_PPB = w_RB.sum(0), bend(theta_PB)
+    total_B = w_RB.sum(0)
 
     def step(state):
-        theta, value, g, h, square, damping, moved, trial, size, count = state
+        theta, value, g, h, square, bend, damping, moved, trial, size, count = state
         found = evaluate(trial)
+        due = newton & (count % every == 0)  # one program for all
+        found += (jax.lax.cond(due, lambda: _bend(residual, trial, w_RB, delta), lambda: bend),)
         better = found[0] < value
         # Rounding hides what such a step gains, so it is taken on its size alone.
         last = (jnp.abs(found[0] - value) <= 1e-14 * value) & (size < 1e-8)
         go = moved > enough
-        theta, value, g, h, square = (
+        theta, value, g, h, square, bend = (
             jnp.where(jnp.reshape(go & (better | last), (1,) * (new.ndim - 1) + (-1,)), new, old)
-            for new, old in zip((trial, *found), (theta, value, g, h, square), strict=True)
+            for new, old in zip((trial, *found), (theta, value, g, h, square, bend), strict=True)
         )
         eased = jnp.where(better, jnp.maximum(damping * 0.2, 1e-14), damping * 5)
         damping = jnp.where(go & jnp.isfinite(size), eased, damping)
         moved = jnp.where(go, jnp.where(last, 0.0, size), moved)
-        h_BFF, k_BFF, g_BF = project(h + bend_PPB), project(square), jnp.einsum("pfb,pb->bf", basis_PFB, g)
+        h_BFF, k_BFF, g_BF = project(h + bend), project(square), jnp.einsum("pfb,pb->bf", basis_PFB, g)
         # A term that vanished leaves its directions without curvature: the floor keeps them still, not undefined.
         floor = 1e-12 * jnp.trace(k_BFF, axis1=1, axis2=2)[:, None, None] + 1e-300
         scale = jnp.eye(h_BFF.shape[-1])[None] * (damping[:, None, None] * k_BFF + floor)
         change = jnp.einsum("pfb,bf->pb", basis_PFB, jnp.linalg.solve(h_BFF + scale, -g_BF[..., None])[..., 0])
         size = jnp.sqrt(jnp.maximum(jnp.einsum("pb,pqb,qb->b", change, square, change), 0.0) / total_B)
-        return theta, value, g, h, square, damping, moved, theta + change, size, count + 1
+        return theta, value, g, h, square, bend, damping, moved, theta + change, size, count + 1
 
     far, flat = jnp.full_like(damping_B, jnp.inf), jnp.zeros((len(theta_PB), *theta_PB.shape))
-    start = theta_PB, far, jnp.zeros_like(theta_PB), flat, flat, damping_B, far, theta_PB, far, 0
-    state = jax.lax.while_loop(lambda s: (s[-1] <= ROUND) & jnp.any(s[6] > enough), step, start)
-    theta, value, g, h, _, damping, moved, *_ = state
-    h_BFF = project(h + bend(theta))
-    return theta, value, jnp.einsum("pfb,pb->fb", basis_PFB, g), jnp.moveaxis(h_BFF, 0, -1), moved, damping
+    start = theta_PB, far, jnp.zeros_like(theta_PB), flat, flat, flat, damping_B, far, theta_PB, far, 0
+    state = jax.lax.while_loop(lambda s: (s[-1] <= ROUND) & jnp.any(s[7] > enough), step, start)
+    theta, value, g, h, _, bend, damping, moved, *_ = state
+    return theta, value, jnp.einsum("pfb,pb->fb", basis_PFB, g), jnp.moveaxis(project(h + bend), 0, -1), moved, damping
 
 
 def _derivatives(residual, theta_PB, w_RB, delta, newton):
@@ -186,7 +186,6 @@ def _derivatives(residual, theta_PB, w_RB, delta, newton):
     return (w_RB * huber(r, delta)).sum(0), g_PB, squares(w_RB * weight_RB), squares(w_RB)
 
 
-@functools.partial(jax.jit, static_argnums=0)  # traced once for both of its uses
 def _bend(residual, theta_PB, w_RB, delta):
     """What residuals' second derivatives add to the Hessian [P, P, B]."""
     push = w_RB * jnp.clip(residual(theta_PB), -delta, delta)
