@@ -116,7 +116,7 @@ def prepare(predict: Predict, inputs: int, params: int, count: int, rows: int) -
     rows_RB, theta_PB = np.zeros((padded, batch)), np.zeros((params, batch))
     with float64_on_cpu():
         x, basis = np.zeros((inputs, padded, 1)), np.zeros((params, *theta_PB.shape))
-        _rounds(predict, x, rows_RB, rows_RB, basis, theta_PB, np.zeros(batch), 1.0, np.inf, False)  # no round
+        _rounds(predict, x, rows_RB, rows_RB, basis, theta_PB, np.zeros(batch), 1.0, np.inf, False, 1)  # no round
 
 
 def _packed(index, batch, rows, y, weights, basis, theta, damping):
