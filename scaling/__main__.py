@@ -14,6 +14,7 @@ Every command goes on where it stopped when it is given again.
 
 import argparse
 import contextlib
+import gc
 import json
 import pathlib
 import subprocess
@@ -331,4 +332,5 @@ def _json(tree: Any) -> str:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(200_000)  # a command of seconds makes little garbage: looking for it takes half a second of nine
     report_errors(main, sys.argv[1:])
