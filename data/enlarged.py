@@ -5,7 +5,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from data import arrays
-from data.images import MODES
+from data.decode import MODES
 from data.source import Columns, Dataset, examples
 
 
