@@ -47,6 +47,7 @@ def main(argv: list[str]) -> int | None:
 
 
 def demo(options: argparse.Namespace) -> None:
+    from scaling.sweep import launch  # noqa: F401 - before there are two threads, which must not import it at once
     from scaling.warm import warming
 
     rest = {

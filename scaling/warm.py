@@ -24,13 +24,13 @@ def programs(rows: int, draws: int) -> list[Callable[[], None]]:
 @contextlib.contextmanager
 def warming(rows: int, draws: int = 1000) -> Iterator[Callable[[], None]]:
     """A thread that compiles them; what it gives waits for it.  At an error it ends after the program at hand."""
-    over = threading.Event()
+    from train.devices import runtime
+
+    runtime.set_up()
+    over, made = threading.Event(), programs(rows, draws)  # here: two threads must not import the same modules
 
     def work() -> None:
-        from train.devices import runtime
-
-        runtime.set_up()
-        for make in programs(rows, draws):
+        for make in made:
             if over.is_set():
                 return
             make()
