@@ -120,8 +120,7 @@ class Whisper(nn.Module):
         """The carry of a sound that was not heard."""
         heads = self.decoder_heads or self.heads
         count = self.decoder_layers or self.layers
-        cache = empty_cache(count, batch, self.context, heads, self.width // heads, self.places)
-        return cache
+        return empty_cache(count, batch, self.context, heads, self.width // heads, self.places)
 
     def start(self, sound_BMF: Float[Array, "b m f"], *, train: bool = False) -> Any:
         """The carry before the first token: keys and values of what was heard, by every layer."""

@@ -40,7 +40,7 @@ MISTAKES = {
     "no value": ("--config.steps", "--config.steps=VALUE"),
     "word for a number": ("--config.steps=abc", "config.steps=abc", "a whole number"),
     "fraction for a count": ("--config.model.width=9.5", "config.model.width=9.5", "a whole number"),
-    "number for a word": ("--config.model.activation=3", "config.model.activation=3", "It takes: elu, geglu"),
+    "number for a word": ("--config.model.activation=3", "config.model.activation=3", "clipped_gelu, elu"),
     "negative steps": ("--config.steps=-3", "config.steps=-3", "use 1 or more"),
     "no batch": ("--config.batch_size=0", "config.batch_size=0", "use 1 or more"),
     "no evaluation batch": ("--config.eval.batch_size=0", "config.eval.batch_size=0", "use 1 or more"),

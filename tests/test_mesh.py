@@ -150,7 +150,7 @@ def test_layouts_give_the_same_losses():
     mesh, pmap = ["--layouts", "2 fsdp 2 context 2 tensor"], ["--layouts", "8 pmap"]
     calls = ["markov_gpt", *mesh, *pmap[1:]], ["mnist_vae", "adding_gru", *mesh], ["mnist_resnet", *pmap]
     calls = [*calls, ["markov_gpt", "--accumulate", "4", "--loss-slices", "4", *mesh]]
-    calls = [*calls, ["markov_experts", "--layouts", "2 fsdp 2 expert 2 tensor"]]
+    calls = [*calls, ["markov_experts", "--layouts", "4 data 2 expert"]]
     code = "import gc, sys; gc.set_threshold(50_000, 20, 50)\n"  # as tests/conftest.py
     code += f"from scripts.check.parallel import main; sys.exit(sum(map(main, {calls})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -157,7 +157,7 @@ def test_a_page_for_many_devices_is_counted_on_one(capsys):
     assert made["blocks"]["position_embed"] == 2048 * 2048
     # 12 D² a block of attention and perceptron, and the scales of two norms.
     assert made["blocks"]["stack/blocks"] == 24 * (12 * 2048**2 + 2 * 2048)
-    assert "config.mesh (data -1, fsdp 32, context 1, tensor 1) does not fit" in made["refused"]
+    assert "config.mesh (data -1, fsdp 32, expert 1, context 1, tensor 1) does not fit" in made["refused"]
 
 
 def test_chip_hours_and_dollars():

@@ -53,10 +53,10 @@ def from_arrow(column: Any) -> np.ndarray:
 
 def texts(column: Any) -> np.ndarray:
     """An Arrow column of texts [R] as objects; cells that are equal share one, of few that is most of the memory."""
-    encoded = column.combine_chunks().dictionary_encode()
-    values = np.empty(len(encoded.dictionary) + 1, object)
-    values[:-1] = encoded.dictionary.to_pylist()  # the last is None, of a cell that is empty
-    indices = encoded.indices.fill_null(-1)
+    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")  # an empty cell is one text more, None
+    values = np.empty(len(encoded.dictionary), object)
+    values[:] = encoded.dictionary.to_pylist()
+    indices = encoded.indices
     return values[np.frombuffer(indices.buffers()[1], np.int32)[indices.offset :][: len(indices)]]
 
 
