@@ -35,7 +35,7 @@ def get_config():
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=0.01, b2=0.98, weight_decay=0.01, clip=1.0)
     config.schedule.update(name="cosine", warmup=50, floor=0.05)
-    config.eval.update(batch_size=64, train_records=1000)  # small batches stay in a core's cache
+    config.eval.update(batch_size=64, train_records=500)  # small batches stay in a core's cache
     return config
 
 
