@@ -36,7 +36,7 @@ def base() -> ConfigDict:
     config.eval.every = -1  # steps; -1 is a tenth of the run, 0 only the end
     config.eval.batch_size = 256
     config.eval.patience = 0  # evaluations without a better loss before the run stops; 0 is never
-    config.eval.train_records = 0  # how many records of the training split to score too, at the end
+    config.eval.train_records = 0  # how many records, evenly spread over the training split, to score too at the end
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1000  # steps; the end is always saved

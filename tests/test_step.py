@@ -16,7 +16,7 @@ from models.gpt import GPT
 from models.mlp import MLP
 from models.parts.norms import batch_norm
 from tests.support.arrays import close
-from train.evaluation import eval_step, merge_on_host
+from train.evaluation import Spread, eval_step, merge_on_host
 from train.metrics import compute, mean
 from train.optim.chain import evaluation_params, optimizer
 from train.step import Task, gradients, init_state, train_step
@@ -353,6 +353,12 @@ def test_evaluation_is_exact_over_the_split(batch_size):
     assert weight == 23
     assert found["loss"] == pytest.approx(nats(logits, data["y"]).mean(), rel=1e-5)
     assert found["accuracy"] == pytest.approx(np.mean(np.asarray(logits.argmax(-1)) == data["y"]))
+
+
+def test_a_part_of_a_split_is_spread_over_it():
+    part = Spread(Columns(x=np.arange(23)), 5)
+    assert part.gather(np.arange(len(part)))["x"].tolist() == [0, 4, 9, 13, 18]
+    assert len(Spread(part, 9)) == 5
 
 
 def test_every_held_out_token_counts_once():

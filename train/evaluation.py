@@ -46,8 +46,8 @@ def merge_on_host(parts: list[Metrics]) -> dict[str, float]:
     return compute({name: (pair[0], pair[1]) for name, pair in total.items()})
 
 
-class First:
-    """The first `count` records of a source, or all of them where it has fewer."""
+class Spread:
+    """`count` records of a source, evenly spread over it, or all of them where it has fewer."""
 
     def __init__(self, source: Source, count: int):
         self.source, self.count = source, min(count, len(source))
@@ -56,4 +56,4 @@ class First:
         return self.count
 
     def gather(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        return self.source.gather(ids)
+        return self.source.gather(ids * len(self.source) // self.count)

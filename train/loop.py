@@ -282,7 +282,7 @@ class Run:
         self.flush()
         dataset = self.experiment.dataset
         params = evaluation_params(state.params, state.opt_state)
-        source = dataset.valid if split == "valid" else evaluation.First(dataset.train, self.config.eval.train_records)
+        source = dataset.valid if split == "valid" else evaluation.Spread(dataset.train, self.config.eval.train_records)
         size = self.config.eval.batch_size
         values = evaluation.means(self.eval, params, state.model_state, source, size, self.eval_share, self.eval_key)
         if dataset.bytes_per_unit:
