@@ -226,7 +226,9 @@ def test_shapes_that_cannot_be_drawn_are_refused():
         shapes.classify(train=0)
 
 
-def test_many_are_made_in_order_and_an_error_comes_where_its_item_is():
+@pytest.mark.parametrize("soon", [0.0, 1.0])  # by threads, and without
+def test_many_are_made_in_order_and_an_error_comes_where_its_item_is(soon, monkeypatch):
+    monkeypatch.setattr(decode, "SOON", soon)
     taken = []
     with pytest.raises(ZeroDivisionError):  # noqa: PT012 - what came before is kept
         for value in decode.on_all_cores(lambda i: 1 // (i - 50), iter(range(1000)), threads=3):
