@@ -29,7 +29,7 @@ from train.files import write_json
 from train.metrics import Metrics, Sums, added, compute, since_best
 from train.optim.chain import evaluation_params, learning_rates, peak_rate
 from train.owner import Owner
-from train.program import Kept, check_attention, initial_state
+from train.program import Kept, check_attention
 from train.signals import Interrupt, Interrupted
 from train.step import TrainState
 from train.writer import Silent, Writer, check_copies
@@ -190,10 +190,7 @@ class Run:
         self.step, self.eval = programs.step, programs.eval
         state = self.checkpoints.restore(mesh.state_shapes(self.mesh, experiment.state, experiment.axes))
         if state is None:
-            given = self.weights_given()
-            state = initial_state(
-                experiment, self.mesh, self.init_key, self.share.place(first_batch), given, programs.init
-            )
+            state = programs.init(self.init_key, self.share.place(first_batch), self.weights_given())
         first = int(state.step)
         self.sums = self.checkpoints.sums(first) if first else {}
         self.losses = hosts.on_first(lambda: self.open_logs(first))

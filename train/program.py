@@ -23,7 +23,7 @@ MOST = 8  # runs whose programs a process keeps
 
 
 class Programs(NamedTuple):
-    """Of a run, and what a step of it costs; `init` is (key, batch, given) -> the initial state."""
+    """Of a run, and what a step of it costs."""
 
     counted: budget.Budget
     init: Callable[..., TrainState]
@@ -62,6 +62,10 @@ def programs(experiment: Experiment, devices: Mesh, say: Callable[[str], None]) 
 
 
 def init_program(experiment: Experiment, devices: Mesh) -> Callable[..., TrainState]:
+    """(key, batch, given) -> the state before the first step, spread over the devices; of the batch the shapes count.
+
+    Arrays that are given by their paths replace what would be drawn, which is then not computed; they are given up.
+    """
     init = functools.partial(init_state, experiment.task, experiment.tx)
     where = mesh.shardings(devices, experiment.state, experiment.axes)
     options = mesh.init_options(devices)
@@ -69,19 +73,10 @@ def init_program(experiment: Experiment, devices: Mesh) -> Callable[..., TrainSt
 
 
 def initial_state(
-    experiment: Experiment,
-    devices: Mesh,
-    key: jax.Array,
-    batch: Batch,
-    given: Mapping[str, jax.Array] = NOTHING,
-    init: Callable[..., TrainState] | None = None,
+    experiment: Experiment, devices: Mesh, key: jax.Array, batch: Batch, given: Mapping[str, jax.Array] = NOTHING
 ) -> TrainState:
-    """The state before the first step, spread over the devices; of `batch` the shapes count.
-
-    Arrays that are `given` by their paths replace what would be drawn, which is then not computed; they are given up.
-    `init` is the program that does so, where there is one.
-    """
-    return (init or init_program(experiment, devices))(key, batch, dict(given))
+    """What `init_program` makes, for who needs one state."""
+    return init_program(experiment, devices)(key, batch, dict(given))
 
 
 def check_attention(experiment: Experiment, devices: Mesh) -> None:
