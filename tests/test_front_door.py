@@ -106,7 +106,7 @@ def test_parameters_are_shown_before_anything_is_compiled(page, tmp_path, monkey
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Program, "compile", stop)
-    monkeypatch.setattr("train.loop.initial_state", stop)
+    monkeypatch.setattr("train.program.init_program", lambda *_: stop)
     with pytest.raises(KeyboardInterrupt):
         train(configs.config_of(configs.load(page), []), tmp_path)
     assert re.search(rf"total +{2 * 8 + 8 + 8 * 8 + 8 + 8 * 4 + 4} ", capsys.readouterr().out)

@@ -30,7 +30,7 @@ PHASES = {  # the end of a file's path, a function of it
     "config": ("train/configs.py", "config_of"),
     "data": ("train/experiment.py", "check_records"),
     "folder": ("train/record.py", "open_folder"),
-    "state": ("train/program.py", "initial_state"),
+    "state": ("train/program.py", "init_program"),
     "compile": ("train/program.py", "compile"),
     "step": ("train/loop.py", "flush"),
     "evaluation": ("train/loop.py", "evaluate"),
