@@ -127,3 +127,15 @@ def test_workers_are_told_the_address_and_leave_their_logs_there(storage, monkey
     with Local(queue, 1, {}):
         pass
     assert storage.objects["kept", f"sweep/logs/{queue.launch[:8]}/worker_0.log"][0] == b"said\n"
+
+
+def test_a_worker_that_ends_first_saw_the_last_run_of_another_launch(storage, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("scaling.sweep.executors.command", lambda queue: [sys.executable, "-c", ""])
+    monkeypatch.setattr(queues, "POLL", 60.0)
+    mine, other = launch(1), launch(1)
+    with Local(mine, 1, {}) as workers:
+        assert not mine.finished()
+        workers.workers[0].wait()
+        finish(other.take())
+        workers.tend()
+        assert mine.finished()

@@ -36,6 +36,12 @@ def command(queue: Queue) -> list[str]:
     return [sys.executable, "-m", "scaling.sweep.worker", queue.place, "--launch", queue.launch]
 
 
+def missing(queue: Queue) -> bool:
+    """Whether runs are missing when all workers have ended: they looked later than this process, so it looks again."""
+    queue.refresh(now=True)
+    return not queue.finished()
+
+
 class Local:
     """Processes of this machine, each with its share of the cores: small networks run faster on one thread each."""
 
@@ -75,7 +81,7 @@ class Local:
             self.workers[i] = self.start(i)
         if all(code == EXIT_INTERRUPTED for code in codes):
             raise Interrupted("every worker was asked to stop, and saved; the same command goes on")
-        if all(code == 0 for code in codes) and not self.queue.finished():
+        if all(code == 0 for code in codes) and missing(self.queue):
             raise UserError(f"every worker has ended and runs are missing; see {self.logs}, and give the command again")
 
     def last_line(self, index: int) -> str:
@@ -182,7 +188,7 @@ class Slurm:
         return self
 
     def tend(self) -> None:
-        if all(job.done() for job in self.jobs) and not self.queue.finished():
+        if all(job.done() for job in self.jobs) and missing(self.queue):
             raise UserError(f"Slurm ended every worker; its logs are in {self.queue.workdir / 'slurm'}")
 
     def stop(self) -> None:
