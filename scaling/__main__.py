@@ -27,7 +27,7 @@ from scaling.commands import AUTO, COMMANDS, DEFAULT, add_fit
 from scaling.laws import LAWS, Law
 from scaling.logs.vocabulary import KEPT, MEANINGS
 from train.bucket import written
-from train.cli import Parser, folder, parser, report_errors
+from train.cli import Parser, folder, parser, run_command
 from train.errors import UserError
 
 
@@ -334,4 +334,4 @@ def _json(tree: Any) -> str:
 
 if __name__ == "__main__":
     gc.set_threshold(200_000)  # a command of seconds makes little garbage: looking for it takes half a second of nine
-    report_errors(main, sys.argv[1:])
+    run_command(main, sys.argv[1:])

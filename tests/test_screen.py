@@ -20,7 +20,7 @@ HEAD = "import sys; sys.stdout.reconfigure(line_buffering=True)\n"
 
 def door(code, argv=(), before=(), **options):
     """`code` defines main(argv); it runs behind the front door, in a process that the command `before` starts."""
-    code = f"from train.cli import report_errors\nimport os, sys\n{code}\nreport_errors(main, sys.argv[1:])"
+    code = f"from train import cli\nimport os, sys\n{code}\ncli.run_command(main, sys.argv[1:])"
     return subprocess.Popen([*before, sys.executable, "-c", code, *argv], cwd=ROOT, text=True, **options)
 
 
@@ -30,6 +30,21 @@ def main(argv):
         print(f"step {line} µ → ∞")
     open(argv[0], "w").write("all done")
 """
+
+
+STUCK = """
+def main(argv):
+    import threading
+    cli.GRACE = 0.1
+    threading.Thread(target=threading.Event().wait, args=[60]).start()
+    raise cli.UserError("the disk is full")
+"""
+
+
+def test_an_error_waits_for_no_thread_of_a_save_that_failed():
+    process = door(STUCK, stderr=subprocess.PIPE)
+    assert process.communicate(timeout=30)[1] == "error: the disk is full\n"
+    assert process.returncode == 2
 
 
 def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path):

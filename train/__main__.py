@@ -26,7 +26,7 @@ if __name__ == "__main__":
 import importlib
 import sys
 
-from train.cli import Parser, folder, parser, report_errors
+from train.cli import Parser, folder, parser, run_command
 from train.errors import UserError, suggest
 
 VERBS = {  # each a module with `main(argv)`, loaded when it is asked for
@@ -99,4 +99,4 @@ def flags() -> Parser:
 
 
 if __name__ == "__main__":
-    report_errors(main, sys.argv[1:])
+    run_command(main, sys.argv[1:])

@@ -8,7 +8,9 @@ import pathlib
 import re
 import resource
 import sys
+import threading
 from collections.abc import Callable
+from typing import Any
 
 from train import bucket, screen
 from train.errors import UserError, suggest
@@ -16,6 +18,7 @@ from train.files import settle_home
 from train.signals import EXIT_INTERRUPTED, Interrupted
 
 READS_BUCKETS = ("--workdir", "DIR")  # flags that take gs://BUCKET/NAME
+GRACE = 5.0  # seconds for which the end of a command waits for threads after an error
 
 
 class Parser(argparse.ArgumentParser):
@@ -74,6 +77,24 @@ def moved(old: str, new: str) -> None:
     report_errors(lambda _: Parser(prog=new).error(f"{old} is now {new}"), sys.argv[1:])
 
 
+def run_command(main: Callable[[list[str]], int | None], argv: list[str]) -> None:
+    """`report_errors` at the end of a process.  After an error, threads are waited for no longer than `GRACE`.
+
+    Those of a checkpoint that could not be written wait for each other for minutes.
+    """
+    code: Any = 1
+    try:
+        report_errors(main, argv)
+    except SystemExit as end:
+        code = end.code
+        raise
+    finally:
+        if code and any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+            last = threading.Timer(GRACE, os._exit, [code])
+            last.daemon = True
+            last.start()
+
+
 def report_errors(main: Callable[[list[str]], int | None], argv: list[str]) -> None:
     """Runs `main` and exits: 0, 2 after a sentence about what went wrong, 75 when stopped with everything saved."""
     with screen.lasting():
@@ -92,8 +113,6 @@ def run_and_exit(main: Callable[[list[str]], int | None], argv: list[str]) -> No
             raise
         text = str(error) if isinstance(error, UserError) else too_many(error) or f"{error} (--traceback shows where)"
         print(f"error: {bucket.named(text)}", file=sys.stderr, flush=True)
-        if too_many(error):
-            os._exit(2)  # threads of a checkpoint that could not open its files would be waited for, for minutes
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)

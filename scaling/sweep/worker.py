@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from train import children
-from train.cli import parser, report_errors
+from train.cli import parser, run_command
 
 FREED = 60.0  # seconds for which a run's folder may stay another process's, until that is a failure
 PAUSE = 0.5  # seconds until a worker without a job looks again: one of another may become free
@@ -109,4 +109,4 @@ def programs() -> Any:
 
 if __name__ == "__main__":
     children.settle()
-    report_errors(main, sys.argv[1:])
+    run_command(main, sys.argv[1:])
