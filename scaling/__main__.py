@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from scaling.approaches.choice import Choice
+from scaling import approaches
 from scaling.commands import AUTO, COMMANDS, DEFAULT, add_fit
 from scaling.laws import LAWS, Law
 from scaling.logs.vocabulary import KEPT, MEANINGS
@@ -171,8 +171,6 @@ def _analysis(options: argparse.Namespace) -> Any:
         raise UserError(f"--level is {options.level:g}; it is a probability such as 0.9")
     if options.draws < 20:
         raise UserError(f"--draws is {options.draws}; an interval needs 20 resamples at the very least, 1000 usually")
-    if options.noise is not None and not options.noise > 0:
-        raise UserError(f"--noise is {options.noise:g}; it is the sd of a loss in nats, as 0.003")
     most = options.drop_outliers
     if most != "none" and not most.isdigit():
         raise UserError(f"--drop-outliers is {most!r}; it takes a number of rows, or none")
@@ -211,7 +209,7 @@ def _analysis(options: argparse.Namespace) -> Any:
         draws=options.draws,
         method=options.method,
         level=options.level,
-        choice=Choice(options.approach, options.profile, options.weights, options.noise),
+        choice=approaches.Choice(options.approach, vars(options)),
     )
 
 

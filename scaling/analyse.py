@@ -7,12 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling import advice, budgets, influence, rates
-from scaling.approaches import choice as approaches
-from scaling.approaches import elasticity
-from scaling.approaches.choice import Choice
-from scaling.approaches.envelope import Envelope
-from scaling.approaches.isoflop import Profiles
+from scaling import advice, approaches, budgets, influence, rates
+from scaling.approaches import Choice, Estimate, causes, elasticity
 from scaling.fit import outliers
 from scaling.fit.backtest import Heldout, Window, axis, backtest, by_horizon, heldout, sampled, training
 from scaling.fit.estimate import Fit, fit
@@ -23,7 +19,6 @@ from scaling.fit.question import METHODS, Below, Question
 from scaling.fit.select import Selection, candidates, select
 from scaling.laws import LAWS
 from scaling.laws.kaplan import kaplan_d, kaplan_n
-from scaling.laws.optimum import optimum
 from scaling.logs import records, roles, seeds
 from scaling.logs.names import names
 
@@ -49,8 +44,7 @@ class Analysis(NamedTuple):
     influence: list[influence.Row]
     conventions: list[dict[str, Any]]  # exponents under every way of counting
     choice: Choice  # of approaches
-    profiles: Profiles | None  # approach 2, where runs were made budget by budget
-    envelope: Envelope | None  # approach 1, where runs left several checkpoints
+    estimates: dict[str, Estimate]  # name of an approach -> what it found, where the runs allow it
     elasticity: float  # of substitution between N and D, by the law at the largest compute; nan where it has none
     causes: list[str]  # why approaches may disagree
     kaplan: dict[str, Fit]  # one-dimensional laws, name -> fit; those the rows allow
@@ -120,17 +114,11 @@ def analyse(
         selection = select(questions, columns, made={next(iter(questions)): (fitted, windows)})
     moves = influence.table(fitted, sample, runs) if few else []
     warnings += influence.sentences(moves, influence.quantity(law))
-    lines, bend, curves, missing = None, np.nan, None, []
-    if law.trades:
-        if choice.noise is None and law.output == "loss":
-            choice = choice._replace(noise=seeds.of_means(runs.table, law.output))
-        lines, without = approaches.profiles(columns, choice, level)
-        curves, nothing = approaches.envelope(columns, run, choice, level)
-        missing = [sentence for sentence in (without, nothing) if sentence]
-    elif choice.approach in ("1", "2"):
-        missing = [f"approach {choice.approach} needs N and D, and {law.name} does not trade one against the other"]
+    noise = seeds.of_means(runs.table, law.output) if law.output == "loss" else None
+    estimates, missing = approaches.estimates(law, approaches.Rows(columns, run, noise, level), choice)
+    bend = np.nan
     if law.splits:
-        bend = law_elasticity(fitted)
+        bend = elasticity.by_law(law, fitted.theta, float(axis(law, columns).max()))
         if np.isnan(bend):
             missing.append(
                 f"by the fitted {law.name} no N and D are best at the largest compute, so there is no optimum, no plan "
@@ -138,8 +126,8 @@ def analyse(
             )
     if law.trades:
         warnings += rates.unsettled(runs.tried, columns) + rates.sentences(rates.best(runs.tried))
-    causes = approaches.causes(
-        lines,
+    why = causes(
+        [*estimates.values()],
         fitted.relative,
         functools.partial(names, runs.table, runs.where),
         [(row.choice, row.shift) for row in moves if row.what.startswith("one")],
@@ -149,7 +137,7 @@ def analyse(
         intervals=constants(sample, level), other_intervals=other_intervals(fitted, sample, run, level) if few else {},
         heldout=forecast, windows=windows, horizons=by_horizon(windows),
         selection=selection, influence=moves, conventions=influence.conventions(fitted, runs) if few else [],
-        choice=choice, profiles=lines, envelope=curves, elasticity=bend, causes=causes,
+        choice=choice, estimates=estimates, elasticity=bend, causes=why,
         kaplan=kaplan(columns, runs) if law.trades else {}, warnings=advice.once(missing + warnings),
     )  # fmt: skip
 
@@ -182,16 +170,6 @@ def other_intervals(fitted: Fit, sample: Draws, run: np.ndarray | None, level: f
     others = [m for m in METHODS if m != sample.method and (m != "cluster" or run is not None)]
     drawn = [bootstrap(fitted, draws=min(sample.size, FEWER), seed=1, run=run, method=m) for m in others]
     return {draws.how: constants(draws, level) for draws in drawn} | {"profile": profile(fitted, level)}
-
-
-def law_elasticity(found: Fit) -> float:
-    """Elasticity of substitution between N and D at the law's best run for the largest compute fitted."""
-    law, c = found.law, float(axis(found.law, found.columns).max())
-    best = optimum(law, found.theta, c)
-    n, d = float(best["n"]), float(best["d"])
-    if not (np.isfinite(n) and np.isfinite(d)):
-        return np.nan
-    return elasticity.of_surface(lambda x, y: law.natural(law.at(found.theta[None], x, y)), np.log(n), np.log(d))
 
 
 def kaplan(columns: Mapping[str, np.ndarray], runs: records.Runs) -> dict[str, Fit]:

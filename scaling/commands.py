@@ -4,9 +4,8 @@ import argparse
 import os
 from collections.abc import Callable
 
-from scaling.approaches.choice import APPROACHES
-from scaling.approaches.isoflop import DEFAULT as PROFILE
-from scaling.approaches.isoflop import SHAPES, WEIGHTS
+from scaling.approaches import ALL, APPROACHES
+from scaling.approaches import LAW as ALONE
 from scaling.fit.question import METHODS, SPACES
 from scaling.laws import LAWS
 from scaling.logs.vocabulary import CONVENTIONS, KEPT, MEANINGS
@@ -101,32 +100,25 @@ def add_fit(flags: argparse.ArgumentParser) -> None:
     how.add_argument("--method", choices=METHODS, metavar="METHOD", help=f"of the bootstrap: {', '.join(METHODS)}")
     how.add_argument("--draws", metavar="N", type=int, default=1000, help="resamples; default: 1000")
     how.add_argument("--level", metavar="P", type=float, default=0.9, help="of intervals; default: 0.9")
-    how.add_argument(
-        "--approach",
-        choices=APPROACHES,
-        default="all",
-        metavar="N",
-        help="1 (envelope of curves), 2 (isoFLOP profiles), 3 (the law alone); default: all that the runs allow",
-    )
-    how.add_argument(
-        "--profile",
-        choices=tuple(SHAPES),
-        default=PROFILE,
-        metavar="SHAPE",
-        help=f"of isoFLOP profiles, for approach 2: {', '.join(SHAPES)}; default: {PROFILE}",
-    )
-    how.add_argument(
-        "--weights",
-        choices=WEIGHTS,
-        default=WEIGHTS[0],
-        metavar="W",
-        help="of budgets in approach 2: equal, variance",
-    )
-    how.add_argument("--noise", metavar="SD", type=float, help="of a loss, nats, for approach 2; default: measured")
+    add_approaches(how)
     how.add_argument("--heldout", metavar="FLOPS", default="largest", help="budget to forecast; default: the largest")
     how.add_argument(
         "--train-below", metavar="X", help="forecast every run from X FLOPs on by those below; or n=X, d=X"
     )
+
+
+def add_approaches(flags: argparse._ArgumentGroup) -> None:
+    texts = sorted([(number, one.text) for number, one in APPROACHES.items()] + [(ALONE, "the law alone")])
+    flags.add_argument(
+        "--approach",
+        choices=(*(number for number, _ in texts), ALL),
+        default=ALL,
+        metavar="N",
+        help=f"{', '.join(f'{number} ({text})' for number, text in texts)}; default: all that the runs allow",
+    )
+    for one in APPROACHES.values():
+        for name, option in one.options.items():
+            flags.add_argument(f"--{name}", **option._asdict())
 
 
 def add_columns(flags: argparse.ArgumentParser, title: str) -> None:

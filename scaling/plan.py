@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scaling import predict
-from scaling.approaches.choice import THIRD, Answer, answer, disagreement
+from scaling.approaches import Answer
 from scaling.fit.intervals import Interval, interval
 from scaling.laws import chinchilla, efficiency
 from scaling.laws.optimum import compute_for_loss, optimum
@@ -67,18 +67,14 @@ def plan(
     n, d = _run(fitted, flops, loss, tokens, params)
     c = 6.0 * n * d
     at = lambda n, d: float(law.natural(law.at(fitted.theta, np.log(n), np.log(d))))
-    best = optimum(law, fitted.draws, c)
     reach = c / fitted.largest
     drawn = predict.drawn(fitted, {"n": np.array([n]), "d": np.array([d])}, np.array([reach]))[:, 0]
     here, twice = at(n, d), float(optimum(law, fitted.theta, 2 * c)["loss"])
-    law_ends = interval(best["n"], fitted.level), interval(best["d"], fitted.level)
-    middle = optimum(law, fitted.theta, c)
-    answers = [Answer(THIRD, float(middle["n"]), float(middle["d"]), *law_ends)]
-    answers += [answer(name, *lines, c) for name, lines in fitted.lines.items()]
+    answers = fitted.answers(c)  # the law's first
     return Plan(
         n=n, d=d, c=c, tokens_per_parameter=d / n, steps=None if batch is None else math.ceil(d / batch), loss=here,
-        interval=interval(law.natural(drawn), fitted.level), n_interval=law_ends[0],
-        d_interval=law_ends[1], answers=answers, disagreement=disagreement(answers, c, fitted.causes),
+        interval=interval(law.natural(drawn), fitted.level), n_interval=answers[0].n_interval,
+        d_interval=answers[0].d_interval, answers=answers, disagreement=fitted.disagreement(c),
         per_doubling=float(optimum(law, fitted.theta, c)["loss"]) - twice, per_tokens=here - at(n, 2 * d),
         per_params=here - at(2 * n, d), reach=reach, warnings=_warnings(fitted, reach),
     )  # fmt: skip

@@ -7,9 +7,10 @@ import pytest
 import scipy.interpolate
 import scipy.optimize
 
-from scaling.approaches import choice, elasticity, isoflop, shapes
+from scaling import approaches
+from scaling.approaches import THIRD, Answer, Choice, Rows, causes, disagreement, elasticity, isoflop, shapes
 from scaling.approaches import envelope as approach1
-from scaling.approaches.choice import Choice
+from scaling.approaches.bias import bias
 from scaling.approaches.envelope import envelope
 from scaling.approaches.lines import slope
 from scaling.fit.backtest import heldout
@@ -18,6 +19,7 @@ from train.errors import UserError
 from train.numbers import si
 
 ROUNDED = hoffmann.ROUNDED
+SECOND = "isoFLOP profiles (approach 2)"
 STEEP = {"E": 1.69, "A": 400.0, "B": 400.0, "alpha": 0.465, "beta": 0.155}
 EVEN = {"E": 1.7, "A": 420.0, "B": 1100.0, "alpha": 0.33, "beta": 0.33}  # its profiles are symmetric: no bias
 CAUTIOUS = {"E": 1.69, "A": 10.0, "B": 3e4, "alpha": 0.1, "beta": 0.506}  # a = .835
@@ -68,7 +70,7 @@ def test_symmetric_profiles_give_back_the_optimum_itself(method):
     ],
 )  # fmt: skip
 def test_bias_of_noise_free_parabolas(law, span, percent):
-    found = isoflop.bias(law, span)
+    found = bias(law, span)
     assert 100 * found.d == pytest.approx(percent, abs=5e-4), "the bias of approach 2 is exact; the parabola changed"
     assert (1 + found.n) * (1 + found.d) == pytest.approx(1.0, rel=1e-9)
     assert found.a == pytest.approx(0.0, abs=1e-9)
@@ -76,20 +78,20 @@ def test_bias_of_noise_free_parabolas(law, span, percent):
 
 def test_akima_and_windows_are_less_biased_than_parabolas():
     for method in ("window", "akima"):
-        assert abs(isoflop.bias(STEEP, 16.0, method=method).d) < 0.15 * abs(isoflop.bias(STEEP, 16.0).d)
+        assert abs(bias(STEEP, 16.0, method=method).d) < 0.15 * abs(bias(STEEP, 16.0).d)
 
 
 def test_off_centre_sizes_tilt_the_line_and_are_said():
     """Sizes that grow faster than the optimum: the parabola reports 1.1 where .835 is right."""
     design = {"span": 64.0, "budgets": 1e18 * 2.0 ** np.arange(4), "centre": np.geomspace(1 / 16, 16, 4)}
     assert hoffmann.a(CAUTIOUS) == pytest.approx(0.835, abs=1e-3)
-    tilted = isoflop.bias(CAUTIOUS, **design).found
+    tilted = bias(CAUTIOUS, **design).found
     assert tilted.a > 1.1
     said = " ".join(tilted.warnings)
     assert "upper third" in said
     assert "lower third" in said
     assert "add sizes up to" in said
-    assert isoflop.bias(CAUTIOUS, method="window", **design).found.a == pytest.approx(0.835, abs=0.01)
+    assert bias(CAUTIOUS, method="window", **design).found.a == pytest.approx(0.835, abs=0.01)
 
 
 @pytest.mark.parametrize("method", ["parabola", "window", "akima"])
@@ -360,7 +362,7 @@ def test_runs_of_one_size_may_be_many_and_rows_in_any_order():
         (lambda: isoflop.profiles({"n": [1.0], "d": [1.0], "loss": [1.0]}), "no column 'budget'"),
         (lambda: isoflop.profiles({**runs(), "loss": np.zeros(90)}), "loss of row 0 is 0"),
         (lambda: isoflop.profiles({**runs(), "d": np.ones(3)}), "different lengths"),
-        (lambda: isoflop.bias(ROUNDED, 1.0), "span is 1"),
+        (lambda: bias(ROUNDED, 1.0), "span is 1"),
         (lambda: slope([1e18], [1e8]), "two different"),
         (lambda: envelope({**curves(), "run": np.zeros(1800)}), "several sizes"),
         (lambda: envelope(curves(sizes=2)), "2 sizes brackets no best"),
@@ -376,8 +378,8 @@ def test_the_default_is_unbiased_where_sizes_drift_from_the_optimum(law):
     """Wide, off-centre sizes, two on each side at the least: a parabola errs by over .004, the default by none."""
     drift = {"span": 16.0, "budgets": np.geomspace(1e18, 1e21, 4), "centre": np.geomspace(0.2, 5.0, 4), "sizes": 11}
     assert isoflop.DEFAULT == "skewed"
-    assert isoflop.bias(law, method="skewed", **drift).a == pytest.approx(0.0, abs=1e-8)
-    assert abs(isoflop.bias(law, method="parabola", **drift).a) > 0.004
+    assert bias(law, method="skewed", **drift).a == pytest.approx(0.0, abs=1e-8)
+    assert abs(bias(law, method="parabola", **drift).a) > 0.004
 
 
 def test_one_ladder_of_sizes_for_all_budgets():
@@ -426,31 +428,33 @@ def test_the_headline_of_a_budget_compares_the_optimum_with_the_profiles_minimum
 
 
 def test_an_approach_that_the_runs_do_not_allow_says_what_is_missing():
-    table = runs()
-    found, why = choice.envelope(table, None, Choice("1"), 0.9)
-    assert found is None
+    table, law = runs(), LAWS["chinchilla"]
+    answered = lambda columns, number, **options: approaches.estimates(law, Rows(columns), Choice(number, options))
+    found, (why,) = answered(table, "1")
+    assert not found
     assert "give the checkpoints" in why
-    assert choice.envelope(table, None, Choice("all"), 0.9) == (None, "")
-    found, why = choice.profiles({k: v[:12] for k, v in table.items()}, Choice("2"), 0.9)
-    assert found is None
+    found, (why,) = answered({k: v[:12] for k, v in table.items()}, "2")
+    assert not found
     assert "needs two budgets" in why
-    assert choice.profiles(table, Choice("3"), 0.9) == (None, "")
-    found, why = choice.profiles(table, Choice("2", "window", "variance", 0.003), 0.9)
-    assert (found.method, found.weights, why) == ("window", "variance", "")
-    assert found.noise == pytest.approx(0.003)
+    assert answered({k: v[:12] for k, v in table.items()}, "all") == ({}, [])
+    assert answered(table, "3") == ({}, [])
+    assert approaches.estimates(LAWS["compute"], Rows(table), Choice("2"))[1][0].startswith("approach 2 needs N and D")
+    found, why = answered(table, "2", profile="window", weights="variance", noise=0.003)
+    assert (found[SECOND].fields, why) == ({"method": "window", "weights": "variance"}, [])
 
 
 def test_approaches_that_disagree_are_said_with_the_cause_and_the_rows():
-    found = isoflop.profiles(runs(EVEN, noise=0.002), noise=0.002, draws=100)
-    answer = choice.answer(choice.SECOND, found.n, found.d, 1e21)
-    low, high = answer.n_interval
-    assert low < answer.n < high
-    far = answer._replace(approach=choice.THIRD, n=2 * high, n_interval=(1.8 * high, 2.2 * high))
+    table = Rows(runs(EVEN, noise=0.002), noise=0.002)
+    (estimate,) = approaches.estimates(LAWS["chinchilla"], table, Choice("2"))[0].values()
+    n, (low, high) = estimate.n.at(1e21)
+    assert low < n < high
+    read = Answer(SECOND, n, 1.0, (low, high), (1.0, 1.0))
+    far = Answer(THIRD, 2 * high, 1.0, (1.8 * high, 2.2 * high), (1.0, 1.0))
     residuals = np.random.default_rng(0).normal(0, 1e-3, 90)
     residuals[17] = 0.5
-    why = choice.causes(found, residuals, lambda rows: [f"run{i}" for i in rows], [("run 3", 0.01), ("run 9", -0.2)])
-    text = choice.disagreement([far, answer], 1e21, why)
+    why = causes([estimate], residuals, lambda rows: [f"run{i}" for i in rows], [("run 3", 0.01), ("run 9", -0.2)])
+    text = disagreement([far, read], 1e21, why)
     assert text.startswith("the approaches disagree at 1e21 FLOPs: law (approach 3) says N")
     for part in ("1 row lies far off the law: run17.", "The law rests most on run 9", "Approach 2 rests most on"):
         assert part in text
-    assert choice.disagreement([answer, answer], 1e21, why) == ""
+    assert disagreement([read, read], 1e21, why) == ""

@@ -2,14 +2,17 @@
 
 import json
 import re
+import sys
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from scaling import advice, budgets
+from scaling import advice, approaches, budgets
 from scaling.analyse import analyse
+from scaling.approaches import THIRD, Choice, Marks
+from scaling.commands import add_fit
 from scaling.fit import backtest, intervals
 from scaling.fit.backtest import Run
 from scaling.fit.estimate import fit
@@ -17,9 +20,11 @@ from scaling.fit.question import Question
 from scaling.laws import LAWS, chinchilla, hoffmann, n_opt
 from scaling.logs import readers, records
 from scaling.logs.names import called, names
-from scaling.report import page, plot, verdict
+from scaling.plan import plan
+from scaling.report import fitfile, page, plot, verdict
 from scaling.report.terminal import summary
 from train import charts
+from train.cli import Parser
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,8 +72,8 @@ def pictures(rows, budget="largest"):
     columns["budget"] = budgets.group(6 * columns["n"] * columns["d"])
     fitted = fit(Question(LAWS["chinchilla"]), columns, certify=False)
     forecast = backtest.heldout(fitted.question, columns, budget, draws=20, windows=[])
-    minima = [(6e18, 1e9, 1e9)] if budgets.is_sweep(columns) else []
-    drawn = plot.figures(columns, fitted, forecast.draws._replace(fit=fitted), forecast, minima=minima)
+    marks = [Marks("the minima of the budgets' profiles", [(6e18, 1e9, 1e9)])] if budgets.is_sweep(columns) else []
+    drawn = plot.figures(columns, fitted, forecast.draws._replace(fit=fitted), forecast, marks=marks)
     return {name: (charts.svg(one.figure, name), one.caption) for name, one in drawn.items()}
 
 
@@ -266,3 +271,44 @@ def test_of_very_many_runs_a_sample_and_the_outermost_are_drawn(monkeypatch):
     n, d, loss = rows.T
     drawn = plot._drawn(n, loss / chinchilla(hoffmann.ROUNDED, n, d))
     assert drawn[[7, n.argmin(), n.argmax()]].all()
+
+
+TOY = """
+import numpy as np
+from scaling.approaches import Approach, Estimate, Marks, Option
+from scaling.approaches.lines import line
+
+def estimate(rows, options):
+    groups = [np.flatnonzero(rows.columns["budget"] == b) for b in np.unique(rows.columns["budget"])]
+    best = [g[rows.columns["loss"][g].argmin()] for g in groups][options["skip"] :]
+    n, d = (np.log(rows.columns[name][best]) for name in ("n", "d"))
+    c = np.log(6) + n + d
+    lines = [line(c, y, np.ones(c.size), np.empty((0, 2)), rows.level) for y in (n, d)]
+    marks = Marks("the toy's", np.exp(np.transpose([c, n, d])))
+    return Estimate(*lines, how="as they are", marks=marks, advice=["a toy."])
+
+APPROACH = Approach("4", "best runs", lambda rows: True, estimate, {"skip": Option(0, "K", "budgets", type=int)})
+"""
+
+
+def test_a_new_approach_is_one_file(tmp_path, monkeypatch):
+    """As someone else would add it: its flags, lines on terminal and page, marks, fit.json and `plan`."""
+    (tmp_path / "best_runs.py").write_text(TOY)
+    monkeypatch.setattr(approaches, "__path__", [*approaches.__path__, str(tmp_path)])
+    monkeypatch.setitem(approaches.APPROACHES, "4", approaches.found()["4"])  # as the next process would find it
+    known, rows = np.geomspace(1e18, 1e20, 4), sweep(np.geomspace(1e18, 1e20, 4))
+    try:
+        add_fit(flags := Parser())
+        given = flags.parse_args(["runs.csv", "--out", "out", "--approach", "4", "--skip", "2"])
+        made = written(rows, tmp_path, choice=Choice(given.approach, vars(given)))
+        first, last = (part[part[:, 2].argmin(), 0] for part in np.split(rows, 4)[2:])
+        a = np.log(last / first) / np.log(known[3] / known[2])
+        assert f"best runs (approach 4), as they are: a {a:.4f}" in summary(made)
+        shown = (tmp_path / "out" / "report.html").read_text()
+        for text in ("<td>best runs (approach 4), as they are</td>", "Squares are the toy&#39;s.", "<li>a toy.</li>"):
+            assert text in shown
+        answers = plan(fitfile.load(tmp_path / "out"), flops=1e21).answers
+        assert [one.approach for one in answers] == [THIRD, "best runs (approach 4)"]
+        assert answers[1].n == pytest.approx(last * (1e21 / known[3]) ** a)
+    finally:
+        sys.modules.pop("scaling.approaches.best_runs", None)

@@ -20,6 +20,8 @@ from typing import NamedTuple
 import numpy as np
 
 from scaling.approaches.lines import central
+from scaling.laws.api import Law
+from scaling.laws.optimum import optimum
 
 STEP = 1e-3  # of ln N and ln D, for the derivatives of a law
 
@@ -61,6 +63,15 @@ def _pooled(log_c: np.ndarray, loss: np.ndarray, bend: np.ndarray) -> tuple[np.n
         slope = (np.vander(x, degree) @ (powers[:, None] * fitted[:-1])).T / np.ptp(log_c) * -loss
         ratio = bend.sum(1) / (2 * slope.sum(1))
         return 1 / (1 + ratio), 1 / (1 + bend / (2 * slope))
+
+
+def by_law(law: Law, theta: np.ndarray, c: float) -> float:
+    """Of a law with constants `theta` [P] at its best run for C FLOPs; nan where it has none."""
+    best = optimum(law, theta, c)
+    n, d = float(best["n"]), float(best["d"])
+    if not (np.isfinite(n) and np.isfinite(d)):
+        return np.nan
+    return of_surface(lambda x, y: law.natural(law.at(theta[None], x, y)), np.log(n), np.log(d))
 
 
 def of_surface(loss: Callable[[np.ndarray, np.ndarray], np.ndarray], log_n: float, log_d: float) -> float:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scaling.approaches import Approach, Estimate, Rows
 from scaling.approaches.lines import LEVEL, Line, checked, least_squares, line
 from train.errors import UserError
 from train.numbers import si as say
@@ -166,3 +167,16 @@ def _first(ranked: np.ndarray, chosen: np.ndarray, there: np.ndarray) -> np.ndar
     good = chosen[ranked] & there[ranked, each]
     at = good.argmax(0)
     return np.where(good[at, each], ranked[at, each], -1)
+
+
+def estimate(rows: Rows, _: Mapping[str, Any]) -> Estimate:
+    if rows.run is None:
+        raise UserError(
+            "it takes the lowest of many training curves, and every run has one row here; give the checkpoints of each "
+            "run, and --run COL for the column that names it"
+        )
+    found = envelope({**rows.columns, "run": rows.run}, level=rows.level)
+    return Estimate(found.n_line, found.d_line, advice=found.warnings)
+
+
+APPROACH = Approach("1", "envelope of curves", lambda rows: rows.run is not None, estimate)

@@ -7,12 +7,14 @@ each side of it is refused.
 K budgets, R rows, S sizes on one budget, B bootstrap draws.
 """
 
-from collections.abc import Mapping, Sequence
+import argparse
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from scaling import budgets
+from scaling.approaches import Approach, Estimate, Marks, Option, Rows
 from scaling.approaches.elasticity import Elasticity, elasticity
 from scaling.approaches.lines import LEVEL, Line, checked, least_squares, line
 from scaling.approaches.shapes import (
@@ -30,8 +32,8 @@ from scaling.approaches.shapes import (
     windowed,
 )
 from scaling.laws import hoffmann
-from scaling.laws.api import Params
 from train.errors import UserError, suggest
+from train.numbers import digits
 from train.numbers import si as say
 
 LOG6 = hoffmann.LOG6
@@ -81,15 +83,6 @@ class Profiles(NamedTuple):
     def b(self) -> float:
         """Exponent of D* = k_d C^b."""
         return self.d.exponent
-
-
-class Bias(NamedTuple):
-    """What approach 2 gets wrong on noise-free losses: the error of the method, not of the data."""
-
-    n: float  # relative error of N* at the target
-    d: float  # relative error of D* at the target
-    a: float  # error of the exponent of N*
-    found: Profiles
 
 
 class Profile(NamedTuple):
@@ -170,44 +163,6 @@ def profiles(
                    None if drawn is None or len(used) < 3 else (np.exp(drawn[2]), bends), level),
         _sampled(groups, given) + _warnings(groups, minima, used, drawn, draws),
     )  # fmt: skip
-
-
-def bias(
-    params: Params,
-    span: float,
-    *,
-    budgets: Sequence[float] | np.ndarray = (1e17, 1e18, 1e19, 1e20, 1e21),
-    sizes: int = 15,
-    centre: float | Sequence[float] | np.ndarray = 1.0,
-    target: float = 1e24,
-    method: str = "parabola",
-    window: int = 5,
-) -> Bias:
-    """How wrong approach 2 would be on noise-free runs of Chinchilla's law `params`, by its own fault.
-
-    Each budget has `sizes` sizes, log-spaced from N_opt / `span` to N_opt * `span`, all times `centre` (one factor, or
-    one for each budget).  A profile is skewed unless alpha = beta, so the vertex of its parabola lies off the optimum.
-    Where the sizes follow the optimum it does so by the same factor on every budget: a is right, and N* and D* are
-    wrong by that factor at any target.  Where `centre` drifts a is wrong too.  In ln D the vertex is the same, since
-    ln D = ln(C / 6) - ln N.
-    """
-    budgets, centre = np.asarray(budgets, np.float64), np.asarray(centre, np.float64)
-    if not (span > 1 and np.all(centre > 0) and centre.size in (1, budgets.size)):
-        raise UserError(
-            f"span is {span:g} and centre {centre.tolist()}; span is over 1, centre positive, one or one a budget"
-        )
-    c = np.repeat(budgets, sizes)
-    factors = np.geomspace(1.0 / span, span, sizes) * np.broadcast_to(centre, budgets.shape)[:, None]
-    n = hoffmann.n_opt(params, c) * factors.ravel()
-    d = c / (6.0 * n)
-    columns = {"n": n, "d": d, "loss": hoffmann.chinchilla(params, n, d), "c": c, "budget": c}
-    found = profiles(columns, method=method, window=window, draws=0)
-    return Bias(
-        float(found.n(target) / hoffmann.n_opt(params, target) - 1.0),
-        float(found.d(target) / hoffmann.d_opt(params, target) - 1.0),
-        float(found.a - hoffmann.a(params)),
-        found,
-    )
 
 
 def _grouped(columns: Mapping[str, Any]) -> list[Profile]:
@@ -385,3 +340,65 @@ def _warnings(
             if share > 0.05
         ]
     return said
+
+
+def estimate(rows: Rows, options: Mapping[str, Any]) -> Estimate:
+    """Of the rows of every budget that is a profile."""
+    known = list(budgets.profile_rows(rows.columns))
+    if len(known) < 2:
+        raise UserError(
+            f"it needs two budgets of 4 sizes or more, each at one compute; these rows have {len(known)} such "
+            f"budget{'s' * (len(known) != 1)}; add sizes at equal 6 N D"
+        )
+    kept = np.sort(np.concatenate(known))
+    found = profiles(
+        {name: v[kept] for name, v in rows.columns.items()}, method=options["profile"], weights=options["weights"],
+        noise=rows.noise if options["noise"] is None else options["noise"], level=rows.level,
+    )  # fmt: skip
+    used = [m for m in found.minima if m.status == "ok"]
+    off = [m for m in found.minima if m.status != "ok" or _lopsided(m)]
+    shown = ", ".join(say(m.c) for m in off[:4])
+    return Estimate(
+        found.n, found.d, f"{found.method} shape", {"method": found.method, "weights": found.weights},
+        Marks("the minima of the budgets' profiles", [(m.c, m.n, m.d) for m in used]), found.minima, found.elasticity,
+        found.warnings, f"Off centre or refused: the profiles at {shown} FLOPs." if off else "", _decides(used),
+    )  # fmt: skip
+
+
+def _lopsided(m: Minimum) -> bool:
+    """Does a third of the sizes or less lie on one side of the minimum?"""
+    below = float(np.mean(m.sizes < m.n))
+    return min(below, 1 - below) < 1 / 3
+
+
+def _decides(used: list[Minimum]) -> str:
+    """The budget whose leaving out moves a the most, and by how much; "" with fewer than three."""
+    if len(used) < 3:
+        return ""
+    c, n = np.log([m.c for m in used]), np.log([m.n for m in used])
+    moved = [np.polyfit(np.delete(c, i), np.delete(n, i), 1)[0] - np.polyfit(c, n, 1)[0] for i in range(c.size)]
+    most = int(np.argmax(np.abs(moved)))
+    return (
+        f"Approach 2 rests most on the rows at {say(used[most].c)} FLOPs: without them a moves by "
+        f"{digits(moved[most], 2)}."
+    )
+
+
+def sd(text: str) -> float:
+    if not float(text) > 0:
+        raise argparse.ArgumentTypeError(f"{float(text):g} is not the sd of a loss in nats, as 0.003")
+    return float(text)
+
+
+APPROACH = Approach(
+    "2", "isoFLOP profiles", lambda rows: budgets.is_sweep(rows.columns), estimate,
+    {
+        "profile": Option(
+            DEFAULT, "SHAPE",
+            f"of isoFLOP profiles, for approach 2: {', '.join(SHAPES)}; default: {DEFAULT}",
+            choices=tuple(SHAPES),
+        ),
+        "weights": Option("equal", "W", "of budgets in approach 2: equal, variance", choices=WEIGHTS),
+        "noise": Option(None, "SD", "of a loss, nats, for approach 2; default: measured", type=sd),
+    },
+)  # fmt: skip

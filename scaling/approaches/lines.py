@@ -32,6 +32,11 @@ class Line(NamedTuple):
         low, high = central(log_y, self.level)
         return np.exp(low), np.exp(high)
 
+    def at(self, c: float) -> tuple[float, tuple[float, float]]:
+        """y at C FLOPs and its interval; nan where there are no draws."""
+        low, high = self.band(c) if len(self.draws) else (np.nan, np.nan)
+        return float(self(c)), (float(low), float(high))
+
 
 def slope(c: Any, n: Any, weights: Any = None) -> float:
     """The exponent of n ~ c^exponent, by least squares of ln n on ln c; `weights` are 1 / variance of ln n, not 1 / sd.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scaling import predict, rates
-from scaling.approaches.choice import FIRST, SECOND, THIRD, Answer, answer, disagreement
+from scaling.approaches import THIRD, Answer, Estimate, disagreement
+from scaling.approaches.elasticity import Elasticity
 from scaling.approaches.lines import Line
 from scaling.fit.backtest import axis, known_errors
 from scaling.fit.discrepancy import Past
@@ -83,14 +84,14 @@ def as_json(analysis: "Analysis") -> dict[str, Any]:
         "influence": [row._asdict() for row in analysis.influence],
         "conventions": analysis.conventions,
         "approach": analysis.choice.approach,
-        "approaches": approaches(analysis),
+        "approaches": {name: _lines(one) for name, one in analysis.estimates.items()},
         "disagreement": disagreement_of(analysis),
         "causes": analysis.causes,
         "elasticity": {
             "law": analysis.elasticity,
-            "profiles": analysis.profiles.elasticity._asdict() if analysis.profiles else None,
+            "profiles": next((bend._asdict() for bend in elasticities(analysis)), None),
         },
-        "profiles": [m._asdict() for m in analysis.profiles.minima] if analysis.profiles else [],
+        "profiles": [minimum._asdict() for one in analysis.estimates.values() for minimum in one.minima],
         "kaplan": {
             name: {"equation": one.law.equation, "params": one.params, "n_rows": one.residuals.size}
             for name, one in analysis.kaplan.items()
@@ -116,22 +117,21 @@ def selection(analysis: "Analysis") -> dict[str, Any] | None:
     return found and {**found._asdict(), "clear": found.clear, "scores": [score._asdict() for score in found.scores]}
 
 
-def approaches(analysis: "Analysis") -> dict[str, dict[str, Any]]:
-    """name -> {"a": value and interval, "b": …} of approaches 1 and 2, where the runs allow them."""
-    found = {name: _lines(*lines) for name, lines in lines_of(analysis).items()}
-    if analysis.profiles:
-        found[SECOND] |= {"method": analysis.profiles.method, "weights": analysis.profiles.weights}
-    return found
-
-
-def _lines(n: Line, d: Line) -> dict[str, dict[str, Any]]:
-    return {
+def _lines(found: Estimate) -> dict[str, Any]:
+    """The lines of an approach, as `_line` reads them again."""
+    lines = {
         name: {
             "value": line.exponent, "interval": line.interval, "k": line.k, "level": line.level,
             "draws": line.draws[:DRAWS_KEPT],
         }
-        for name, line in (("a", n), ("b", d))
+        for name, line in (("a", found.n), ("b", found.d))
     }  # fmt: skip
+    return {**lines, **found.fields}
+
+
+def elasticities(analysis: "Analysis") -> list[Elasticity]:
+    """Of substitution between N and D, read off the runs without a law."""
+    return [one.elasticity for one in analysis.estimates.values() if one.elasticity is not None]
 
 
 def largest_of(analysis: "Analysis") -> float:
@@ -139,30 +139,9 @@ def largest_of(analysis: "Analysis") -> float:
     return float(axis(analysis.fit.law, analysis.columns).max())
 
 
-def lines_of(analysis: "Analysis") -> dict[str, tuple[Line, Line]]:
-    """N* and D* of C by approaches 1 and 2, where the runs allow them."""
-    found = {}
-    if analysis.profiles:
-        found[SECOND] = analysis.profiles.n, analysis.profiles.d
-    if analysis.envelope:
-        found[FIRST] = analysis.envelope.n_line, analysis.envelope.d_line
-    return found
-
-
-def answers(analysis: "Analysis") -> list[Answer]:
-    """The best run for the largest compute fitted, by every approach that the runs allow."""
-    law, c = analysis.fit.law, largest_of(analysis)
-    found = []
-    if law.splits:
-        best, drawn = optimum(law, analysis.fit.theta, c), optimum(law, analysis.draws.theta, c)
-        ends = [interval(drawn[name], analysis.level) for name in ("n", "d")]
-        found.append(Answer(THIRD, float(best["n"]), float(best["d"]), *ends))
-    return found + [answer(name, *lines, c) for name, lines in lines_of(analysis).items()]
-
-
 def disagreement_of(analysis: "Analysis") -> str:
     """The sentence where approaches disagree at the largest compute fitted, or ""."""
-    return disagreement(answers(analysis), largest_of(analysis), analysis.causes)
+    return of(analysis).disagreement(largest_of(analysis))
 
 
 def gaps(analysis: "Analysis") -> dict[str, float] | None:
@@ -200,8 +179,24 @@ class Fitted(NamedTuple):
     counting: dict[str, Any]
     level: float
     better: str  # a sentence, where another law is clearly the better one to forecast with
-    lines: dict[str, tuple[Line, Line]]  # approaches 1 and 2, where the runs allowed them: N* and D* of C
+    lines: dict[str, tuple[Line, Line]]  # of the approaches that the runs allowed beside the law: N* and D* of C
     causes: list[str]  # why the approaches may disagree
+
+    def answers(self, c: float) -> list[Answer]:
+        """The best run for C FLOPs, by every approach."""
+        found = []
+        if self.law.splits:
+            best, drawn = optimum(self.law, self.theta, c), optimum(self.law, self.draws, c)
+            ends = (interval(drawn[name], self.level) for name in ("n", "d"))
+            found.append(Answer(THIRD, float(best["n"]), float(best["d"]), *ends))
+        for name, lines in self.lines.items():
+            (n, n_interval), (d, d_interval) = (line.at(c) for line in lines)
+            found.append(Answer(name, n, d, n_interval, d_interval))
+        return found
+
+    def disagreement(self, c: float) -> str:
+        """A sentence where the answers for C FLOPs disagree, or ""."""
+        return disagreement(self.answers(c), c, self.causes)
 
 
 def of(analysis: "Analysis") -> Fitted:
@@ -211,7 +206,8 @@ def of(analysis: "Analysis") -> Fitted:
         law=fit.law, params=fit.params, theta=fit.theta, draws=analysis.draws.theta, scale=analysis.draws.scale,
         residuals=fit.residuals, free=fit.question.free, past=past(analysis),
         largest=largest({"range": ranges(analysis)}), counting=analysis.runs.mapping, level=analysis.level,
-        better=better(analysis), lines=lines_of(analysis), causes=analysis.causes,
+        better=better(analysis), lines={name: (one.n, one.d) for name, one in analysis.estimates.items()},
+        causes=analysis.causes,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from scaling.logs.names import names
 from scaling.logs.training import Curve
 from scaling.report import plot, sweeps, verdict
 from scaling.report.checklist import checklist
-from scaling.report.fitfile import approaches, as_json, disagreement_of, of, versions
+from scaling.report.fitfile import as_json, disagreement_of, of, versions
 from scaling.report.words import (
     GREEK,
     certificate,
@@ -45,9 +45,9 @@ def write(out: str | pathlib.Path, analysis: Analysis, curves: Sequence[Curve] =
     made before the first file is written, and each file appears whole.
     """
     out = pathlib.Path(out)
-    minima = [(m.c, m.n, m.d) for m in analysis.profiles.minima if m.status == "ok"] if analysis.profiles else []
+    marks = [one.marks for one in analysis.estimates.values() if one.marks]
     drawn = plot.figures(
-        analysis.columns, analysis.fit, analysis.draws, analysis.heldout, analysis.level, analysis.windows, minima
+        analysis.columns, analysis.fit, analysis.draws, analysis.heldout, analysis.level, analysis.windows, marks
     )
     drawn |= sweeps.figures(curves, learning_rates.best(analysis.runs.tried))
     inline = {name: charts.svg(one.figure, name) for name, one in drawn.items()}
@@ -114,8 +114,7 @@ def html(analysis: Analysis, figures: dict[str, tuple[str, str]]) -> str:
     return environment.get_template("report.html.jinja").render(
         a=analysis,
         ahead=predict.ahead(of(analysis)),
-        advice=advice.once(analysis.profiles.warnings) if analysis.profiles else [],
-        approaches=approaches(analysis),
+        advice=advice.once([sentence for one in analysis.estimates.values() for sentence in one.advice]),
         constants=constants(analysis),
         disagreement=disagreement_of(analysis),
         substitution=substitution(analysis),

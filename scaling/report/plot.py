@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scaling import budgets
+from scaling.approaches import Marks
 from scaling.counting import c_6nd
 from scaling.fit.backtest import HORIZONS, Heldout, Window, axis
 from scaling.fit.estimate import Columns, Fit, predict
@@ -36,6 +37,7 @@ NAMES = {"isoflop", "runs", "compute", "optimum", "curve", "forecasts", "residua
 LISTED = 15  # budgets beyond which a bar of colours takes the place of the legend
 SHOWN = 50_000  # runs that a figure draws: more hide each other, and a million take seconds
 OUTERMOST = 100  # at each end, that are drawn too
+SIGNS = {"s": "Squares", "^": "Triangles", "P": "Crosses"}  # of the marks of approaches, in their order
 SAME = 1.2  # ratio of D/N up to which all runs have one shape, so that their size tells more
 
 
@@ -61,9 +63,9 @@ def figures(
     heldout: Heldout | None,
     level: float = LEVEL,
     windows: Sequence[Window] = (),
-    minima: Sequence[tuple[float, float, float]] = (),
+    marks: Sequence[Marks] = (),
 ) -> dict[str, Drawn]:
-    """Name -> figure.  `minima` are (C, N, D) of the budgets' profiles; laws without an optimum get a curve instead."""
+    """Name -> figure.  `marks` are of the approaches; laws without an optimum get a curve instead."""
     with rc_context(STYLE):
         drawn = {}
         if fit.law.splits:
@@ -76,7 +78,7 @@ def figures(
             if np.isfinite(
                 optimum_of(fit.law, fit.theta, np.array([c.min(), c.max()]))["n"]
             ).any():  # else there is no curve
-                drawn["optimum"] = optimum(columns, draws, heldout, level, minima)
+                drawn["optimum"] = optimum(columns, draws, heldout, level, marks)
         elif len(fit.law.inputs) == 1:
             drawn["curve"] = curve(columns, draws, heldout, level)
         if windows:
@@ -197,29 +199,29 @@ def compute(columns: Columns, draws: Draws, heldout: Heldout | None, level: floa
 
 def optimum(
     columns: Columns, draws: Draws, heldout: Heldout | None, level: float = LEVEL,
-    minima: Sequence[tuple[float, float, float]] = (),
+    marks: Sequence[Marks] = (),
 ) -> Drawn:  # fmt: skip
-    """N_opt and D_opt against compute, all runs fitted; points are minima of the budgets' profiles, or best runs."""
+    """N_opt and D_opt against compute, all runs fitted; points are the marks of the approaches, or best runs."""
     figure, axes = canvas("compute C = 6 N D (FLOPs)", "parameters N, tokens D")
     law, c = draws.fit.law, c_6nd(columns["n"], columns["d"])
     grid = np.geomspace(c.min() / 1.5, c.max() * 4, 40)
     drawn, line = optimum_of(law, draws.theta[:, None], grid), optimum_of(law, draws.fit.theta, grid)
     sweep = budgets.is_sweep(columns)
-    minima = minima if sweep else ()
-    best, left = _best(columns, _left_out(columns, heldout)) if sweep and not minima else ([], [])
+    best, left = _best(columns, _left_out(columns, heldout)) if sweep and not marks else ([], [])
     for name, colour, label in (("n", LAW, "parameters N"), ("d", SECOND, "tokens D")):
         low, high = np.transpose([interval(column, level) for column in drawn[name].T])
         axes.fill_between(grid, low, high, color=colour, alpha=0.16, lw=0)
         axes.plot(grid, line[name], color=colour, lw=1.8, label=label)
-        axes.plot([m[0] for m in minima], [m[1 if name == "n" else 2] for m in minima], "s", ms=5, color=colour)
+        for sign, mark in zip(SIGNS, marks, strict=False):
+            c_K, n_K, d_K = np.transpose(mark.points)
+            axes.plot(c_K, n_K if name == "n" else d_K, sign, ms=5, color=colour)
         axes.plot(c[best], columns[name][best], "D", ms=6, color=colour)
         axes.plot(c[left], columns[name][left], "D", ms=6, color=colour, mfc="none")
     axes.set_yscale("log")
     finish(figure)
     caption = f"The best N and D for a budget, all runs fitted, with {level:.0%} bands of the law's own curve."
-    if minima:
-        caption += " Squares are the minima of the budgets' profiles."
-    elif best or left:
+    caption += "".join(f" {sign} are {mark.text}." for sign, mark in zip(SIGNS.values(), marks, strict=False))
+    if best or left:
         caption += f" Diamonds are the best runs of the budgets{', open where held out' if left else ''}."
     return Drawn(figure, caption)
 

@@ -9,7 +9,7 @@ from scaling import predict, rates
 from scaling.analyse import Analysis
 from scaling.fit.backtest import axis
 from scaling.report import fitfile, verdict
-from scaling.report.fitfile import approaches, disagreement_of
+from scaling.report.fitfile import disagreement_of
 from scaling.report.words import GREEK, certificate, constants, gap_sentence, meanings, substitution, unit
 from train.numbers import digits, interval, percent, si
 
@@ -119,9 +119,9 @@ def _table(analysis: Analysis) -> list[str]:
 
 def _notes(analysis: Analysis, out: str | pathlib.Path | None) -> list[str]:
     lines = [certificate(analysis.fit)]
-    for name, ends in approaches(analysis).items():
-        how = f", {ends['method']} shape" if "method" in ends else ""
-        lines.append(f"{name}{how}: a {digits(ends['a']['value'], 4)} {interval(*ends['a']['interval'], 4)}")
+    for name, one in analysis.estimates.items():
+        how = f", {one.how}" if one.how else ""
+        lines.append(f"{name}{how}: a {digits(one.n.exponent, 4)} {interval(*one.n.interval, 4)}")
     lines += substitution(analysis)
     if "train_loss" in analysis.runs.table or "name" in analysis.runs.table:
         lines.append(gap_sentence(analysis))

@@ -8,7 +8,7 @@ import markupsafe
 from scaling.analyse import Analysis
 from scaling.fit.estimate import Fit
 from scaling.laws.api import Law
-from scaling.report.fitfile import gaps
+from scaling.report.fitfile import elasticities, gaps
 from train.numbers import digits, interval
 
 GREEK = {
@@ -71,9 +71,10 @@ def formula(text: str) -> markupsafe.Markup:
 
 def substitution(analysis: "Analysis") -> list[str]:
     """How easily parameters replace tokens: read off the profiles, without a law, beside what the law implies."""
-    found = analysis.profiles.elasticity if analysis.profiles else None
-    if found is None or not math.isfinite(found.value):
-        return []
     law = f"; the law implies {digits(analysis.elasticity)}" if math.isfinite(analysis.elasticity) else ""
-    ends = interval(*found.interval)
-    return [f"elasticity of substitution between N and D, by the profiles: {digits(found.value)} {ends}{law}"]
+    return [
+        f"elasticity of substitution between N and D, by the profiles: {digits(found.value)} "
+        f"{interval(*found.interval)}{law}"
+        for found in elasticities(analysis)
+        if math.isfinite(found.value)
+    ]

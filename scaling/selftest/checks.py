@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scaling import counting
-from scaling.approaches import isoflop
+from scaling.approaches.bias import bias
 from scaling.fit.estimate import Fit, centre, fit
 from scaling.laws import LAWS, PUBLISHED, bridge, chinchilla, hoffmann, kaplan, n_opt, regimes
 from scaling.laws.optimum import optimum
@@ -145,7 +145,7 @@ def gopher(params: str, expected: float) -> Check:
 
 def approach_2(params: dict[str, float], span: float, expected: float) -> Check:
     """Relative error of D* at 1e24 FLOPs, of parabolas through noise-free runs N_opt / span to N_opt x span."""
-    return Check(expected, isoflop.bias(params, span).d, 2e-3)
+    return Check(expected, bias(params, span).d, 2e-3)
 
 
 def kaplan_from_chinchilla(params: dict[str, float], expected: float) -> Check:
