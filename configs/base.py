@@ -35,6 +35,7 @@ def base() -> ConfigDict:
     config.eval = ConfigDict()
     config.eval.every = -1  # steps; -1 is a tenth of the run, 0 only the end
     config.eval.batch_size = 256
+    config.eval.records = 0  # how many held-out records, evenly spread over the split, to score; 0 is all
     config.eval.patience = 0  # evaluations without a better loss before the run stops; 0 is never
     config.eval.train_records = 0  # how many records, evenly spread over the training split, to score too at the end
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from train import configs, record
+from train import configs, evaluation, record
 from train.display import Display
 from train.loop import train
 from train.program import Program
@@ -110,6 +110,14 @@ def test_parameters_are_shown_before_anything_is_compiled(page, tmp_path, monkey
     with pytest.raises(KeyboardInterrupt):
         train(configs.config_of(configs.load(page), []), tmp_path)
     assert re.search(rf"total +{2 * 8 + 8 + 8 * 8 + 8 + 8 * 4 + 4} ", capsys.readouterr().out)
+
+
+def test_an_evaluation_may_be_of_a_part_of_what_is_held_out(page, tmp_path, monkeypatch, capsys):
+    seen, means = [], evaluation.means
+    monkeypatch.setattr(evaluation, "means", lambda *given: seen.append(len(given[3])) or means(*given))
+    train(configs.config_of(configs.load(page), ["steps=1", "eval.records=3"]), tmp_path)
+    assert seen == [3]
+    assert re.search(r"scored +3 of the [\d,]+ held-out records, evenly spread", capsys.readouterr().out)
 
 
 def test_surroundings_are_written_before_the_first_step(page, tmp_path, monkeypatch):

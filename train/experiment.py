@@ -31,7 +31,7 @@ CHOICES = {
     "attention": placed,
 }  # whose signature has them
 LEAST = {"steps": 1, "batch_size": 1, "accumulate": 1, "log_every": 1, "cpu_devices": 1}
-LEAST |= {"eval.batch_size": 1, "eval.every": -1, "eval.patience": 0, "eval.train_records": 0}
+LEAST |= {"eval.batch_size": 1, "eval.every": -1, "eval.patience": 0, "eval.records": 0, "eval.train_records": 0}
 LEAST |= {"loss_slices": 1, "checkpoint.every": 1, "checkpoint.keep": 1, "loader.prefetch": 0, "loader.workers": 0}
 
 

@@ -57,6 +57,8 @@ def lines(experiment: Experiment, asked: ConfigDict) -> Iterator[tuple[str, str]
     if dataset.held_out.rule:
         listed = f"; listed in {LIST}" if dataset.held_out.records else ""
         yield "held out", f"{dataset.held_out.rule}{listed}"
+    if 0 < config.eval.records < valid:
+        yield "scored", f"{config.eval.records:,} of the {valid:,} held-out records, evenly spread (eval.records)"
     changed = changes(asked.to_dict(), config.to_dict())
     if changed:
         yield "chosen", f"{' '.join(changed)}  (from the data; --config.KEY=VALUE sets another)"

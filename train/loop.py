@@ -275,11 +275,14 @@ class Run:
         return NonFiniteError(f"{what}; {good}. Retry in a new --workdir with {retry}{or_else}")
 
     def evaluate(self, state: TrainState, step: int, split: str = "valid") -> dict[str, float]:
-        """Exact means over the whole split."""
+        """Exact means over the whole split, or over as many of its records as the config says."""
         self.flush()
         dataset = self.experiment.dataset
         params = evaluation_params(state.params, state.opt_state)
-        source = dataset.valid if split == "valid" else evaluation.Spread(dataset.train, self.config.eval.train_records)
+        source, count = dataset.valid, self.config.eval.records or len(dataset.valid)
+        if split == "train_split":
+            source, count = dataset.train, self.config.eval.train_records
+        source = evaluation.Spread(source, count)
         size = self.config.eval.batch_size
         values = evaluation.means(self.eval, params, state.model_state, source, size, self.eval_share, self.eval_key)
         if dataset.bytes_per_unit:

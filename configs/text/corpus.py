@@ -20,5 +20,6 @@ def get_config():
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=2e-3, b2=0.99, weight_decay=0.1, clip=1.0)
     config.schedule.update(name="cosine", warmup=0.05, floor=0.1)
+    config.eval.records = 2048  # of a large corpus all would take longer than the training
     config.checkpoint.best = True
     return config

@@ -35,6 +35,7 @@ from configs.text.corpus import get_config as corpus
 def get_config():
     config = corpus()
     config.data = {{"name": "corpus:mixture", "context": 128, "paths": {paths}, "weights": {weights}}}
+    config.eval.update(every=0, records=0)
     return config
 '''
 
