@@ -1,0 +1,31 @@
+"""A ResNet-8 learns from 400 digits, and from digits that a diffusion model has made after the same 400.
+
+python -m train --config mnist_diffusion --config.data.train="train[:400]" --config.augment.crop.padding=1 \\
+    --workdir runs/few
+python -m train sample --workdir runs/few --count 4000
+python -m train --config configs/images/mnist_sampled.py --workdir runs/mnist_sampled
+
+System      ResNet-8 with samples, 2015
+Parameters  19,810
+Data        400 digits of MNIST-5k, 14 × 14, and samples
+Get         the first two commands of the page mnist_sampled
+Published   nothing comparable
+Measured    accuracy not measured yet
+"""
+
+from configs.base import base
+
+
+def get_config():
+    config = base()
+    config.steps = 600
+    config.batch_size = 64
+    config.data.update(name="sampled:columns", dataset="isoflop_mnist5k", path="runs/few/samples.npz", share=0.5)
+    config.data.update(train="train[:400]", size=14)
+    config.augment.crop = {"padding": 1}
+    config.model.update(name="resnet:ResNet", classes=10, blocks=1, width=8)
+    config.task.update(name="supervised:classify")
+    config.optim.update(name="sgd", learning_rate=0.1, momentum=0.9, nesterov=True)
+    config.schedule.update(name="cosine", warmup=0.1)
+    config.eval.every = 300
+    return config
