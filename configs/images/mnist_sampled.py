@@ -6,7 +6,7 @@ python -m train sample --workdir runs/few --count 800
 python -m train --config configs/images/mnist_sampled.py --workdir runs/mnist_sampled
 
 The same without samples is `--config.data.share=0`.  Samples gain nothing here beside shifts of a pixel: of MNIST's
-10,000 test images, scaled alike, 93.8 and 94.4 % are right with samples (seeds 0 and 1) and 94.6 and 94.6 % without; the
+10,000 test images, scaled alike, 93.8 and 94.4 % are right with samples (seeds 0 and 1), 94.6 and 94.6 % without; the
 loss is 0.212 and 0.200 with, 0.215 and 0.222 without.  Of the 1,000 held out 95.0 and 95.6 % with, 94.3 and 95.6 %
 without.  164 CPU s for the diffusion model, 51 for its samples, 23 for the classifier.
 
