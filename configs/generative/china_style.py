@@ -5,7 +5,7 @@ The features are of our own classifier of drawn shapes, so train that first:
 python -m train --config configs/images/shapes_resnet.py --workdir runs/shapes_resnet
 python -m train --config configs/generative/china_style.py --workdir runs/china_style
 
-Of held-out squares, which lie in the right third of the photograph, the distance of the Gram matrices from the style's
+Of held-out squares, from the right third of the photograph, the distance of the Gram matrices from the style's
 falls from 2.81 to 0.55 (relative, |a - b|² / |b|²), at a distance of 0.22 of the content's features.  The classifier was
 at 90.7 %.
 
