@@ -11,6 +11,7 @@ from train.step import Batch, Scored, Task
 from train.tasks.supervised import masked_mean
 
 TINY = 1e-8
+SMALLEST = {"layers": ("stem",), "content": ("stem",)}  # at which pages are tested, whose classifiers are ResNets
 
 
 def style(
