@@ -16,13 +16,19 @@ from models.parts.dense import Factors
 Params = dict[str, Any]
 ModelState = dict[str, Any]  # running statistics and the like; {} for most networks
 Precision = Literal["float32", "bfloat16", "float64"]
+INSIDE = "intermediates"  # Linen's collection of what submodules give
 
 
 class Model(NamedTuple):
-    """A network.  `apply` takes `method` for networks that do more than one thing (decode, sample)."""
+    """A network.  `apply` takes `method` for networks that do more than one thing (decode, sample).
+
+    With `capture=True` the outputs are a pair: the outputs, and what every submodule gave, by its path ("stage0/conv").
+    """
 
     init: Callable[..., tuple[Params, ModelState]]  # (key, *inputs) -> params, state
-    apply: Callable[..., tuple[Any, ModelState]]  # (params, state, *inputs, key, train, method) -> outputs, state
+    apply: Callable[
+        ..., tuple[Any, ModelState]
+    ]  # (params, state, *inputs, key, train, method, capture) -> outputs, state
     network: Any = None  # what built it, for its options and its empty cache
     config: Any = None  # config.json, where it came from a public checkpoint (models/pretrained.py)
 
@@ -46,6 +52,15 @@ def sown(module: nn.Module, params: Params, state: ModelState, streams: dict, in
     return [name for name, value in state.items() if shapes(value) != shapes(after[name])]
 
 
+def captured(tree: Any, path: str = "") -> dict[str, Any]:
+    """Linen's tree of what submodules gave → what each gave at its first call, by its path; "" is the network."""
+    found = {path: tree["__call__"][0]} if "__call__" in tree else {}
+    for name, part in tree.items():
+        if name != "__call__":
+            found |= captured(part, f"{path}/{name}" if path else name)
+    return found
+
+
 def from_linen(module: nn.Module, precision: Precision = "float32", labelled: bool = False) -> Model:
     """Splits a Linen module into trained parameters and untrained state.
 
@@ -62,16 +77,24 @@ def from_linen(module: nn.Module, precision: Precision = "float32", labelled: bo
             del variables[name]
         return params if labelled else meta.unbox(params), variables
 
-    def apply(params, state, *inputs, key=None, train=False, method=None):
+    def apply(params, state, *inputs, key=None, train=False, method=None, capture=False):
         streams = {} if key is None else dict(zip(("dropout", "noise"), jax.random.split(key), strict=True))
         if precision != "float32":
             params, inputs = cast_floats((params, inputs), precision)
-        mutable = list(state) if train else []
+        mutable = (list(state) if train else []) + [INSIDE] * capture
         outputs, changed = module.apply(
-            {"params": params, **state}, *inputs, train=train, rngs=streams, mutable=mutable, method=method
+            {"params": params, **state},
+            *inputs,
+            train=train,
+            rngs=streams,
+            mutable=mutable,
+            method=method,
+            capture_intermediates=capture,
         )
         changed = cast_floats(dict(changed), "float32")
         outputs = outputs if isinstance(outputs, Factors) else cast_floats(outputs, "float32")
+        if capture:
+            outputs = outputs, captured(changed.pop(INSIDE))
         return outputs, {**state, **changed}
 
     return Model(init, apply, module)

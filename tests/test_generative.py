@@ -14,12 +14,15 @@ import pytest
 from flax import linen as nn
 
 from configs.base import base
+from data import sampled
+from data.source import Columns, examples
 from models import dcgan, stylegan
 from models.api import Model, from_linen
 from models.autoencoder import Autoencoder
 from models.diffusion import MLP
 from models.parts.convolution import Doubling
 from models.vae import VAE
+from tests.support import smiles
 from tests.support.arrays import close, normal
 from train import sample, score, sheets
 from train.display import Display
@@ -34,6 +37,7 @@ from train.step import init_state, train_step
 from train.tasks.diffusion import diffusion, kept_signal
 from train.tasks.gan import gan
 from train.tasks.reconstruct import divergence, elbo, reconstruct
+from train.tasks.style import gram, relative, style
 
 
 def fitted(task, x, steps, rate, batch=None):
@@ -247,6 +251,85 @@ def test_mixing_swaps_layers_and_noise_is_of_each_pixel():
     assert is_first[:, :, 0].all()
     assert {int(n) for n in is_first.sum(-1).ravel()} == {1, 2, 3}
     assert float(jnp.abs(found["other noise"] - found["plain"]).min(0).max()) > 1e-5
+
+
+# Style transfer.
+
+
+def test_a_gram_matrix_says_what_goes_together_and_not_where():
+    """Moving all pixels about changes nothing; features twice as large are (4 - 1)² away, relative to before."""
+    x_BHWC = normal(5, 2, 4, 6, 3)
+    moved = x_BHWC.reshape(2, 24, 3)[:, np.random.default_rng(6).permutation(24)].reshape(x_BHWC.shape)
+    close(gram(moved), gram(x_BHWC), 1e-4)
+    close(relative(gram(2 * x_BHWC), gram(x_BHWC)), jnp.full(2, 9.0), 1e-4)
+
+
+class Eye(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        return nn.Conv(3, (1, 1), name="seen")(x).sum((1, 2))
+
+
+def test_the_painter_alone_learns_and_a_picture_of_the_style_is_no_way_off():
+    """A painter that gives the style's own picture is at gram 0; no gradient reaches the classifier."""
+    look = jax.nn.sigmoid(normal(7, 1, 4, 4, 2))
+    painter = Model(
+        lambda key, x: ({"w": jnp.zeros(())}, {}),
+        lambda p, state, x, **rest: (jax.scipy.special.logit(look) + p["w"] + 0 * x, state),
+    )
+    task = style(painter, from_linen(Eye()), layers=("seen",), content=("seen",))
+    batch = {"x": normal(8, 1, 4, 4, 2), "style": look}
+    params, state = task.init(jax.random.key(0), batch)
+    value = jax.jit(jax.value_and_grad(lambda p: task.loss(p, state, batch, jax.random.key(1), True), has_aux=True))
+    (_, (_, metrics)), grads = value(params)
+    assert float(metrics["gram"][0]) < 1e-9 < 1e-3 < float(metrics["gram_before"][0])
+    assert not any(leaf.any() for leaf in jax.tree.leaves(grads["classifier"]))
+    assert float(jnp.abs(grads["painter"]["w"])) > 0
+
+
+# Augmentation by samples.
+
+
+def test_so_many_records_of_a_batch_are_samples(tmp_path, monkeypatch):
+    x, y = np.full((6, 2, 2, 1), 2.0, np.float32), np.arange(6) % 3
+    np.savez(tmp_path / "samples.npz", samples=x, y=y)
+    real = Columns(x=np.zeros((9, 2, 2, 1), np.float32), y=np.zeros(9, np.int32))
+    monkeypatch.setattr(sampled.arrays, "columns", lambda *_, **__: examples(real, real, 3))
+    mixed = sampled.columns("set", str(tmp_path / "samples.npz"), share=0.25).train
+    batch = mixed.gather(mixed.order(0, 400, 0))
+    assert (batch["source"] == 1).sum() == pytest.approx(100, abs=1)
+    assert (batch["x"][batch["source"] == 1] == 1).all(), "numbers above 1 are cut"
+    assert set(batch["y"][batch["source"] == 1]) == {0, 1, 2}
+    np.savez(tmp_path / "samples.npz", samples=x[:, :1], y=y)
+    with pytest.raises(ValueError, match=r"are \[1, 2, 1\], and the records \[2, 2, 1\]: give data.size"):
+        sampled.columns("set", str(tmp_path / "samples.npz"))
+
+
+# Molecules as text.
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("CCCS(=O)c1ccc2[nH]c(=NC(=O)OC)[nH]c2c1", ""),  # albendazole sulfoxide
+        ("Cn1c(=O)c2c(ncn2C)n(C)c1=O", ""),  # caffeine
+        ("c1ccc2ccccc2c1", ""),  # naphthalene: five double bonds are placed at once
+        ("c1ccccc1c1ccccc1", ""),  # the bond between the rings is single
+        ("C1CC", "left open"),
+        ("CC(", "left open"),
+        ("CO(C)C", "atom 1, O, has 3 bonds"),
+        ("C#CC#C=C", "atom 3, C, has 5 bonds"),
+        ("c1cccc1", "cannot be placed"),  # five atoms, of which each wants one of the others
+        ("c1cc[nH]cc1", "cannot be placed"),
+        ("ccc", "in no aromatic ring"),
+        ("C11", "bonded twice, or one to itself"),
+        ("C==C", "two bonds"),
+        ("C(=)C", "leads to no atom"),
+    ],
+)
+def test_a_line_is_a_molecule_where_valences_hold(text, why):
+    said = smiles.problem(text)
+    assert why in said if why else not said
 
 
 # Diffusion.

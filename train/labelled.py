@@ -83,7 +83,7 @@ def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def of_arrays(run: "Saved", arrays: Mapping[str, np.ndarray]) -> Columns:
     """Columns by name, [N, ...] each, in the data's own units; classes also by their names."""
     dataset, needs = run.experiment.dataset, run.experiment.batch
-    optional = {"naive", "mask"}
+    optional = {"naive", "mask", "source"}
     for name in arrays:
         if name not in {*needs, *optional}:
             raise UserError(f"a record of this run has no {name!r}{suggest(name, needs)}")

@@ -34,6 +34,9 @@ def stand_in(config: ConfigDict, folder: pathlib.Path) -> None:
         config.data.path = str(folder / "corpus")
         if config.model.get("vocab"):
             config.model.vocab = max(config.model.vocab, 257)  # bytes, and the end of a document
+    elif config.data.name == "sampled:columns":
+        samples(folder / "samples.npz", config.data.size)
+        config.data.path = str(folder / "samples.npz")
     elif "path" in config.data:
         table = TABLES.get(config.data.name)
         file = folder / ("input.csv" if table else "input.txt")
@@ -67,6 +70,12 @@ def image_folder(folder: pathlib.Path) -> None:
             place.mkdir(parents=True)
             for i in range(count):
                 Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(place / f"{i:02}.png")
+
+
+def samples(file: pathlib.Path, size: int) -> None:
+    """Of each of ten classes eight pictures of noise."""
+    rng = np.random.default_rng(0)
+    np.savez(file, samples=rng.random((80, size, size, 1), np.float32), y=np.arange(80) % 10)
 
 
 def recordings(folder: pathlib.Path) -> None:
