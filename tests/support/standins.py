@@ -34,6 +34,13 @@ def stand_in(config: ConfigDict, folder: pathlib.Path) -> None:
         config.data.path = str(folder / "corpus")
         if config.model.get("vocab"):
             config.model.vocab = max(config.model.vocab, 257)  # bytes, and the end of a document
+    elif config.data.name == "texts:folder":
+        text_folder(folder / "texts")
+        config.data.path = str(folder / "texts")
+    elif config.data.name == "translation:pairs":
+        sentence_pairs(folder, config.data.source, config.data.target)
+        config.data.path = str(folder)
+        config.model.vocab = max(config.model.vocab, config.data.pieces)
     elif "path" in config.data:
         table = TABLES.get(config.data.name)
         file = folder / ("input.csv" if table else "input.txt")
@@ -67,6 +74,23 @@ def image_folder(folder: pathlib.Path) -> None:
             place.mkdir(parents=True)
             for i in range(count):
                 Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(place / f"{i:02}.png")
+
+
+def text_folder(folder: pathlib.Path) -> None:
+    """Of two classes 40 texts each, which differ in one word."""
+    for label, word in (("neg", "dull"), ("pos", "bright")):
+        (folder / label).mkdir(parents=True)
+        for i in range(40):
+            (folder / label / f"{i:02}.txt").write_text(f"Film {i} , as {'we all' * (i % 3)} know , is {word} .")
+
+
+def sentence_pairs(folder: pathlib.Path, source: str, target: str) -> None:
+    """Numbers in words and in figures, 128 lines to train on and 32 held out."""
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    for split, numbers in (("train", range(0, 640, 5)), ("val", range(1, 640, 20))):
+        lines = [" ".join(words[int(digit)] for digit in str(n)) for n in numbers]
+        (folder / f"{split}.{source}").write_text("\n".join(lines))
+        (folder / f"{split}.{target}").write_text("\n".join(map(str, numbers)))
 
 
 def recordings(folder: pathlib.Path) -> None:
