@@ -10,6 +10,7 @@ from data import shards
 from data.documents import Reading
 
 TEXT = "".join(chr(32 + i * i % 60) for i in range(3000))
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TABLES = {  # 300 rows in the shape of the table that a page is for
     "series:table": lambda data: [f"hour,{data.target}", *(f"h{i},{i * i % 24}" for i in range(300))],
     **{
@@ -86,9 +87,8 @@ def text_folder(folder: pathlib.Path) -> None:
 
 def sentence_pairs(folder: pathlib.Path, source: str, target: str) -> None:
     """Numbers in words and in figures, 128 lines to train on and 32 held out."""
-    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     for split, numbers in (("train", range(0, 640, 5)), ("val", range(1, 640, 20))):
-        lines = [" ".join(words[int(digit)] for digit in str(n)) for n in numbers]
+        lines = [" ".join(NUMBERS[int(digit)] for digit in str(n)) for n in numbers]
         (folder / f"{split}.{source}").write_text("\n".join(lines))
         (folder / f"{split}.{target}").write_text("\n".join(map(str, numbers)))
 
