@@ -23,7 +23,7 @@ def get_config():
     config.data.update(name="texts:folder", path="review_polarity.tar.gz", vocab=10_000, length=1024, keep="last")
     config.model.update(name="bag:Bag", vocab=10_000, classes=2, width=64)
     config.task.update(name="supervised:classify")
-    config.optim.update(name="adamw", learning_rate=1e-3, weight_decay=0.1, clip=1.0)
+    config.optim.update(name="adamw", learning_rate=1e-2, weight_decay=0.1, clip=1.0)
     config.schedule.update(name="cosine", warmup=0.1)
-    config.eval.every = 50
+    config.eval.every = 100
     return config
