@@ -3,7 +3,7 @@
 python -m train --config configs/text/film_reviews_bert.py --config.data.path=review_polarity.tar.gz --workdir runs/bert
 python -m train --config configs/text/film_reviews_bag.py --config.data.path=review_polarity.tar.gz --workdir runs/bag
 
-A bag of words (film_reviews_bag) has an accuracy of ?.
+It sees the last 127 words of each.  A bag of words (film_reviews_bag) has an accuracy of 0.845 on the same 400.
 
 System      BERT on reviews of films, 2018
 Parameters  719,682
