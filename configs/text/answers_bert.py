@@ -4,13 +4,13 @@ python -m train --config configs/text/answers_bert.py --workdir runs/answers_ber
 
 The order of the words decides (data/answers.py): who takes the sentence that shares most words with the question, and
 knows which part of it is asked for, has an exact match of 0.5 (measured: 0.489); who names the commonest span of each
-kind of question, 0.089 (`python -m scripts.score.answers`).
+kind of question, 0.089 (`python -m scripts.score.answers`).  Of the seconds 213 were the processor's.
 
 System      BERT that answers by a span, 2018
 Parameters  107,906
 Data        stories with a question, generated
 Published   exact_match 1 is every answer
-Measured    exact_match not measured yet
+Measured    exact_match 0.7415, 2,899 s (9888081)
 """
 
 from configs.base import base
