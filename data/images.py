@@ -1,22 +1,17 @@
-"""Image files of your own, in a folder or an archive: one folder a class, and above these one a split if there are."""
+"""Image files of your own, in a folder or an archive (data/folders.py)."""
 
 import contextlib
 import functools
-import hashlib
 import io
-import lzma
-import tarfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
 
-from data import cache, decode, holdout
+from data import cache, decode, folders
 from data.arrays import sized
 from data.source import Columns, Dataset, HeldOut
-from data.tfds import HELD_OUT
 
 VERSION = 2  # of the decoding below
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -41,14 +36,13 @@ def folder(
     -1 does so where they differ in shape or are larger than 64, to 64 pixels or the shortest side of all.
     `channels` is 3 for colour, 1 for grey.
     """
-    place = Path(path).expanduser()
-    if not place.exists():
-        raise ValueError(f"no folder or archive at {path!r}: data.path is relative to where you run, {Path.cwd()}")
-    request = {"images": VERSION, "files": _signature(place), "train": train, "valid": valid}
+    place = folders.found(path)
+    request = {"images": VERSION, "files": folders.signature(place), "train": train, "valid": valid}
     request |= {"size": size, "channels": channels} | ({"seed": seed} if seed else {})
 
     def build(to: Path) -> dict[str, Any]:
-        splits, rule = _splits(path, [name for name, _ in _files(place)], train, valid, seed)
+        names = [name for name, _ in folders.files(place, SUFFIXES)]
+        splits, rule = folders.splits(path, names, train, valid, seed, file="image NAME.jpg")
         classes = sorted({name.parts[-2] for names in splits.values() for name in names})
         side = _side(place, {name for names in splits.values() for name in names}) if size < 0 else size
         _write(to, place, splits, classes, side, channels)
@@ -86,92 +80,12 @@ def _read(file: Path, shape: tuple[int, ...], size: int) -> np.ndarray:
     return image
 
 
-def _signature(place: Path) -> str:
-    """Changes when a file does: of names, sizes and times, since reading a large set takes long."""
-    files = [place] if place.is_file() else sorted(file for file in place.rglob("*") if file.is_file())
-    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.sha256(repr(stats).encode()).hexdigest()
-
-
-def _files(place: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
-    """Every image by its name, and how to read it; an archive's are read as they come, if at all."""
-    is_image = lambda name: name.suffix.lower() in SUFFIXES and not name.name.startswith(".") and len(name.parts) > 1
-    if place.is_dir():
-        for file in sorted(place.rglob("*")):
-            name = PurePosixPath(file.relative_to(place).as_posix())
-            if is_image(name):
-                yield name, file.read_bytes
-        return
-    try:
-        archive = tarfile.open(place)  # noqa: SIM115
-    except tarfile.TarError as error:
-        raise ValueError(f"{str(place)!r} is neither a folder nor a .tar, .tar.gz or .tar.xz: {error}") from None
-    with archive:
-        for member in _members(archive, place):
-            name = PurePosixPath(member.name)
-            if member.isfile() and is_image(name):
-                yield name, lambda member=member: _contents(archive, member, place)
-
-
-def _members(archive: tarfile.TarFile, place: Path) -> Iterator[tarfile.TarInfo]:
-    """Its members, one after the other; a file that ends too early says so."""
-    while True:
-        with _whole(place):
-            member = archive.next()
-        if member is None:
-            return
-        yield member
-
-
-def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> bytes:
-    with _whole(place):
-        file = archive.extractfile(member)
-        return b"" if file is None else file.read()
-
-
-@contextlib.contextmanager
-def _whole(place: Path) -> Iterator[None]:
-    """Turns what tarfile and its decoders raise on a cut or damaged archive into a sentence."""
-    try:
-        yield
-    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"{str(place)!r} cannot be read to its end ({error}): copy or pack it again") from error
-
-
-def _splits(
-    path: str, names: list[PurePosixPath], train: str, valid: float | str, seed: int
-) -> tuple[dict[str, list[PurePosixPath]], str]:
-    """The sorted names of either split, and the rule by which they were parted where the folders do not say it."""
-    by_split: dict[str, list[PurePosixPath]] = {}
-    for name in sorted(names):
-        by_split.setdefault(name.parts[-3] if len(name.parts) > 2 else "", []).append(name)
-    if valid == "auto":
-        told = next((split for split in HELD_OUT if split in by_split), "")
-        valid = told or (holdout.SHARE if train in by_split or len(by_split) == 1 else HELD_OUT[-1])
-    if isinstance(valid, str):
-        for role, split in (("train", train), ("valid", valid)):
-            if split not in by_split:
-                has = f"it has {', '.join(sorted(by_split))}" if by_split else "it has no image CLASS/NAME.jpg at all"
-                raise ValueError(
-                    f"{path!r} has no images {split}/CLASS/NAME.jpg for data.{role}; {has}.  data.valid=0.2 holds out "
-                    "a fifth of each class instead"
-                )
-        return {"train": by_split[train], "valid": by_split[valid]}, ""
-    mine = by_split.get(train) or sorted(names)
-    keys = ["/".join(name.parts[-2:]) for name in mine]
-    labels = np.unique([name.parts[-2] for name in mine], return_inverse=True)[1]
-    held = holdout.by_name(keys, labels, valid, seed)
-    rule = f"{valid:g} of each class, the first by SHA-256 of {seed}/CLASS/NAME"
-    part = lambda which: [name for name, is_held in zip(mine, held, strict=True) if is_held == which]
-    return {"train": part(False), "valid": part(True)}, rule
-
-
 def _side(place: Path, wanted: set[PurePosixPath]) -> int:
     """The size that -1 stands for: 0, as they are, or the side of a square."""
     from PIL import Image
 
     shapes = set()
-    for name, read in _files(place):
+    for name, read in folders.files(place, SUFFIXES):
         if name in wanted:
             with decode.readable(name), Image.open(io.BytesIO(read())) as image:  # reads the head only
                 turned = image.getexif().get(decode.ORIENTATION) in SIDEWAYS
@@ -189,7 +103,7 @@ def _write(
         np.save(to / f"{split}.y.npy", np.array([classes.index(name.parts[-2]) for name in names], np.int32))
     with contextlib.ExitStack() as stack:
         files, starts, shape = {}, {}, None
-        wanted = ((name, read()) for name, read in _files(place) if name in row)
+        wanted = ((name, read()) for name, read in folders.files(place, SUFFIXES) if name in row)
         pixels = lambda file: (file[0], sized(decode.decoded(*file, channels), size))
         for name, image in decode.on_all_cores(pixels, wanted):
             if shape is None:

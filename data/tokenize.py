@@ -28,7 +28,7 @@ def fit(spec: str, train: bytes, valid: bytes) -> str:
         return ""
     if kind == "chars":
         return "".join(sorted(set(as_text(train)) | set(as_text(valid))))
-    return _train_bpe(as_text(train), size)
+    return train_bpe(as_text(train), size)
 
 
 def load(spec: str, state: str) -> Tokenizer:
@@ -124,7 +124,8 @@ def _points(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
 
-def _train_bpe(text: str, size: int) -> str:
+def train_bpe(text: str, size: int, first: tuple[str, ...] = ()) -> str:
+    """tokenizer.json of a vocabulary of `size`; tokens 0, 1, … are `first`, which no merge crosses."""
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -132,7 +133,9 @@ def _train_bpe(text: str, size: int) -> str:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()  # all 256 bytes, so that nothing is ever unknown
-    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, initial_alphabet=alphabet, special_tokens=list(first), show_progress=False
+    )
     bpe.train_from_iterator(text.splitlines(keepends=True), trainer)
     return bpe.to_str()
 

@@ -10,6 +10,7 @@ from data import shards
 from data.documents import Reading
 
 TEXT = "".join(chr(32 + i * i % 60) for i in range(3000))
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TABLES = {  # 300 rows in the shape of the table that a page is for
     "series:table": lambda data: [f"hour,{data.target}", *(f"h{i},{i * i % 24}" for i in range(300))],
     **{
@@ -37,6 +38,13 @@ def stand_in(config: ConfigDict, folder: pathlib.Path) -> None:
     elif config.data.name == "sampled:columns":
         samples(folder / "samples.npz", config.data.size)
         config.data.path = str(folder / "samples.npz")
+    elif config.data.name == "texts:folder":
+        text_folder(folder / "texts")
+        config.data.path = str(folder / "texts")
+    elif config.data.name == "translation:pairs":
+        sentence_pairs(folder, config.data.source, config.data.target)
+        config.data.path = str(folder)
+        config.model.vocab = max(config.model.vocab, config.data.pieces)
     elif "path" in config.data:
         table = TABLES.get(config.data.name)
         file = folder / ("input.csv" if table else "input.txt")
@@ -76,6 +84,22 @@ def samples(file: pathlib.Path, size: int) -> None:
     """Of each of ten classes eight pictures of noise."""
     rng = np.random.default_rng(0)
     np.savez(file, samples=rng.random((80, size, size, 1), np.float32), y=np.arange(80) % 10)
+
+
+def text_folder(folder: pathlib.Path) -> None:
+    """Of two classes 40 texts each, which differ in one word."""
+    for label, word in (("neg", "dull"), ("pos", "bright")):
+        (folder / label).mkdir(parents=True)
+        for i in range(40):
+            (folder / label / f"{i:02}.txt").write_text(f"Film {i} , as {'we all' * (i % 3)} know , is {word} .")
+
+
+def sentence_pairs(folder: pathlib.Path, source: str, target: str) -> None:
+    """Numbers in words and in figures, 128 lines to train on and 32 held out."""
+    for split, numbers in (("train", range(0, 640, 5)), ("val", range(1, 640, 20))):
+        lines = [" ".join(NUMBERS[int(digit)] for digit in str(n)) for n in numbers]
+        (folder / f"{split}.{source}").write_text("\n".join(lines))
+        (folder / f"{split}.{target}").write_text("\n".join(map(str, numbers)))
 
 
 def recordings(folder: pathlib.Path) -> None:
