@@ -4,13 +4,15 @@ python -m train --config configs/generative/smiles_gru.py --config.data.path=mol
 python -m train sample --workdir runs/smiles_gru --temperature 1
 python -m scripts.score.smiles --workdir runs/smiles_gru --known molecules.smi [--rdkit PYTHON]
 
+Of 2,000 lines that it writes RDKit reads 33.1 %, all of them different, and 95.9 % of these are new.
+
 System      GRU that writes molecules, 2017
 Parameters  408,603
 Data        200,000 molecules of MOSES
 Get         pip download --no-deps molsets==0.3.1 (MIT) and unzip -p molsets*.whl "*/train.csv.gz" | zcat |
             tail -n +2 | cut -d, -f1 | head -n 200000 > molecules.smi
 Published   97.5 % valid, 84.2 % of these new, after 1.6 million molecules (MOSES, Polykovskiy et al. 2020, CharRNN)
-Measured    loss not measured yet
+Measured    loss 0.7365, 346 s (41c3180)
 """
 
 from configs.base import base

@@ -2,11 +2,13 @@
 
 python -m train --config configs/images/shapes_resnet.py --workdir runs/shapes_resnet
 
+Its first 200 steps are steep: another seed, or another rounding of the same sums, ends between 0.907 and 0.989.
+
 System      ResNet-8, pre-activation, 2016
 Parameters  77,850
 Data        drawn shapes, 8,000 images of 32 × 32
 Published   nothing comparable
-Measured    accuracy 0.9775, 34 s (36069ca)
+Measured    accuracy 0.907, 57 s (d84648c)
 """
 
 from configs.base import base

@@ -9,7 +9,7 @@ System      BERT on reviews of films, 2018
 Parameters  719,682
 Data        film reviews (Pang & Lee 2004)
 Get         curl -LO https://www.cs.cornell.edu/people/pabo/movie-review-data/review_polarity.tar.gz
-Published   accuracy 0.872 (Pang & Lee 2004), by support vectors on the sentences that hold opinions
+Published   accuracy 0.864 (Pang & Lee 2004), naive Bayes on the sentences that hold opinions
 Measured    accuracy 0.745, 392 s (a381db7)
 """
 

@@ -2,13 +2,17 @@
 
 python -m train --config configs/text/multi30k_transformer.py --config.data.path=multi30k --workdir runs/multi30k
 python -m train sample --workdir runs/multi30k --prompt "Two dogs play in the snow."
+python -m scripts.score.bleu --workdir runs/multi30k      # by sacrebleu: uv run --with sacrebleu …
+
+BLEU of the 1,000 lines of test_2016_flickr is 32.0 (nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0; each
+token the likeliest, no beam); that of the English as it is 0.5.
 
 System      Transformer that translates, 2017
 Parameters  1,441,696
 Data        Multi30k
 Get         the files {train,val,test_2016_flickr}.{en,de}.gz of data/task1/raw in github.com/multi30k/dataset
 Published   nothing comparable
-Measured    accuracy not measured yet
+Measured    accuracy 0.6461, 586 s (41c3180)
 """
 
 from configs.base import base
