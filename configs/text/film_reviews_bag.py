@@ -3,7 +3,7 @@
 python -m train --config configs/text/film_reviews_bag.py --config.data.path=review_polarity.tar.gz --workdir runs/bag
 
 Beside film_reviews_bert.  It sees 1,024 words of each review; its rate is the better of two on these 400.  Logistic
-regression on which words occur has an accuracy of 0.8675 (`python -m scripts.score.films --path review_polarity.tar.gz`).
+regression on which words occur has 0.8675 (`python -m scripts.score.films --path review_polarity.tar.gz`).
 
 System      Bag of words on reviews of films, 2015
 Parameters  644,290
