@@ -6,7 +6,7 @@ The first half of each run is trained by 4 processes of 2 devices, or by those o
 of them; each layout then goes on from a copy of that folder.  A cell is the largest relative difference of any logged
 loss from that of one device that was never stopped.  With --namespaces (root only) 2 processes in two network
 namespaces, joined by a virtual cable, train the page too: with nothing in common but the cable and the folder.
-Exits with 1 where a difference is over 1e-5, or where a process ends otherwise than it should.
+Pages are those that Adam trains.  Exits with 1 where a difference is over 1e-5, or where a process ends otherwise than it should.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from train.writer import read_log
 STEPS, HALF = 40, 20
 COMMON = {"steps": STEPS, "batch_size": 64, "log_every": 1, "eval.every": 15, "checkpoint.every": 10}
 COMMON |= {"schedule.warmup": 5, "mesh.fsdp": 2}
+COMMON |= {"optim.eps": 1e-6}  # Adam divides a gradient that is only rounding by its own size, and makes it a step
 LAYOUTS = {  # processes, devices of each, further changes
     "4 × 2": (4, 2, {}),
     "1 × 8": (1, 8, {}),
