@@ -6,7 +6,8 @@ The first half of each run is trained by 4 processes of 2 devices, or by those o
 of them; each layout then goes on from a copy of that folder.  A cell is the largest relative difference of any logged
 loss from that of one device that was never stopped.  With --namespaces (root only) 2 processes in two network
 namespaces, joined by a virtual cable, train the page too: with nothing in common but the cable and the folder.
-Pages are those that Adam trains.  Exits with 1 where a difference is over 1e-5, or where a process ends otherwise than it should.
+Pages are those that Adam trains.  Exits with 1 where a difference is over 1e-5, or where a process ends otherwise than
+it should.
 """
 
 import argparse
