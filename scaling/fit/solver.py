@@ -41,6 +41,7 @@ SELDOM = 4  # steps that share second derivatives of residuals, where a resample
 SETTLED = 1e-13  # of log loss: the rounding of the loss itself
 CLOSE = 1e-8  # of log loss: all that a resample, or a start that is compared with others, needs
 CACHED = 40960  # numbers in the Jacobian of a batch, whose temporaries then stay in cache
+ALONE = 1 << 18  # rows beyond which programs run one after the other: each holds hundreds of megabytes
 QUADRATIC = 1e3  # a Huber delta no log loss reaches: least squares
 
 
@@ -80,11 +81,12 @@ def solve(
             left, damping[:] = np.arange(count), 1e-2
             for _ in range(LIMIT if newton else 4):
                 before = out.objective.copy()
-                done = [
-                    _rounds(predict, x[..., None], *_packed(left[i : i + batch], batch, padded, y, weights, basis,
-                                                            out.theta, damping), delta, least, newton, every)
-                    for i in range(0, left.size, batch)
-                ]  # fmt: skip
+                done = []
+                for i in range(0, left.size, batch):
+                    some = _packed(left[i : i + batch], batch, padded, y, weights, basis, out.theta, damping)
+                    done.append(_rounds(predict, x[..., None], *some, delta, least, newton, every))
+                    if padded > ALONE:
+                        jax.block_until_ready(done[-1])
                 done = [np.concatenate(v, axis=-1)[..., : left.size] for v in zip(*jax.device_get(done), strict=True)]
                 for array, value in zip((*out, damping), done, strict=True):
                     array[left] = np.moveaxis(value, -1, 0)
