@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "after.md"
 
 
+@pytest.mark.slow
 def test_the_page_and_the_python_of_the_readme_run(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     lengths, kinds = rng.normal(30, 5, 60), rng.choice(["oak", "fir", "elm"], 60)

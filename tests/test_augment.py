@@ -92,6 +92,7 @@ def test_cutmix_covers_as_much_as_its_label_says(batch):
         assert (np.isclose(own, 1 - share, atol=1e-6) | np.isclose(own, 1, atol=1e-6)).all()
 
 
+@pytest.mark.slow
 def test_evaluation_sees_the_data_as_they_are(batch):
     task = classify(from_linen(MLP(K, width=8, layers=1)), K)
     both = augmented(task, {"mixup": {}, "crop": {"padding": 1}, "flip": {}}, {"classes": K})

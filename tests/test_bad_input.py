@@ -192,6 +192,7 @@ def test_missing_workdir(capsys):
     refuse(flags(MARKOV), "--workdir is missing", "runs/x", capsys=capsys)
 
 
+@pytest.mark.slow
 def test_workdir_of_another_experiment(finished, capsys):
     before = contents(finished)
     argv = [*flags({**MARKOV, "seed": 5, "model.width": 16}), "--workdir", str(finished)]

@@ -45,6 +45,7 @@ def config() -> ConfigDict:
     return configs.config_of(configs.load("markov_gpt"), TINY)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_from_the_bucket_alone(storage, tmp_path, monkeypatch):
     real = bucket.checkpoints
     monkeypatch.setattr(

@@ -204,6 +204,7 @@ def test_a_page_takes_its_share_of_the_time_and_ends_no_run(tmp_path, monkeypatc
     assert len(drawn) == 5
 
 
+@pytest.mark.slow
 def test_a_run_draws_itself_and_its_numbers_stay(tmp_path, monkeypatch):
     steps = ["steps=6", "log_every=2", "eval.every=2", "schedule.warmup=1"]
     small = [*steps, "batch_size=8", "model.width=4", "model.layers=1"]

@@ -91,6 +91,7 @@ def images(side):
     return jnp.asarray(numbers("images", 4, side, side, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "module", "side"),
     [

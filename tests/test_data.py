@@ -116,6 +116,7 @@ def test_resume_is_the_same_stream(prefetch):
     np.testing.assert_array_equal(np.sort(seen), np.arange(1003))
 
 
+@pytest.mark.slow
 def test_threads_and_workers_change_no_batch(prepared):
     path = prepared / "column.npy"
     np.save(path, np.arange(500))
@@ -376,6 +377,7 @@ def run(code, folder, *args):
     return subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_two_processes_on_a_cold_cache_without_tensorflow(tmp_path):
     both = [run(LOAD, tmp_path) for _ in range(2)]
     for process in both:

@@ -54,6 +54,7 @@ def make(module, *inputs):
     return model, jax.tree.map(lambda p: p + 0.5 * noise.standard_normal(p.shape).astype(np.float32), params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_decoding_with_a_carry_is_decoding_without(name):
     """Logits of pieces are those of the whole text, and greedy texts are the argmax of whole texts, token for token."""
@@ -86,6 +87,7 @@ ENCODERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
 def test_an_encoder_is_read_once(name):
     """Keys and values of its memory are a carry, masked where the source is padded; greedy targets are those of whole
@@ -105,6 +107,7 @@ def test_an_encoder_is_read_once(name):
     assert axes == {"layers": {"own": both, "cross": both}, "length": -1} | ({} if mask is None else {"mask": 0})
 
 
+@pytest.mark.slow
 def test_beam_search_over_a_network_is_brute_force():
     """Of the Transformer of 2017, whose carry has an axis of layers before the texts': every text of two tokens."""
     module = ENCODERS["transformer"][0]()

@@ -208,6 +208,7 @@ CELL = 2 * 5 + 3
 TASKS = {"segment": (scenes.segment, segment, 4), "detect": (scenes.detect, detect, CELL)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_accumulated_slices_are_the_whole_batch(name):
     """Metrics and gradients of two slices with unequal masks; and of the rows that count, without the others."""
@@ -459,6 +460,7 @@ def test_outputs_must_be_the_datas_classes(task):
         jax.eval_shape(lambda: wrong.loss(*wrong.init(jax.random.key(0), batch), batch, KEY, True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_bfloat16_is_near_and_stays_inside(name):
     x = jnp.asarray([[3, 1, 4, 1, 5, 9]], jnp.int32) if name == "wavenet" else pixels(16)

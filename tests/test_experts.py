@@ -38,6 +38,7 @@ def mlp(params, e, x_D):
     return (h[:U] * jax.nn.silu(h[U:])) @ params["down"][e]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top", [1, 2, 4])
 def test_experts_are_a_loop_over_tokens(top):
     """Values, and gradients by weights, router and input."""
@@ -71,6 +72,7 @@ def test_losses_of_the_router_have_their_closed_forms():
     assert z_loss(Route(even.expert_Sk, even.weight_Sk, jnp.full((2, E), 3.0))) == pytest.approx((3 + np.log(E)) ** 2)
 
 
+@pytest.mark.slow
 def test_an_expert_takes_what_it_has_room_for():
     """First choices before second ones, tokens in their order; what finds no room counts nothing."""
     route = Route(jnp.asarray([[0, 1], [0, 2], [1, 0], [0, 1]]), jnp.full((4, 2), 0.5), jnp.zeros((4, E)))
@@ -83,6 +85,7 @@ def test_an_expert_takes_what_it_has_room_for():
     np.testing.assert_array_equal(out[0, 2:], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", ["unrolled", "scan"])
 def test_a_network_remembers_its_penalties(stack):
     """Of every layer, where it trains; evaluation leaves them as they are."""
@@ -104,6 +107,7 @@ def test_more_experts_than_there_are_is_said():
         Experts(E, 5, U).init(jax.random.key(0), draw(1, 2, D))
 
 
+@pytest.mark.slow
 def test_training_adds_the_penalties_and_a_token_meets_few_experts():
     """By hand: the penalties of the state after a step; two of four experts; products of those two."""
     page = configs.load("configs/text/markov_llama.py")

@@ -89,6 +89,7 @@ def test_the_same_command_again_says_complete_and_changes_nothing(trained):
     assert {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
 def test_overrides_are_applied_and_resolved_values_written(trained):
     workdir, _, done = trained
     config = json.loads((workdir / "config.json").read_text())

@@ -147,6 +147,7 @@ def test_values_change_their_sign_on_the_way_up():
     np.testing.assert_array_equal(told.total, [[0, -0.5], [0.5, 0], [0, -0.5], [0, 0]])
 
 
+@pytest.mark.slow
 def test_the_end_of_a_game_tells_its_positions_who_won():
     """One lane wins in five moves, one is drawn later; a ring of nine forgets the oldest."""
     x = jnp.zeros((2, 3, 3))

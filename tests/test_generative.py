@@ -223,6 +223,7 @@ def test_demodulated_outputs_have_unit_variance():
     assert float(stylegan.modulated(x, kernel, scale, demodulate=False).std()) > 10
 
 
+@pytest.mark.slow
 def test_mixing_swaps_layers_and_noise_is_of_each_pixel():
     """Styles of the smallest size from one noise, of the others from the other; in training from a random layer on."""
     model = from_linen(stylegan.Generator((8, 8, 1), width=4, style=8, mapping=2, mixing=0.5))
@@ -369,6 +370,7 @@ def test_samplers_with_the_exact_denoiser_give_the_mixture(sampler):
     assert made["denoising"].shape == (4, 10, 2)
 
 
+@pytest.mark.slow
 def test_the_exact_denoiser_is_the_optimum_that_a_network_reaches():
     """No denoiser has a lower loss (it is the conditional mean); a small one, trained, comes within a twentieth."""
     task = functools.partial(diffusion, low=-1.0, high=1.0)

@@ -199,6 +199,7 @@ def community(**options):
     return graphs.communities(**{"nodes": 60, "classes": 3, "words": 30, "length": 4, "labelled": 5, **options})
 
 
+@pytest.mark.slow
 def test_all_neighbours_sampled_give_what_the_graph_gives():
     """SAGE of two layers at the root of a tree of all neighbours, and of all of theirs, is SAGE on the graph."""
     whole = {name: jnp.asarray(value) for name, value in community().train.gather(np.zeros(1, np.int64)).items()}

@@ -1,6 +1,7 @@
 """Programs that a sweep's worker keeps: the same bits as without, and none made twice."""
 
 import numpy as np
+import pytest
 
 from configs.base import base
 from scaling.fit import solver
@@ -20,6 +21,7 @@ def run(workdir, kept, **changes):
     return train(config, workdir, Display(quiet=True), kept=kept)
 
 
+@pytest.mark.slow
 def test_runs_that_differ_in_steps_and_seed_share_programs(tmp_path, monkeypatch):
     kept, compiled, lowered = Kept(), Program.compile, []
 

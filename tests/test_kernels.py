@@ -36,6 +36,7 @@ MASKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MASKS)
 def test_splash_is_plain_attention(name, monkeypatch):
     keys = jax.random.split(jax.random.key(0), 4)
@@ -165,6 +166,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_loss_in_slices_is_the_whole_loss(network, precision):

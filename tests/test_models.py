@@ -138,6 +138,7 @@ def test_no_logit_depends_on_a_later_token(gpts, stack):
     assert (on[np.tril_indices(L)] > 1e-4).all()
 
 
+@pytest.mark.slow
 def test_scan_is_the_unrolled_stack(gpts):
     unrolled, scanned = (jax.jit(model.apply)(params, {}, text())[0] for model, params in gpts.values())
     close(unrolled, scanned)
@@ -178,6 +179,7 @@ def write(model):
     return jax.jit(functools.partial(generate, step_of(model)), static_argnames=("tokens", "how"))
 
 
+@pytest.mark.slow
 def test_greedy_generation_is_argmax_without_a_cache(gpts):
     model, params = gpts["unrolled"]
     prompt = text(4, 3)
@@ -399,6 +401,7 @@ def test_float64_rounds_once():
     assert (run("float32") != known).any()
 
 
+@pytest.mark.slow
 def test_training_alone_changes_state_and_draws_dropout(network):
     module, params, state, x = network
     if isinstance(module, VAE):

@@ -125,6 +125,7 @@ def test_no_perceptron_learns_xor():
         assert held_out(task, state, data)["error"] >= 0.25
 
 
+@pytest.mark.slow
 def test_lms_reaches_least_squares():
     """The weights nearest to the solution of the normal equations, and its error on new data."""
     data = neurons.linear(dims=D, noise=0.5, train=200)
@@ -152,6 +153,7 @@ def test_oja_finds_the_first_principal_component():
 # Backpropagation.
 
 
+@pytest.mark.slow
 def test_backpropagation_solves_xor():
     data = neurons.parity(inputs=2)
     task = classify(from_linen(MLP(2, width=4, layers=1, activation="tanh")), 2)
@@ -159,6 +161,7 @@ def test_backpropagation_solves_xor():
     assert held_out(task, state, data)["accuracy"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "gelu"])
 def test_gradients_are_central_differences(activation):
     """In float64, to 1e-6."""
@@ -177,6 +180,7 @@ def read_out(model, params, weights, x):
     return model.apply({"params": params | {"logits": last}}, x)[:, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
 def test_one_hidden_layer_approximates(activation):
     """Four times as wide, nearer everywhere: units as they start, the output's weights by least squares."""
@@ -221,6 +225,7 @@ def test_bad_numbers_are_sentences(make, said):
         make()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "initializer", "options", "low", "high"),
     [

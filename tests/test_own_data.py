@@ -285,6 +285,7 @@ def test_an_error_about_a_size_names_its_flag(name, flag, said, tmp_path):
         build_experiment(config_of(name, tmp_path / path, flag))
 
 
+@pytest.mark.slow
 def test_what_was_found_is_said_and_kept(tmp_path):
     """In the terminal, in data.json and held_out.txt; and the run is read back and known to be complete."""
     config, _ = inferred("table", tmp_path)

@@ -104,6 +104,7 @@ def test_padding_changes_nothing(images):
     assert jax.tree.leaves(run.params)[0].dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_checkpoints_by_name(images, capsys):
     place, scores = images
     best = min(scores, key=lambda step: scores[step]["loss"])

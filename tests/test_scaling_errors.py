@@ -110,6 +110,7 @@ def test_6_a_few_rows_that_decide_the_exponent_are_named(monkeypatch):
     assert not any("outlier-sensitive" in s for s in analyse(table(runs(noise=0.002)), draws=200).warnings)
 
 
+@pytest.mark.slow
 def test_7_every_way_of_counting_is_shown_side_by_side(monkeypatch):
     """N without embeddings steepens a; a C that grows faster than N D makes a + b differ from 1."""
     only_the_fit(monkeypatch, influence=True)
@@ -134,6 +135,7 @@ def test_8_six_n_d_does_not_overflow():
     assert huge.columns["flops"][0] == pytest.approx(5.7132e21)
 
 
+@pytest.mark.slow
 def test_9_checkpoints_of_a_run_are_redrawn_with_it(monkeypatch):
     only_the_fit(monkeypatch)
     data = {name: np.repeat(v, 5) for name, v in runs().items()}

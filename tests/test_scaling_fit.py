@@ -402,6 +402,7 @@ def test_many_rows_need_no_more_memory_than_they_are():
     assert 1e-5 < high - low < 2e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clustered", [False, True], ids=["runs", "runs with checkpoints"])
 def test_beyond_many_runs_resamples_are_drawn_from_their_normal_limit(monkeypatch, clustered):
     rng = np.random.default_rng(0)

@@ -120,6 +120,7 @@ def test_the_loss_of_a_guess_is_asked_for_where_no_run_shows_it():
 # Optimizers compared.
 
 
+@pytest.mark.slow
 def test_efficiencies_of_optimizers_are_found_by_the_command(tmp_path, capsys):
     """Two optimizers: rho_N and rho_D inside their intervals, named by the file's own labels."""
     truth = {"muon": (1.5, 0.7), "adamw": (1.0, 1.0)}

@@ -442,6 +442,7 @@ def test_broken_law_is_the_published_product(name):
     np.testing.assert_allclose(LAWS[name](p, x), p["a"] + power, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_four_digit_addition_is_found_again_and_extrapolated():
     """The sizes of Caballero et al. 2022, figure 4 left: 14 that are fitted and 3 beyond them, here without noise."""
     x = np.array([160, 192, 256, 320, 384, 448, 480, 512, 544, 576, 608, 640, 672, 736, 800, 864, 928.0])

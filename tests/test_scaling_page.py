@@ -256,6 +256,7 @@ def test_advice_is_given_once():
     assert advice.further(held, whole) == held[1:2]
 
 
+@pytest.mark.slow
 def test_of_very_many_runs_a_sample_and_the_outermost_are_drawn(monkeypatch):
     rows = scattered(400)
     rows[7, 2] *= 1.5  # the one that a reader must not miss

@@ -423,6 +423,7 @@ def test_what_cannot_be_read_is_refused_with_the_remedy(name, content, sentence,
         read([path if path.parent == tmp_path else path.parent])
 
 
+@pytest.mark.slow
 def test_thousands_of_broken_lines_are_counted(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"n": 1}\n' + "{\n" * 5000)
     found = read([tmp_path / "a.jsonl"])

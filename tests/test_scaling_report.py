@@ -69,6 +69,7 @@ def test_forecasts_from_a_sample_of_many_rows_say_so(monkeypatch):
     assert any(sentence.startswith(said) for sentence in found.warnings)
 
 
+@pytest.mark.slow
 def test_the_interval_is_named_as_it_was_made(written):
     saved = json.loads((written / "fit.json").read_text())
     assert saved["interval"]["method"] == "residual, percentile"
@@ -93,6 +94,7 @@ def test_summary_says_what_a_newcomer_needs(analysis):
     assert lines[-1].startswith("report: somewhere/report.html")
 
 
+@pytest.mark.slow
 def test_a_gap_that_was_not_recorded_is_said():
     found = analyse([{**row, "train_loss": None} for row in rows()], draws=50)
     assert "not recorded; runs with config.eval.train_records > 0 record it" in summary(found)

@@ -200,6 +200,7 @@ def test_scores_of_a_run_are_its_evaluations(images, capsys):
             run.score(bad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["segment", "detect"])
 def test_pictures(tmp_path, kind):
     """Of a run as it begins, its held-out records given as arrays."""

@@ -76,6 +76,7 @@ def test_the_encoder_alone_classifies():
     np.testing.assert_allclose(jax.jit(model.apply)(params, {}, sound)[0], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_recordings_are_written_and_read(tmp_path):
     """From a .wav: a line is what the network finds likeliest, and what `predict` is given are the same spectra."""
     run = untrained("digits_whisper", tmp_path)

@@ -46,6 +46,7 @@ def test_gradients_of_both_scans_are_the_same():
     jax.tree.map(lambda p, q: np.testing.assert_allclose(p, q, rtol=1e-3, atol=1e-4), *found)
 
 
+@pytest.mark.slow
 def test_no_logit_depends_on_a_later_token_and_padding_counts_nothing():
     """Other tokens behind a text, or masked ones before it, leave its logits as they are."""
     model = from_linen(Mamba(11, 2, 8, state=3))

@@ -73,6 +73,7 @@ WEIGHTS = {  # also such as sum below 1
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("masked", "slices"),
     [("nothing", 3), ("rows", 2), ("rows", 3), ("rows", 4), ("tokens", 2), ("tokens", 3), ("little", 3), ("least", 2)],
@@ -361,6 +362,7 @@ def test_a_part_of_a_split_is_spread_over_it():
     assert len(Spread(part, 9)) == 5
 
 
+@pytest.mark.slow
 def test_every_held_out_token_counts_once():
     """A stream that its windows do not divide: all tokens but the first are predicted, in their own window."""
     stream = draw().integers(0, K, 4 * L + 4).astype(np.uint8)

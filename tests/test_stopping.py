@@ -88,6 +88,7 @@ def strict(path):
     return [json.loads(line, parse_constant=refuse) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_evaluations_without_a_number_exhaust_patience_also_after_a_resume(sentinel, tmp_path):
     whole = train(blobs(**{"checkpoint.best": True}), tmp_path / "whole", QUIET)
     assert whole["steps"] == 6, "three evaluations, none of them better"
@@ -156,6 +157,7 @@ def test_a_trace_that_reaches_beyond_the_run_is_written_and_said(tmp_path):
     assert not (tmp_path / "refused").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_after_the_traced_step_says_so(tmp_path):
     config = blobs(steps=20, **{"eval.every": 4})
     with pytest.raises(Interrupted):

@@ -95,6 +95,7 @@ TASKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_masks_divide_the_batch(name):
     """The losses and gradients of two masks that share out the batch, weighted by what they count, are the whole's."""
@@ -134,6 +135,7 @@ def test_batch_mask_is_a_mask_of_all_its_tokens():
     close(*(scored(task, params, state, {**batch, "mask": m}) for m in (mask, spread)), 1e-6)
 
 
+@pytest.mark.slow
 def test_wholly_masked_batch_moves_nothing():
     for make in TASKS.values():
         task, batch = make()
@@ -288,6 +290,7 @@ def test_grey_pixels_are_probabilities():
     np.testing.assert_allclose(sampled.mean(0), x[0], atol=4.5 * np.sqrt(0.25 / len(x)))
 
 
+@pytest.mark.slow
 def test_each_layer_of_a_belief_network_learns_as_if_alone():
     """On the data, and on the hidden units of the layer below; no gradient goes from one to the other."""
     lower, upper = from_linen(RBM(5, 4)), from_linen(RBM(4, 3))

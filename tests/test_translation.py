@@ -91,6 +91,7 @@ def made(name, seed=0):
     return model, task, params, {"x": x, "y": y}
 
 
+@pytest.mark.slow
 def test_what_stands_behind_a_line_does_not_count():
     """The loss is the mean over tokens up to each end; wider padding of source and target changes nothing."""
     model, task, params, batch = made("transformer")
@@ -107,6 +108,7 @@ def test_what_stands_behind_a_line_does_not_count():
     assert float(loss(masked)[0]) == pytest.approx(alone, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_exact_matches_are_those_of_greedy_decoding():
     """Of targets that are what decoding writes all match; of those with one wrong token none."""
     model, task, params, batch = made("t5")
@@ -124,6 +126,7 @@ def test_exact_matches_are_those_of_greedy_decoding():
     assert matches <= B / 2
 
 
+@pytest.mark.slow
 def test_a_line_is_translated_by_the_command(tmp_path, monkeypatch):
     """What the command writes is what the network of the run finds likeliest, token for token; of every line."""
     run = untrained("reversal_transformer", tmp_path)
