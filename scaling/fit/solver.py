@@ -41,7 +41,7 @@ SELDOM = 4  # steps that share second derivatives of residuals, where a resample
 SETTLED = 1e-13  # of log loss: the rounding of the loss itself
 CLOSE = 1e-8  # of log loss: all that a resample, or a start that is compared with others, needs
 CACHED = 40960  # numbers in the Jacobian of a batch, whose temporaries then stay in cache
-ALONE = 1 << 18  # rows beyond which programs run one after the other: each holds hundreds of megabytes
+PART = 1 << 16  # rows whose derivatives are held at once; of a million at once they would fill hundreds of megabytes
 QUADRATIC = 1e3  # a Huber delta no log loss reaches: least squares
 
 
@@ -81,12 +81,11 @@ def solve(
             left, damping[:] = np.arange(count), 1e-2
             for _ in range(LIMIT if newton else 4):
                 before = out.objective.copy()
-                done = []
-                for i in range(0, left.size, batch):
-                    some = _packed(left[i : i + batch], batch, padded, y, weights, basis, out.theta, damping)
-                    done.append(_rounds(predict, x[..., None], *some, delta, least, newton, every))
-                    if padded > ALONE:
-                        jax.block_until_ready(done[-1])
+                done = [
+                    _rounds(predict, x[..., None], *_packed(left[i : i + batch], batch, padded, y, weights, basis,
+                                                            out.theta, damping), delta, least, newton, every)
+                    for i in range(0, left.size, batch)
+                ]  # fmt: skip
                 done = [np.concatenate(v, axis=-1)[..., : left.size] for v in zip(*jax.device_get(done), strict=True)]
                 for array, value in zip((*out, damping), done, strict=True):
                     array[left] = np.moveaxis(value, -1, 0)
@@ -137,8 +136,10 @@ def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, e
     Second derivatives of residuals cost more than all else of a step.  They are taken `every` so many steps: for each
     from far away, seldom where `theta_PB` is in the basin, since residuals are small beside what they bend.
     """
-    residual = lambda theta: predict(theta[:, None], *x_IR1) - y_RB
-    evaluate = lambda theta: _derivatives(residual, theta, w_RB, delta, newton)
+    rows = x_IR1, y_RB, w_RB
+    at = lambda x, y: lambda theta: predict(theta[:, None], *x) - y
+    evaluate = lambda theta: _total(lambda x, y, w: _derivatives(at(x, y), theta, w, delta, newton), *rows)
+    bent = lambda theta: _total(lambda x, y, w: _bend(at(x, y), theta, w, delta), *rows)
     project = lambda m: jnp.einsum("pfb,pqb,qgb->bfg", basis_PFB, m, basis_PFB)
     total_B = w_RB.sum(0)
 
@@ -146,7 +147,7 @@ def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, e
         theta, value, g, h, square, bend, damping, moved, trial, size, count = state
         found = evaluate(trial)
         due = newton & (count % every == 0)  # one program for all
-        found += (jax.lax.cond(due, lambda: _bend(residual, trial, w_RB, delta), lambda: bend),)
+        found += (jax.lax.cond(due, lambda: bent(trial), lambda: bend),)
         better = found[0] < value
         # Rounding hides what such a step gains, so it is taken on its size alone.
         last = (jnp.abs(found[0] - value) <= 1e-14 * value) & (size < 1e-8)
@@ -171,6 +172,15 @@ def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, e
     state = jax.lax.while_loop(lambda s: (s[-1] <= ROUND) & jnp.any(s[7] > enough), step, start)
     theta, value, g, h, _, bend, damping, moved, *_ = state
     return theta, value, jnp.einsum("pfb,pb->fb", basis_PFB, g), jnp.moveaxis(project(h + bend), 0, -1), moved, damping
+
+
+def _total(function, x_IR1, y_RB, w_RB):
+    """The sum over all rows of what `function` sums over some, of `PART` at a time where there are more."""
+    if len(y_RB) <= PART:
+        return function(x_IR1, y_RB, w_RB)
+    parts = [v.reshape(-1, PART, v.shape[-1]) for v in (*x_IR1, y_RB, w_RB)]
+    each = jax.lax.map(lambda part: function(part[:-2], *part[-2:]), parts)
+    return jax.tree.map(lambda v: v.sum(0), each)
 
 
 def _derivatives(residual, theta_PB, w_RB, delta, newton):
