@@ -72,9 +72,8 @@ def read(path: str, split: str, *languages: str) -> list[list[str]]:
                 f"you run, {Path.cwd()}"
             )
         raw = place.read_bytes()
-        found.append(
-            tokenize.as_text(gzip.decompress(raw) if place.suffix == ".gz" else raw).removesuffix("\n").split("\n")
-        )
+        text = tokenize.as_text(gzip.decompress(raw) if place.suffix == ".gz" else raw)
+        found.append(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
     counts = [len(lines) for lines in found]
     if len(set(counts)) > 1 or not counts[0]:
         said = ", ".join(f"{count:,} in {language}" for count, language in zip(counts, languages, strict=True))

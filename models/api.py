@@ -26,9 +26,8 @@ class Model(NamedTuple):
     """
 
     init: Callable[..., tuple[Params, ModelState]]  # (key, *inputs) -> params, state
-    apply: Callable[
-        ..., tuple[Any, ModelState]
-    ]  # (params, state, *inputs, key, train, method, capture) -> outputs, state
+    # (params, state, *inputs, key, train, method, capture) -> outputs, state
+    apply: Callable[..., tuple[Any, ModelState]]
     network: Any = None  # what built it, for its options and its empty cache
     config: Any = None  # config.json, where it came from a public checkpoint (models/pretrained.py)
 

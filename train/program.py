@@ -75,7 +75,7 @@ def init_program(experiment: Experiment, devices: Mesh) -> Callable[..., TrainSt
 def initial_state(
     experiment: Experiment, devices: Mesh, key: jax.Array, batch: Batch, given: Mapping[str, jax.Array] = NOTHING
 ) -> TrainState:
-    """What `init_program` makes, for who needs one state."""
+    """The state that `init_program` makes, for a caller that needs it once."""
     return init_program(experiment, devices)(key, batch, dict(given))
 
 

@@ -37,7 +37,13 @@ NAMES = {"isoflop", "runs", "compute", "optimum", "curve", "forecasts", "residua
 LISTED = 15  # budgets beyond which a bar of colours takes the place of the legend
 SHOWN = 50_000  # runs that a figure draws: more hide each other, and a million take seconds
 OUTERMOST = 100  # at each end, that are drawn too
-SIGNS = {"s": "Squares", "^": "Triangles", "P": "Crosses"}  # of the marks of approaches, in their order
+SIGNS = {
+    "s": "Squares",
+    "^": "Triangles",
+    "P": "Crosses",
+    "v": "Triangles on their tips",
+    "p": "Pentagons",
+}  # of the marks of approaches, in their order
 SAME = 1.2  # ratio of D/N up to which all runs have one shape, so that their size tells more
 
 

@@ -17,6 +17,7 @@ import jax
 
 from models.decode import How, continue_texts, step_of
 from tests.support.smiles import problem
+from train.experiment import build_models
 from train.saved import load
 
 LONGEST = 120  # letters of a molecule
@@ -55,8 +56,6 @@ def written(workdir: pathlib.Path, count: int, temperature: float) -> list[str]:
     run = load(workdir)
     tokenizer = run.experiment.dataset.tokenizer
     (newline,) = (int(i) for i in tokenizer.encode(b"\n"))
-    from train.experiment import build_models
-
     model = build_models(run.experiment.config)["model"]
     ids = continue_texts(
         step_of(model),
