@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pyarrow
+import pyarrow.parquet
 import pytest
 
 from scaling.logs import formats, readers, records
