@@ -26,11 +26,12 @@ import numpy as np
 from data import cache, remote, tokenize
 from data.documents import Piece, Reading, as_path, documents, parts
 
-VERSION = 1
+VERSION = 2  # of the files of a part: what one version began, another does not go on with
 GRAM = 13  # tokens in a row by which near duplicates are known (Brown et al. 2020, appendix C)
 SAMPLED = 16  # one of so many of them is kept
 NEAR = 0.5  # of a document's grams, found in the other split
 SAMPLE = 100 << 20  # bytes of text that a vocabulary is trained on
+IN_MEMORY = 1 << 22  # hashes of documents that are compared at a time
 SPLITS = ("train", "valid")
 
 
@@ -222,7 +223,7 @@ def _part(job: Job, number: int) -> dict[str, Any]:
             folder / "parts" / f"{split}.{number:05d}.grams.npy",
             np.concatenate([*grams[split], np.empty(0, np.uint64)]),
         )
-    _saved(folder / "parts" / f"{number:05d}.hashes.npy", np.array(hashes, np.uint64))
+    _saved(folder / "parts" / f"{number:05d}.hashes.npy", np.sort(np.array(hashes, np.uint64)))
     note = {
         "part": number, "tokens": {split: files[split].rows for split in SPLITS}, "text_bytes": size,
         "documents": {split: len(ends[split]) for split in SPLITS},
@@ -260,8 +261,7 @@ def _finish(folder: Path, asked: dict[str, Any], job: Job, done: list[dict[str, 
                 f"no document is in the {split} split: the sources hold {sum(total['documents'].values())}; "
                 f"with a new --out, cut files into more with --separator, or change --valid"
             )
-    hashes = np.concatenate([np.load(folder / "parts" / f"{i:05d}.hashes.npy") for i in range(len(done))])
-    repeated = int(hashes.size - np.unique(hashes).size)
+    repeated = _repeated([folder / "parts" / f"{i:05d}.hashes.npy" for i in range(len(done))])
     near = _near(folder, len(done))
     meta = {
         "request": {k: asked[k] for k in ("version", "sources", "how", "valid")}, "parts": len(done),
@@ -273,6 +273,20 @@ def _finish(folder: Path, asked: dict[str, Any], job: Job, done: list[dict[str, 
         path.unlink()
     (folder / "parts").rmdir()
     return meta
+
+
+def _repeated(paths: list[Path]) -> int:
+    """Documents whose hash an earlier one has.  Hashes are uniform: one range of them after another is in memory."""
+    files = [np.load(path, mmap_mode="r") for path in paths]  # each sorted
+    ranges = 1 + sum(file.size for file in files) // IN_MEMORY
+    edges = [np.uint64(i * 2**64 // ranges) for i in range(1, ranges)]
+    cuts = [[0, *np.searchsorted(file, edges), file.size] for file in files]
+    repeated = 0
+    for i in range(ranges):
+        names = np.concatenate([file[cut[i] : cut[i + 1]] for file, cut in zip(files, cuts, strict=True)])
+        names.sort()
+        repeated += int(np.count_nonzero(names[1:] == names[:-1]))
+    return repeated
 
 
 def _near(folder: Path, count: int) -> int:

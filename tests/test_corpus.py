@@ -286,7 +286,8 @@ def test_a_mixture_is_a_function_of_seed_and_position():
         once.order(0, 100, 0)
 
 
-def test_near_duplicates_between_the_splits_are_counted(tmp_path):
+def test_near_duplicates_between_the_splits_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "IN_MEMORY", 50)  # nine ranges of hashes
     words = [f"w{i}" for i in range(400)]
     texts = [" ".join(RNG.choice(words, 120)) for _ in range(300)]
     texts += [text + " and one word more" for text in texts[:100]] + texts[:20]

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 
 from scripts.bench.step import ROOT, compare
 
@@ -44,6 +45,16 @@ def serve(cell: str) -> None:
     """For each number read from stdin, makes as many steps and prints their seconds."""
     import jax
 
+    step = stepper(cell)
+    print(json.dumps(f"isoflop, jax {jax.__version__}"), flush=True)
+    for line in sys.stdin:
+        print(json.dumps([step() for _ in range(int(line))]), flush=True)
+
+
+def stepper(cell: str) -> Callable[[], float]:
+    """Makes a step at each call and returns its seconds."""
+    import jax
+
     from models.rnn import Recurrent
     from train.devices import mesh, runtime
 
@@ -57,17 +68,16 @@ def serve(cell: str) -> None:
         return (network.apply(params, x_BLF)[0] ** 2).mean()
 
     @functools.partial(jax.jit, compiler_options=mesh.compiler_options(mesh.make_mesh()))
-    def step(params, x_BLF):
+    def update(params, x_BLF):
         return jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.grad(loss)(params, x_BLF))
 
-    print(json.dumps(f"isoflop, jax {jax.__version__}"), flush=True)
-    for line in sys.stdin:
-        times = []
-        for _ in range(int(line)):
-            start = time.perf_counter()
-            params = jax.block_until_ready(step(params, x_BLF))
-            times.append(time.perf_counter() - start)
-        print(json.dumps(times), flush=True)
+    def step() -> float:
+        nonlocal params
+        start = time.perf_counter()
+        params = jax.block_until_ready(update(params, x_BLF))
+        return time.perf_counter() - start
+
+    return step
 
 
 if __name__ == "__main__":

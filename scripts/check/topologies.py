@@ -28,21 +28,22 @@ from train.errors import UserError
 GiB = 2**30
 LARGE = ("gpt_124m", "gpt_1b", "gpt_7b", "resnet_25m")
 SIZES = [
-    ("gpt_124m", "v5e:2x4", {"accumulate": 4}),
+    ("gpt_124m", "v5e:2x4", {}),
     ("gpt_1b", "v5e:16x16", {}),
     ("gpt_1b", "v5p:8x8x8", {}),
     ("gpt_7b", "v5e:16x16", {}),
-    ("gpt_7b", "v5p:8x8x8", {}),
+    ("gpt_7b", "v5p:8x8x8", {"accumulate": 1}),
     ("resnet_25m", "v5e:2x4", {}),
 ]
 # What fits eight chips of 16 GiB, and divides by eight.
 ON_EIGHT = {
     "cifar_resnet": {"batch_size": 64},  # as many images as pose for it
-    "gpt_124m": {"accumulate": 4},
     "gpt_1b": {"accumulate": 16, "mesh.fsdp": 8},
     "gpt_7b": {
         "batch_size": 8,
+        "accumulate": 1,
         "mesh.fsdp": 8,
+        "model.remat": "full",
         "model.context": 1024,
         "data.context": 1024,
         "optim.mu_dtype": "bfloat16",
