@@ -39,6 +39,36 @@ NETWORKS = {  # scripts/bench/torch_zoo.py has the same by the same name
         },
         "task": {"name": "gan:gan", "latent": 100},
     },
+    "gpt": {
+        "batch_size": 8,
+        "data": {"name": "random:tokens", "vocab": 65, "context": 256},
+        "model": {"name": "gpt:GPT", "vocab": 65, "layers": 6, "heads": 6, "width": 384, "context": 256},
+    },
+    "vit": {
+        "batch_size": 32,
+        "data": {"name": "random:images", "side": 32, "classes": 10},
+        "model": {"name": "vit:ViT", "classes": 10, "layers": 12, "heads": 6, "width": 384, "patch": 4},
+    },
+    "mamba": {
+        "batch_size": 8,
+        "data": {"name": "random:tokens", "vocab": 65, "context": 128},
+        "model": {"name": "mamba:Mamba", "vocab": 65, "layers": 4, "width": 128},
+    },
+    "experts": {
+        "batch_size": 12,
+        "data": {"name": "random:tokens", "vocab": 65, "context": 64},
+        "model": {
+            "name": "llama:Llama",
+            "vocab": 65,
+            "layers": 4,
+            "heads": 4,
+            "width": 128,
+            "inner": 256,
+            "context": 64,
+            "experts": 8,
+            "experts_per_token": 2,
+        },
+    },
 }
 
 

@@ -1,6 +1,6 @@
 """Where the time of a train step goes on this CPU, by kind of operation.
 
-    uv run python -m scripts.bench.profile [gpt mlp resnet18 lstm …] [--steps 20]
+    uv run python -m scripts.bench.breakdown [gpt mlp resnet18 lstm …] [--steps 20]
 
 The steps are those of step.py (gpt), zoo.py and rnn.py (lstm, gru, …); ms a step of one device, mean of the devices.
 Products and convolutions go on after the call that began them: what no operation takes within a step is the last one's.
