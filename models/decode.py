@@ -73,7 +73,7 @@ def choose(
     if how.no_repeat:
         logits_BV = jnp.where(would_repeat(text_BT, length, how.no_repeat, logits_BV.shape[1]), NEVER, logits_BV)
     if how.temperature < jnp.finfo(jnp.float32).tiny:  # 0, or a number that is 0 on the device
-        return logits_BV.argmax(-1)
+        return largest(logits_BV)
     if how.temperature < 1e-3:  # the quotients would overflow; their differences count
         logits_BV = logits_BV - logits_BV.max(-1, keepdims=True)
     logits_BV = logits_BV / how.temperature
@@ -82,7 +82,12 @@ def choose(
         logits_BV = jnp.where(logits_BV < least, NEVER, logits_BV)
     if how.top_p is not None and how.top_p < 1:
         logits_BV = jnp.where(within(logits_BV, how.top_p), logits_BV, NEVER)
-    return jax.random.categorical(key, logits_BV)
+    return largest(logits_BV + jax.random.gumbel(key, logits_BV.shape, logits_BV.dtype))
+
+
+def largest(x_BV: Float[Array, "b v"]) -> Int[Array, " b"]:
+    """`argmax` of each row.  Around that, XLA's CPU backend compiles a loop without its library's products: slower."""
+    return jax.lax.top_k(x_BV, 1)[1][:, 0]
 
 
 def occurred(text_BT: Int[Array, "b t"], length: Any, vocab: int) -> Bool[Array, "b v"]:

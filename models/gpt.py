@@ -124,6 +124,8 @@ class GPT(nn.Module):
         """The logits of these tokens, and the cache after them: what models/decode.py decodes with."""
         return self(tokens_BL, None, cache, train=train)
 
-    def empty_cache(self, batch: int) -> dict[str, Any]:
-        """A cache for `context` tokens."""
-        return empty_cache(self.layers, batch, self.context, self.heads, self.width // self.heads)
+    def empty_cache(self, batch: int, length: int | None = None) -> dict[str, Any]:
+        """A cache for `length` tokens, or `context` of them: the shorter, the faster a token comes."""
+        return empty_cache(
+            self.layers, batch, length or self.context, self.heads, self.width // self.heads, stack=self.stack
+        )

@@ -90,7 +90,7 @@ class Mamba(nn.Module):
         """The logits of these tokens, and the cache after them: what models/decode.py decodes with."""
         return self(tokens_BL, None, cache, train=train)
 
-    def empty_cache(self, batch: int) -> dict[str, Any]:
+    def empty_cache(self, batch: int, length: int | None = None) -> dict[str, Any]:
         """What is known before the first token: nothing, of any length."""
         inputs = jnp.zeros((self.layers, batch, self.kernel - 1, self.inner))
         return {"inputs": inputs, "state": jnp.zeros((self.layers, batch, self.inner, self.state))}

@@ -162,7 +162,7 @@ class SequenceModel(nn.Module):
         if cache is not None and self.direction == "both":
             raise ValueError("direction='both' reads from the end too, so no state continues a text; use 'forward'")
 
-    def empty_cache(self, batch: int) -> list[State]:
-        """The states before the first token: zeros."""
+    def empty_cache(self, batch: int, length: int | None = None) -> list[State]:
+        """The states before the first token, of a text of any length: zeros."""
         zeros = jnp.zeros((batch, self.width))
         return [(zeros,) * CELLS[self.cell].parts for _ in range(self.layers)]

@@ -166,7 +166,7 @@ def test_cache_gives_the_logits_of_the_whole_text(gpts, stack):
     model, params = gpts[stack]
     x_BL = text(3, CONTEXT)
     whole, _ = jax.jit(model.apply)(params, {}, x_BL)
-    cache = GPT(**TINY).empty_cache(B)
+    cache = GPT(**TINY, stack=stack).empty_cache(B)
     apply, parts = jax.jit(model.apply), []
     for piece in jnp.split(x_BL, (3, 4, 6, 7), axis=1):
         (logits, cache), _ = apply(params, {}, piece, None, cache)

@@ -153,13 +153,15 @@ def sample(
         raise UserError(f"{workdir} holds {config.model.get('name', 'a game of networks')}, which writes no text")
     params = saved.load(workdir, code, step).params
     prompt_ids = first_ids(tokenizer) if prompt is None else encoded(tokenizer, prompt)
+    length = len(prompt_ids) + tokens
+    context = min(length, config.model.get("context", length))  # a recurrent state has no end
     ids = continue_text(
         model,
         params,
-        model.network.empty_cache(1),
+        model.network.empty_cache(1, context),
         prompt_ids,
         jax.random.key(seed),
-        context=config.model.get("context", len(prompt_ids) + tokens),  # a recurrent state has no end
+        context=context,
         tokens=tokens,
         temperature=0.8 if temperature is None else temperature,
         known=tokenizer.vocab,

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from models.parts.activations import ACTIVATIONS, ActivationName
 from models.parts.axes import Sum, batch_axis, constrain, gathered, named, per_device
+from models.parts.cpu import ragged_dot
 
 
 class Route(NamedTuple):
@@ -114,9 +115,9 @@ class Experts(nn.Module):
             up, down = w
 
             def mlps(x_KD: jax.Array, sizes_E: jax.Array) -> jax.Array:
-                h_K2U = jax.lax.ragged_dot(x_KD, up, sizes_E)
+                h_K2U = ragged_dot(x_KD, up, sizes_E)
                 h_KU = h_K2U[:, :U] * ACTIVATIONS[self.activation](h_K2U[:, U:])
-                return jax.lax.ragged_dot(h_KU, down, sizes_E)
+                return ragged_dot(h_KU, down, sizes_E)
 
             return (dispatched(x_SD, expert_Sk, weight_Sk, here_E, mlps),)
 

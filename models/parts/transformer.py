@@ -169,24 +169,33 @@ class Stack(nn.Module):
             return scanned(**self.blocks[0], name="blocks")(x_BLD, cache, context, train)
         caches = []
         for i, keywords in enumerate(self.blocks):
-            layer_cache = jax.tree.map(lambda c, i=i: c[i], cache)
+            layer_cache = cache[i] if isinstance(cache, list) else jax.tree.map(lambda c, i=i: c[i], cache)
             x_BLD, layer_cache = block(**keywords, name=f"block_{i}")(x_BLD, layer_cache, context, train)
             caches.append(layer_cache)
-        return x_BLD, None if cache is None else jax.tree.map(lambda *c: jnp.stack(c), *caches)
+        if cache is None or isinstance(cache, list):
+            return x_BLD, cache and caches
+        return x_BLD, jax.tree.map(lambda *c: jnp.stack(c), *caches)
 
 
 def empty_cache(
-    layers: int, batch: int, context: int, kv_heads: int, head_width: int, memory: int | None = None
-) -> dict[str, Any]:
+    layers: int, batch: int, context: int, kv_heads: int, head_width: int, memory: int | None = None,
+    stack: Stacking = "scan",
+) -> dict[str, Any]:  # fmt: skip
     """A cache for `context` tokens: float32 keys and values of every layer, and how many of them are filled.
 
-    Of layers that read a memory of so many places also its keys and values.
+    Of layers that read a memory of so many places also its keys and values.  Those of all layers are one array, or each
+    has its own in an "unrolled" `stack`, which would copy its part of one at every token.
     """
 
     def zeros(length: int) -> dict[str, jax.Array]:
         return {name: jnp.zeros((layers, batch, length, kv_heads, head_width)) for name in ("keys", "values")}
 
     own = zeros(context)
+    if stack == "unrolled" and memory is None:
+        return {
+            "layers": [{k: v[i] for k, v in own.items()} for i in range(layers)],
+            "length": jnp.zeros((), jnp.int32),
+        }
     return {
         "layers": own if memory is None else {"own": own, "cross": zeros(memory)},
         "length": jnp.zeros((), jnp.int32),

@@ -79,7 +79,7 @@ class LanguageModel(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
-def gpt():
+def gpt_10m():
     """6 × 384 in 6 heads, 256 tokens, batch 8."""
     return language_model(GPT(65, 256, 384, 6, 6), (8, 256))
 
@@ -233,7 +233,7 @@ def dcgan():
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("network", choices=["resnet18", "mlp", "vae", "dcgan", "gpt", "vit", "mamba", "experts"])
+    parser.add_argument("network", choices=["resnet18", "mlp", "vae", "dcgan", "gpt_10m", "vit", "mamba", "experts"])
     parser.add_argument("--threads", type=int, required=True)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -39,7 +39,7 @@ NETWORKS = {  # scripts/bench/torch_zoo.py has the same by the same name
         },
         "task": {"name": "gan:gan", "latent": 100},
     },
-    "gpt": {
+    "gpt_10m": {
         "batch_size": 8,
         "data": {"name": "random:tokens", "vocab": 65, "context": 256},
         "model": {"name": "gpt:GPT", "vocab": 65, "layers": 6, "heads": 6, "width": 384, "context": 256},
