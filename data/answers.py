@@ -15,8 +15,9 @@ import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import UInt64
+from jaxtyping import Int32, UInt64
 
+from data import texts, tokenize
 from data.sequences import check, generated
 from data.source import Batch, Dataset
 
@@ -67,7 +68,23 @@ def answers(*, train: int = 1_000_000, valid: int = 2_000, seed: int = 0) -> Dat
     """
     check(train, valid, SENTENCES, least=1)
     made = generated(functools.partial(drawn), NUMBERS, train, valid, seed, 0)
-    return made._replace(words=len(WORDS), entropy=0.0)
+    known = tokenize.load("json", tokenize.of_words(WORDS, unknown=WORDS[0]))
+    return made._replace(words=len(WORDS), entropy=0.0, tokenizer=known)
+
+
+def read(tokenizer: tokenize.Tokenizer, raw: bytes, length: int) -> Int32[np.ndarray, " L"]:
+    """A text as the network reads it: a question to its "?", then the story."""
+    ids, mark = tokenizer.encode(raw), WORDS.index("?")
+    if (ids == 0).any():
+        strange = texts.words(raw)[int(np.argmax(ids == 0))]
+        raise ValueError(f"{strange!r} is no word of the run's stories; they have {', '.join(WORDS[3:])}")
+    if mark not in ids:
+        raise ValueError('no question; write it before the story, and a "?" behind it')
+    end = int(np.argmax(ids == mark)) + 1
+    made = [WORDS.index("[cls]"), *ids[:end], WORDS.index("[sep]"), *ids[end:]]
+    if len(made) > length:
+        raise ValueError(f"question and story have {len(made) - 2} words; this run reads {length - 2} at most")
+    return np.array(made + [0] * (length - len(made)), np.int32)
 
 
 def drawn(noise_BN: UInt64[np.ndarray, "B N"]) -> Batch:

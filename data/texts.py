@@ -9,11 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Int32
 
-from data import cache, folders
+from data import cache, folders, tokenize
 from data.source import Columns, Dataset, HeldOut
 
-VERSION = 1  # of the decoding below
-PAD, UNKNOWN, FIRST, WORDS = 0, 1, 2, 3  # numbers of tokens: behind a text, a rare word, before a text, words from here
+VERSION = 2  # of the decoding below
+PAD, UNKNOWN, FIRST = 0, 1, 2  # numbers of tokens: behind a text, a rare word, before a text
+SPECIAL = ("[pad]", "[unk]", "[cls]")  # their names, before those of the words
 SMALLEST = {"vocab": 256, "length": 32}  # at which pages are tested
 
 
@@ -35,23 +36,29 @@ def folder(
 
     `valid` and `seed` are those of images:folder.
     """
-    if vocab <= WORDS or length < 2:
-        raise ValueError(f"{vocab=}, {length=}; a vocabulary has {WORDS + 1} tokens at least, and a text 2")
+    if vocab <= len(SPECIAL) or length < 2:
+        raise ValueError(f"{vocab=}, {length=}; a vocabulary has {len(SPECIAL) + 1} tokens at least, and a text 2")
     place = folders.found(path)
     request = {"texts": VERSION, "files": folders.signature(place), "vocab": vocab, "length": length, "keep": keep}
     request |= {"train": train, "valid": valid, "seed": seed}
 
     def build(to: Path) -> dict[str, Any]:
-        texts = {name: words(read()) for name, read in folders.files(place, {".txt"})}
+        texts = {name: read() for name, read in folders.files(place, {".txt"})}
         splits, rule = folders.splits(path, list(texts), train, valid, seed, file="text NAME.txt")
         classes = sorted({name.parts[-2] for names in splits.values() for name in names})
-        known = commonest((texts[name] for name in splits["train"]), vocab - WORDS)
-        number = {word: WORDS + i for i, word in enumerate(known)}
+        known = commonest((words(texts[name]) for name in splits["train"]), vocab - len(SPECIAL))
+        state = tokenize.of_words([*SPECIAL, *known], SPECIAL[UNKNOWN])
+        tokenizer = tokenize.load("json", state)
         for split, names in splits.items():
-            x = [numbered(texts[name], number, length, keep) for name in names]
+            x = [numbered(tokenizer, texts[name], length, keep) for name in names]
             np.save(to / f"{split}.x.npy", np.stack(x))
             np.save(to / f"{split}.y.npy", np.array([classes.index(name.parts[-2]) for name in names], np.int32))
-        return {"classes": classes, "rule": rule, "held": [str(n) for n in splits["valid"]] * bool(rule)}
+        return {
+            "classes": classes,
+            "rule": rule,
+            "held": [str(n) for n in splits["valid"]] * bool(rule),
+            "words": state,
+        }
 
     meta, found = cache.columns(request, build)
     return Dataset(
@@ -63,6 +70,7 @@ def folder(
         unique=len(found["train.y"]),
         fingerprint=meta["fingerprint"],
         words=vocab,
+        tokenizer=tokenize.load("json", meta["words"]),
         names=tuple(meta["classes"]),
         held_out=HeldOut(meta["rule"], tuple(meta["held"])),
     )
@@ -79,8 +87,9 @@ def commonest(texts: Iterable[list[str]], count: int) -> list[str]:
 
 
 def numbered(
-    text: list[str], number: dict[str, int], length: int, keep: Literal["first", "last"]
+    tokenizer: tokenize.Tokenizer, raw: bytes, length: int, keep: Literal["first", "last"]
 ) -> Int32[np.ndarray, " L"]:
-    kept = text[: length - 1] if keep == "first" else text[-(length - 1) :]
-    ids = [FIRST, *(number.get(word, UNKNOWN) for word in kept)]
-    return np.array(ids + [PAD] * (length - len(ids)), np.int32)
+    """A text as the network reads it."""
+    tokens_N = tokenizer.encode(raw.decode(errors="replace").encode())
+    kept = tokens_N[: length - 1] if keep == "first" else tokens_N[-(length - 1) :]
+    return np.pad(kept, (1, length - 1 - len(kept)), constant_values=(FIRST, PAD)).astype(np.int32)

@@ -4,7 +4,7 @@ Corpora (data/corpus.py) also take a tokenizer that was trained elsewhere: "json
 Any of them with "+end" has one more token, which ends a document.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -138,6 +138,22 @@ def train_bpe(text: str, size: int, first: tuple[str, ...] = ()) -> str:
     )
     bpe.train_from_iterator(text.splitlines(keepends=True), trainer)
     return bpe.to_str()
+
+
+def of_words(words: Sequence[str], unknown: str) -> str:
+    """tokenizer.json whose tokens 0, 1, … are `words`; of them `unknown` stands for all others.
+
+    A word is letters and digits between other signs, each of which is one too; small letters.  A new line is a sign
+    where it is one of the words, and else space.
+    """
+    import tokenizers
+    from tokenizers import models, normalizers, pre_tokenizers
+
+    made = tokenizers.Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=unknown))
+    made.normalizer = normalizers.Lowercase()
+    sign = r"[^\p{L}\p{N}_\s]" + r"|\n" * ("\n" in words)
+    made.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(rf"[\p{{L}}\p{{N}}_]+|{sign}"), "removed", invert=True)
+    return made.to_str()
 
 
 def _bpe(state: str) -> Tokenizer:

@@ -1,5 +1,8 @@
 """Answers as spans: the loss and the chosen span by brute force, and stories in which only the order of words tells."""
 
+import csv
+import io
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,9 @@ import pytest
 from data import answers
 from models.api import Model
 from scripts.score.answers import by_words
+from tests.support.runs import untrained
+from train import predict, saved
+from train.errors import UserError
 from train.tasks.span import span
 
 B, L = 5, 7
@@ -54,3 +60,27 @@ def test_stories_answer_their_question_by_the_order_of_words():
         assert [spans[{"who": 0, "whom": 1, "where": 2}[kind]] for spans in does] == [(first, last)]
         guessed += by_words(text) == (first, last)
     assert guessed / 500 == pytest.approx(0.5, abs=0.08)
+
+
+@pytest.mark.slow
+def test_answers_of_files_are_those_of_the_arrays(tmp_path, capsys, monkeypatch):
+    """A question and its story as text give the tokens of the data, and the answer its words."""
+    run = untrained("answers_bert", tmp_path)
+    monkeypatch.setattr(saved, "load", lambda workdir, code, step: run)
+    batch, files = run.experiment.dataset.train.gather(np.arange(3)), []
+    for i, row in enumerate(batch["x"]):
+        text = " ".join(answers.WORDS[k] for k in row if answers.WORDS[k][0] != "[")
+        files.append(tmp_path / f"{i}.txt")
+        files[i].write_text(text.replace(" ?", "?\n").capitalize())
+    predict.main(["--workdir", str(tmp_path), *map(str, files)])
+    found = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    told = run.predict(batch["x"])
+    assert [(int(row["first"]), int(row["last"])) for row in found] == list(zip(told.first, told.last, strict=True))
+    spans = [row[a : b + 1] for row, a, b in zip(batch["x"], told.first, told.last, strict=True)]
+    assert [row["answer"] for row in found] == [" ".join(answers.WORDS[k] for k in span) for span in spans]
+    files[0].write_text("Who met the wizard? The wizard met the king in the park.")
+    with pytest.raises(UserError, match=r"0.txt: 'wizard' is no word of the run's stories; they have \., \?, the"):
+        predict.main(["--workdir", str(tmp_path), str(files[0])])
+    files[0].write_text("The doctor met the king.")
+    with pytest.raises(UserError, match=r"0.txt: no question; write it before the story"):
+        predict.main(["--workdir", str(tmp_path), str(files[0])])

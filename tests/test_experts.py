@@ -4,6 +4,7 @@ Shapes: S tokens, E experts, D width, U units.
 """
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -135,3 +136,10 @@ def test_training_adds_the_penalties_and_a_token_meets_few_experts():
     assert (
         counted.flops_per_step - fewer.flops_per_step == 6 * 2 * expert * 4 * 8
     )  # a multiply-add, three times, a token
+
+
+def test_parameters_are_drawn_without_a_forward_pass():
+    """The penalties in the state are made by every step: to draw them would need the whole batch on every device."""
+    model = from_linen(Llama(8, 1, 2, 8, 8, 4, experts=2))
+    program = jax.jit(model.init).lower(jax.random.key(0), jnp.zeros((2, 4), jnp.int32)).as_text()
+    assert not re.search("dot_general|ragged", program)

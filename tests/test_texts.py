@@ -24,13 +24,16 @@ def test_texts_are_numbers_of_words(tmp_path):
     known = [",", ".", "as", "film", "is", "know"]  # the comma is there twice
     assert texts.commonest([texts.words(b"Film 1 , as , know , is .")], 3) == [",", ".", "1"]
     assert set(batch["x"][:, 0]) == {texts.FIRST}
-    comma, stop, is_ = (texts.WORDS + known.index(word) for word in (",", ".", "is"))
+    comma, stop, is_ = (len(texts.SPECIAL) + known.index(word) for word in (",", ".", "is"))
     assert (batch["x"][:, [2, 3, 5]] == [comma, is_, stop]).all()
     assert (batch["x"][:, 4] == texts.UNKNOWN).all(), "dull and bright are rarer than the six words that are known"
     with tarfile.open(tmp_path / "films.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "films", "films")
     packed = texts.folder(str(tmp_path / "films.tar.gz"), vocab=9, length=6)
     assert packed.fingerprint == dataset.fingerprint
+    raw = (tmp_path / "films" / "neg" / "00.txt").read_bytes()
+    rows = np.concatenate([batch["x"], dataset.valid.gather(np.arange(16))["x"]])
+    assert (texts.numbered(dataset.tokenizer, raw, 6, "last") == rows).all(1).any(), "a file is read as its record was"
     short = texts.folder(str(tmp_path / "films"), length=20).valid.gather(np.arange(16))
     assert (short["x"][:, -3:] == texts.PAD).all()
     (tmp_path / "none").mkdir()

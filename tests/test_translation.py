@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data import rewriting
+from data import rewriting, summaries
 from models.api import from_linen
 from models.decode import How, program, step_of
 from models.t5 import T5
@@ -26,10 +27,20 @@ MEANT = {  # every word with every fault, and what it should be
     for place in range(len(word))
     for letter in range(25)
 } | {word: word for word in rewriting.WORDS}
+
+
+def summed(report: str) -> str:
+    """The space is that before the end."""
+    player = lambda rank: re.findall(rf"the (\w+) came {rank} \.", report)
+    (winner,), (loser,), (place,) = player("first"), player("last"), re.findall(r"played in the (\w+)", report)
+    return f"the {winner} beat the {loser} in the {place} "
+
+
 RULES = {
     "reversal": (lambda: rewriting.reversal(length=5), lambda line: line[::-1]),
     "addition": (lambda: rewriting.addition(digits=3), lambda line: f"{sum(map(int, line.split('+'))):04}"),
     "correction": (rewriting.correction, lambda line: " ".join(MEANT[word] for word in line.split())),
+    "summaries": (summaries.summaries, summed),
 }
 
 

@@ -44,7 +44,8 @@ def lines(experiment: Experiment, asked: ConfigDict) -> Iterator[tuple[str, str]
             f"{', '.join(f'{name} {times:.3g}' for name, times in seen.items())}, in all {config.steps:,} steps",
         )
     if dataset.tokenizer:
-        yield "tokens", f"{dataset.classes:,} of {dataset.tokenizer.spec}, windows of {dataset.per_record}"
+        windows = f", windows of {dataset.per_record}" if dataset.unit == "token" else ""
+        yield "tokens", f"{dataset.tokenizer.vocab:,} of {dataset.tokenizer.spec}{windows}"
     counts = class_counts(dataset)
     if counts:
         yield "classes", f"{dataset.classes:,}: {told(counts)}"

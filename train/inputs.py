@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data import blocks, decode, images, series, sound, speech, tables, text
+from data import answers, blocks, decode, images, series, sound, speech, tables, text, texts
 from data.source import Batch, Dataset, Windows, floats
 from train.errors import UserError
 from train.predictions import Cells, Row
@@ -68,6 +68,8 @@ def of_files(run: "Saved", files: list[pathlib.Path], size: int) -> Iterator[Par
         return of_speech(files, shape[0], shape[1], size)
     if learnt_from_sound(run) and len(shape) == 2:
         return of_sounds(files, shape[0], size)
+    if run.config.data.name.startswith(("texts:", "answers:")) and dataset.tokenizer:
+        return of_texts(run, files, shape[0], size)
     raise UserError(
         f"{files[0]}: the inputs of this run, {x.dtype}{list(shape)} of {run.config.data.name}, are read from arrays "
         "only; save N of them with numpy.save as FILE.npy"
@@ -162,6 +164,21 @@ def of_speech(files: list[pathlib.Path], bands: int, frames: int, size: int) -> 
     for some in itertools.batched(files, size):
         x = np.stack([speech.features(file, bands, frames) for file in some])
         yield Part({"file": list(map(str, some))}, x)
+
+
+def of_texts(run: "Saved", files: list[pathlib.Path], length: int, size: int) -> Iterator[Part]:
+    """Texts as data/texts.py has them, or, where the run answers, each a question and what is to be read for it."""
+    tokenizer, keep = run.experiment.dataset.tokenizer, run.config.data.get("keep", "last")  # as data/texts.py has it
+    asks = run.config.data.name.startswith("answers:")
+    read = lambda raw: answers.read(tokenizer, raw, length) if asks else texts.numbered(tokenizer, raw, length, keep)
+    for some in itertools.batched(files, size):
+        x = []
+        for file in some:
+            try:
+                x.append(read(text.read(file)))
+            except ValueError as error:
+                raise UserError(f"{file}: {error}") from None
+        yield Part({"file": list(map(str, some))}, np.stack(x))
 
 
 def image_files(place: pathlib.Path) -> list[pathlib.Path]:

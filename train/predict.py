@@ -4,9 +4,9 @@
     python -m train predict --workdir runs/x new.csv --out predictions.csv
 
 What FILES may be depends on what the run learnt from: images (or folders of them), tables with the training table's
-columns, series whose last rows are continued, sounds (.wav), texts whose likelihood a language model tells; and where
-it was no text also arrays, FILE.npy: N inputs in the data's own units (uint8 is pixels).  Without --out the rows go to
-the terminal as CSV.
+columns, series whose last rows are continued, sounds (.wav), texts whose class or likelihood is told, a question and,
+behind its "?", the text that answers it; and where it was no language model also arrays, FILE.npy: N inputs in the
+data's own units (uint8 is pixels).  Without --out the rows go to the terminal as CSV.
 """
 
 import collections
@@ -27,7 +27,7 @@ from train import inputs, lines
 from train.cli import folder, of_a_run, parser, read_of_a_run
 from train.errors import UserError
 from train.files import as_part
-from train.predictions import Cells, Labels, Numbers, Prediction, Texts
+from train.predictions import Cells, Labels, Numbers, Prediction, Spans, Texts
 
 if TYPE_CHECKING:
     from train.saved import Saved
@@ -92,7 +92,8 @@ def check(run: "Saved", given: inputs.Inputs) -> None:
         )
     if not isinstance(given, pathlib.Path) and not len(given):
         raise UserError("there is no input to predict from; give one or more")
-    if run.experiment.dataset.tokenizer is not None and not (
+    data = run.experiment.dataset
+    if (data.tokenizer and data.unit == "token") and not (
         isinstance(given, str | pathlib.Path) or all(isinstance(one, str | pathlib.Path) for one in given)
     ):
         raise UserError("this run learnt from text; name files of text")
@@ -158,6 +159,8 @@ def in_own_units(dataset: Dataset, part: inputs.Part, made: Prediction) -> Answe
     made = made._replace(**{k: np.asarray(getattr(made, k))[: len(part.x)] for k in made._fields if k != "names"})
     if isinstance(made, Labels) and part.frames is not None and made.path.shape[1] == part.x.shape[1]:
         made = made._replace(path=np.where(np.arange(part.x.shape[1]) < part.frames[:, None], made.path, 0))
+    if isinstance(made, Spans):
+        return part.labels, made._replace(text=words(dataset, part.x, made))
     if not isinstance(made, Numbers):
         return part.labels, made._replace(names=class_names(dataset, made.classes))
     values = made.values if part.origin is None else made.values + part.origin
@@ -165,6 +168,14 @@ def in_own_units(dataset: Dataset, part: inputs.Part, made: Prediction) -> Answe
         scale = dataset.scales["y"]
         values = values * np.array(scale.deviation) + np.array(scale.mean)
     return part.labels, Numbers(values, tuple(column.name for column in dataset.columns.get("y", ())))
+
+
+def words(dataset: Dataset, x_NL: np.ndarray, made: Spans) -> np.ndarray:
+    """Those of every span, [N]; [0] where the data know numbers only."""
+    if dataset.tokenizer is None:
+        return np.array([], str)
+    spans = zip(x_NL, made.first, made.last, strict=True)
+    return np.array([dataset.tokenizer.decode(row[first : last + 1]) for row, first, last in spans])
 
 
 def class_names(dataset: Dataset, outputs: int = 0) -> tuple[str, ...]:

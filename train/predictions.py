@@ -111,6 +111,20 @@ class Boxes(NamedTuple):
         ]
 
 
+class Spans(NamedTuple):
+    """A part of each text: its first and last token, and how likely that is."""
+
+    first: Any  # [N]
+    last: Any  # [N]
+    probability: Any  # [N]
+    text: Any = ()  # [N]: the words of the part, where the texts are of words
+    names: tuple[str, ...] = ()
+
+    def cells(self) -> Cells:
+        places: Cells = {"first": self.first, "last": self.last, "probability": self.probability}
+        return {"answer": list(self.text), **places} if len(self.text) else places
+
+
 class Texts(NamedTuple):
     """How likely a language model finds texts or sounds: of each its tokens but the first, given those before."""
 
@@ -125,7 +139,7 @@ class Texts(NamedTuple):
         return cells if np.isnan(self.bits_per_byte).all() else cells | {"bits_per_byte": self.bits_per_byte}
 
 
-Prediction = Classes | Numbers | Labels | Boxes | Texts
+Prediction = Classes | Numbers | Labels | Boxes | Spans | Texts
 
 
 def rows(cells: Cells) -> Iterator[Row]:

@@ -36,7 +36,7 @@ def translated(
         run.params, carry, begin, jax.random.key(seed), tokens=max(1, min(tokens, room)), how=how, end=end
     )
     lines = (dataset.tokenizer.decode(row) for row in np.asarray(ids))
-    return [line.split(END)[0].replace(FILLER, "") for line in lines]
+    return [line.split(END)[0].replace(FILLER, "").rstrip(" ") for line in lines]
 
 
 def read(tokenizer: Any, lines: Sequence[str]) -> np.ndarray:

@@ -129,4 +129,6 @@ class Experts(nn.Module):
 
     def remember(self, name: str, value: jax.Array) -> None:
         if self.is_mutable_collection("penalty"):
-            self.variable("penalty", name, lambda: jnp.zeros(())).value = value.astype(jnp.float32)
+            note = self.variable("penalty", name, lambda: jnp.zeros(()))
+            if not self.is_initializing():  # so that parameters are drawn without a forward pass
+                note.value = value.astype(jnp.float32)

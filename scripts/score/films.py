@@ -28,7 +28,7 @@ def occurs(half: Source, vocab: int) -> tuple[np.ndarray, np.ndarray]:
     batch = half.gather(np.arange(len(half)))
     there = np.zeros((len(half), vocab), np.float32)
     np.put_along_axis(there, batch["x"], 1.0, axis=1)
-    there[:, : texts.WORDS] = 0
+    there[:, : len(texts.SPECIAL)] = 0
     return there, batch["y"]
 
 

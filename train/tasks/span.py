@@ -1,5 +1,6 @@
 """An answer that is a part of the text.  B batch, L length."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
@@ -7,6 +8,7 @@ from models.api import Model, ModelState, Params
 from models.bert import chosen
 from train.losses import cross_entropy
 from train.metrics import mean
+from train.predictions import Spans
 from train.step import Batch, Scored, Task
 from train.tasks.supervised import counted, masked_mean
 
@@ -45,7 +47,14 @@ def span(model: Model) -> Task:
         of = {"exact_match": right_B, "f1": f1(told_B2, batch["y"])}
         return scalar, (state, {**metrics, **{name: mean(values, mask_B) for name, values in of.items()}})
 
-    return Task(init, loss)
+    def predict(params, state, x_BL):
+        scores_BL2, _ = model.apply(params, state, x_BL)
+        scores_BL2 = jnp.where((x_BL != FILLER)[..., None], scores_BL2, NEVER)
+        first_B, last_B = chosen(scores_BL2)
+        p_BL2, rows = jax.nn.softmax(scores_BL2, axis=1), jnp.arange(len(x_BL))
+        return Spans(first_B, last_B, p_BL2[rows, first_B, 0] * p_BL2[rows, last_B, 1])
+
+    return Task(init, loss, predict)
 
 
 def f1(told_B2: Int[Array, "b 2"], true_B2: Int[Array, "b 2"]) -> Float[Array, " b"]:
