@@ -99,7 +99,7 @@ def solve(
                     goes_on = ~(gained < RIDGE / rows * value) if made else np.ones(left.size, bool)
                     if rivals:  # what stands above the best and hardly gains runs off to no minimum
                         goes_on &= (gained > 1e-2 * value) | (value < 1.1 * np.nanmin(out.objective))
-                        goes_on |= (count > 1) & (value == np.nanmin(out.objective))
+                        goes_on |= value == np.nanmin(out.objective)
                     left = left[goes_on]
                 if not left.size:
                     break
@@ -181,7 +181,7 @@ def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, e
         def further():
             second = solved(0.5 * jnp.einsum("pfb,pb->bf", basis_PFB, bow(theta, change)))
             length = lambda v: jnp.sqrt(jnp.einsum("ppb,pb->b", square, v * v))
-            return second * jnp.minimum(1.0, BOW * length(change) / (length(second) + 1e-300))
+            return second * jnp.minimum(1.0, BOW * length(change) / (length(second) + 1e-300))[None]
 
         second = jax.lax.cond(newton & bowed, further, lambda: jnp.zeros_like(change))
         size = jnp.sqrt(jnp.maximum(jnp.einsum("pb,pqb,qb->b", change, square, change), 0.0) / total_B)
