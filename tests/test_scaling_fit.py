@@ -100,6 +100,17 @@ def fast_huber(data, delta):
     return objective
 
 
+def test_the_second_order_part_of_a_step_is_what_residuals_bend_along_it():
+    theta, change = jnp.array([[0.3], [-0.2]]), jnp.array([[0.5], [0.7]])
+    x, weights = jnp.array([[0.1], [0.9], [2.0]]), jnp.array([[1.0], [2.0], [1.0]])
+    residual = lambda at: at[0][None] * x + jnp.exp(at[1][None] * x) - 0.9
+    bent = x**2 * jnp.exp(theta[1][None] * x) * change[1][None] ** 2
+    inside = jnp.array([[1.0], [1.0], [0.0]])  # the residuals are 0.11, 0.21 and 0.37
+    slopes = jnp.stack([x, x * jnp.exp(theta[1][None] * x)])
+    expected = (slopes * (weights * inside * bent)[None]).sum(1)
+    np.testing.assert_allclose(solver._bow(residual, theta, change, weights, 0.3), expected, rtol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("delta", [1e-3, 1e-2])
 def test_no_scipy_optimiser_finds_less(delta):

@@ -37,6 +37,8 @@ SMALL = 16  # problems that have a program of their own, which is a quarter of t
 SEVERAL = 1_000  # problems, of starts or of a fit's resamples, that are not worth the larger one's making
 ROUND = 12  # iterations before finished problems leave the batch and others move up
 LIMIT = 25  # rounds
+RIDGE = 0.01  # of a row's share of the loss: what gains less in a round runs along a ridge that leads nowhere
+BOW = 0.75  # of a step: how long the second-order part of it may be
 SELDOM = 4  # steps that share second derivatives of residuals, where a resample starts in its basin
 SETTLED = 1e-13  # of log loss: the rounding of the loss itself
 CLOSE = 1e-8  # of log loss: all that a resample, or a start that is compared with others, needs
@@ -60,6 +62,8 @@ def solve(
 
     Levenberg-Marquardt on reweighted squares finds the basin, Newton on the loss itself the optimum; a step counts as
     the last when it moves predictions by less than `enough`, so no scale of the objective or of a parameter matters.
+    Steps of what has not settled in a round follow the bend of its valley (`_bow`).  What then hardly gains anything
+    (`RIDGE`) has its minimum at infinity, or none, and is left where it is; the best of rival starts is followed on.
     `near` says that `theta` is in the basin already, as the optimum of all rows is for a resample; the Hessian's second
     derivatives of residuals are then up to `SELDOM` steps old.
     `basis` names the free directions: a parameter without a column is pinned, one column in two parameters ties them.
@@ -79,20 +83,24 @@ def solve(
     with float64_on_cpu():
         for newton, least in ((True, enough),) if near else ((False, 1e-4), (True, enough)):
             left, damping[:] = np.arange(count), 1e-2
-            for _ in range(LIMIT if newton else 4):
+            for made in range(LIMIT if newton else 4):
                 before = out.objective.copy()
                 done = [
                     _rounds(predict, x[..., None], *_packed(left[i : i + batch], batch, padded, y, weights, basis,
-                                                            out.theta, damping), delta, least, newton, every)
+                                                            out.theta, damping), delta, least, newton, every, made > 0)
                     for i in range(0, left.size, batch)
                 ]  # fmt: skip
                 done = [np.concatenate(v, axis=-1)[..., : left.size] for v in zip(*jax.device_get(done), strict=True)]
                 for array, value in zip((*out, damping), done, strict=True):
                     array[left] = np.moveaxis(value, -1, 0)
                 left = left[~(out.moved[left] <= least)]
-                if rivals and newton:  # what stands above the best and hardly gains runs off to no minimum
-                    gained = before[left] - out.objective[left] > 1e-2 * out.objective[left]
-                    left = left[gained | (out.objective[left] < 1.1 * np.nanmin(out.objective))]
+                if newton:
+                    value, gained = out.objective[left], before[left] - out.objective[left]
+                    goes_on = ~(gained < RIDGE / rows * value) if made else np.ones(left.size, bool)
+                    if rivals:  # what stands above the best and hardly gains runs off to no minimum
+                        goes_on &= (gained > 1e-2 * value) | (value < 1.1 * np.nanmin(out.objective))
+                        goes_on |= value == np.nanmin(out.objective)
+                    left = left[goes_on]
                 if not left.size:
                     break
     return out._replace(gradient=out.gradient[:, :free], hessian=out.hessian[:, :free, :free])
@@ -117,7 +125,9 @@ def prepare(predict: Predict, inputs: int, params: int, count: int, rows: int) -
     rows_RB, theta_PB = np.zeros((padded, batch)), np.zeros((params, batch))
     with float64_on_cpu():
         x, basis = np.zeros((inputs, padded, 1)), np.zeros((params, *theta_PB.shape))
-        _rounds(predict, x, rows_RB, rows_RB, basis, theta_PB, np.zeros(batch), 1.0, np.inf, False, 1)  # no round
+        _rounds(
+            predict, x, rows_RB, rows_RB, basis, theta_PB, np.zeros(batch), 1.0, np.inf, False, 1, False
+        )  # no round
 
 
 def _packed(index, batch, rows, y, weights, basis, theta, damping):
@@ -130,16 +140,18 @@ def _packed(index, batch, rows, y, weights, basis, theta, damping):
 
 # LLVM's second level runs as fast as its third and compiles in two thirds of the time; without any, a third as fast.
 @functools.partial(jax.jit, static_argnames=("predict",), compiler_options={"xla_backend_optimization_level": 2})
-def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, enough, newton, every):
+def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, enough, newton, every, bowed):
     """Up to `ROUND` damped steps of every problem that has not settled.
 
     Second derivatives of residuals cost more than all else of a step.  They are taken `every` so many steps: for each
     from far away, seldom where `theta_PB` is in the basin, since residuals are small beside what they bend.
+    Where `newton` and `bowed` a step has a second-order part too: geodesic acceleration (Transtrum & Sethna 2012).
     """
     rows = x_IR1, y_RB, w_RB
     at = lambda x, y: lambda theta: predict(theta[:, None], *x) - y
     evaluate = lambda theta: _total(lambda x, y, w: _derivatives(at(x, y), theta, w, delta, newton), *rows)
     bent = lambda theta: _total(lambda x, y, w: _bend(at(x, y), theta, w, delta), *rows)
+    bow = lambda theta, change: _total(lambda x, y, w: _bow(at(x, y), theta, change, w, delta), *rows)
     project = lambda m: jnp.einsum("pfb,pqb,qgb->bfg", basis_PFB, m, basis_PFB)
     total_B = w_RB.sum(0)
 
@@ -163,9 +175,17 @@ def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, e
         # A term that vanished leaves its directions without curvature: the floor keeps them still, not undefined.
         floor = 1e-12 * jnp.trace(k_BFF, axis1=1, axis2=2)[:, None, None] + 1e-300
         scale = jnp.eye(h_BFF.shape[-1])[None] * (damping[:, None, None] * k_BFF + floor)
-        change = jnp.einsum("pfb,bf->pb", basis_PFB, jnp.linalg.solve(h_BFF + scale, -g_BF[..., None])[..., 0])
+        solved = lambda g: jnp.einsum("pfb,bf->pb", basis_PFB, jnp.linalg.solve(h_BFF + scale, -g[..., None])[..., 0])
+        change = solved(g_BF)
+
+        def further():
+            second = solved(0.5 * jnp.einsum("pfb,pb->bf", basis_PFB, bow(theta, change)))
+            length = lambda v: jnp.sqrt(jnp.einsum("ppb,pb->b", square, v * v))
+            return second * jnp.minimum(1.0, BOW * length(change) / (length(second) + 1e-300))[None]
+
+        second = jax.lax.cond(newton & bowed, further, lambda: jnp.zeros_like(change))
         size = jnp.sqrt(jnp.maximum(jnp.einsum("pb,pqb,qb->b", change, square, change), 0.0) / total_B)
-        return theta, value, g, h, square, bend, damping, moved, theta + change, size, count + 1
+        return theta, value, g, h, square, bend, damping, moved, theta + change + second, size, count + 1
 
     far, flat = jnp.full_like(damping_B, jnp.inf), jnp.zeros((len(theta_PB), *theta_PB.shape))
     start = theta_PB, far, jnp.zeros_like(theta_PB), flat, flat, flat, damping_B, far, theta_PB, far, 0
@@ -204,6 +224,14 @@ def _bend(residual, theta_PB, w_RB, delta):
     slope = jax.grad(lambda theta: (push * residual(theta)).sum())
     turn = jax.linearize(slope, theta_PB)[1]
     return jnp.stack([turn(unit) for unit in _units(theta_PB)])
+
+
+def _bow(residual, theta_PB, change_PB, w_RB, delta):
+    """Gradient [P, B] of what the residuals' bend along `change_PB` adds to those that are squared."""
+    along = lambda theta: jax.jvp(residual, (theta,), (change_PB,))[1]
+    bent_RB = jax.jvp(along, (theta_PB,), (change_PB,))[1]
+    r, back = jax.vjp(residual, theta_PB)
+    return back(w_RB * jnp.where(jnp.abs(r) <= delta, bent_RB, 0.0))[0]
 
 
 def _units(theta_PB):
