@@ -21,13 +21,13 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 4000
+    config.steps = 16_000
     config.batch_size = 256
-    config.log_every = 200
+    config.log_every = 800
     config.data.update(name="synthetic:ring")
     config.model.generator = {"name": "gan:Generator", "shape": (2,), "width": 128, "layers": 2}
     config.model.critic = {"name": "gan:Critic", "width": 128, "layers": 2}
-    config.task.update(name="gan:gan", latent=16)
+    config.task.update(name="gan:gan", latent=16, pack=2)
     config.optim.generator = {"name": "adam", "learning_rate": 5e-4, "b1": 0.5}
     config.optim.critic = {"name": "adam", "learning_rate": 1e-3, "b1": 0.5}
     return config
