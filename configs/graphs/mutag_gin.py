@@ -19,7 +19,7 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 300
+    config.steps = 1200
     config.batch_size = 32
     config.data.update(name="molecules:tu", path="MUTAG", fold=0, folds=10)
     config.model.update(name="gin:GIN", classes=2, vocab=7, width=32, layers=3, bonds=4, dropout=0.5)
