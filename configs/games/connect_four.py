@@ -1,6 +1,7 @@
 """Connect four on 4 rows and 5 columns, learnt by self-play with a tree search; held to the perfect moves.
 
 python -m train --config configs/games/connect_four.py --workdir runs/connect_four
+python -m train sample --workdir runs/connect_four                                      a game against itself
 python -m scripts.score.games runs/connect_four --openings 100 --no-proof
 
 `plain` is a search as long whose values are the ends of random games: on 2,000 of all positions, drawn evenly, it
