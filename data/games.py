@@ -68,7 +68,7 @@ def after(rules: Rules, boards: Int[Any, "N S"], moves: Int[Any, " N"]) -> Int[A
 
 def lost(rules: Rules, boards: Int[Any, "N S"]) -> Bool[Any, " N"]:
     """Whether the opponent has a row."""
-    return (boards[:, lines(rules)].sum(-1) == -rules.connect).any(-1)
+    return (boards[:, lines(rules)].sum(-1, dtype=boards.dtype) == -rules.connect).any(-1)
 
 
 def full(boards: Int[Any, "N S"]) -> Bool[Any, " N"]:
@@ -95,37 +95,32 @@ def solved(rules: Rules) -> Solved:
             f"{rules}: every position is listed for at most {LARGEST} squares, and `connect` is 2 up to a side; "
             "use a smaller board, such as 4 rows and 5 columns"
         )
-    levels = [np.zeros((1, rules.rows * rules.columns), np.int8)]
+    levels, told = [np.zeros((1, rules.rows * rules.columns), np.int8)], []
     while len(levels[-1]):
-        boards = levels[-1][~lost(rules, levels[-1])]
-        source, move = np.nonzero(legal(rules, boards))
-        _, first = np.unique(codes(made := after(rules, boards[source], move)), return_index=True)
+        boards = levels[-1]
+        is_lost = lost(rules, boards)
+        open_ = legal(rules, boards) & ~is_lost[:, None]
+        source, move = np.nonzero(open_)
+        made = after(rules, boards[source], move)
+        _, first, child = np.unique(codes(made), return_index=True, return_inverse=True)
+        told.append((is_lost, open_, child))
         levels.append(made[first])
     values, best = [np.zeros(0, np.int8)], [np.zeros((0, rules.moves), bool)]
-    for boards, children in zip(levels[-2::-1], levels[:0:-1], strict=True):
-        value, keep = of_level(rules, boards, codes(children), values[0])
-        values.insert(0, value)
-        best.insert(0, keep)
-    return Solved(np.concatenate(levels), np.concatenate(values), np.concatenate(best))
-
-
-def of_level(
-    rules: Rules, boards: Int[np.ndarray, "N S"], known: Int64[np.ndarray, " L"], value: Int[np.ndarray, " L"]
-) -> tuple[Int[np.ndarray, " N"], Bool[np.ndarray, "N M"]]:
-    """Values and best moves of boards whose children have these codes, ascending, and values."""
-    is_lost = lost(rules, boards)
-    open_ = legal(rules, boards) & ~is_lost[:, None]
-    gain = np.full(open_.shape, -2, np.int8)
-    source, move = np.nonzero(open_)
-    if len(source):
-        gain[source, move] = -value[np.searchsorted(known, codes(after(rules, boards[source], move)))]
-    top = gain.max(1)
-    return np.where(is_lost, -1, np.maximum(top, -1) * (top > -2)).astype(np.int8), open_ & (gain == top[:, None])
+    for is_lost, open_, child in reversed(told):
+        gain = np.full(open_.shape, -2, np.int8)
+        gain[open_] = -values[-1][child]
+        top = gain.max(1)
+        values.append(np.where(is_lost, -1, np.maximum(top, -1) * (top > -2)).astype(np.int8))
+        best.append(open_ & (gain == top[:, None]))
+    return Solved(np.concatenate(levels), np.concatenate(values[::-1]), np.concatenate(best[::-1]))
 
 
 def codes(boards: Int[np.ndarray, "N S"]) -> Int64[np.ndarray, " N"]:
     """A number for each board, in base three."""
-    return (boards.astype(np.int64) + 1) @ 3 ** np.arange(boards.shape[1], dtype=np.int64)
+    made = np.zeros(len(boards), np.int64)
+    for square in boards.T[::-1]:
+        made = 3 * made + square + 1
+    return made
 
 
 def positions(

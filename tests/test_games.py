@@ -15,10 +15,11 @@ from models.mlp import MLP
 from models.parts.axes import LANES
 from scripts.score.games import match, walk
 from tests.test_mesh import posing
+from train import boards
 from train.devices import mesh
 from train.search import Path, Tree, back_up, roll_out, search
 from train.step import TrainState
-from train.tasks.games import advanced, picked, self_play, started
+from train.tasks.games import Learning, advanced, picked, played, self_play, started
 
 TICTACTOE = Rules(3, 3, 3, False)
 
@@ -145,6 +146,32 @@ def test_values_change_their_sign_on_the_way_up():
     told = back_up(tree, path, jnp.array(0.5))
     np.testing.assert_array_equal(told.visits, [[0, 1], [1, 0], [0, 1], [0, 0]])
     np.testing.assert_array_equal(told.total, [[0, -0.5], [0.5, 0], [0, -0.5], [0, 0]])
+
+
+def test_games_against_itself_are_played_to_the_end():
+    """Every move adds one stone, the players' in turn, until a row or a full board; then nothing changes."""
+    learning = Learning(simulations=4, learnt=1, explore=9, noise=1.0, exploration=1.5)
+    play = jax.jit(lambda key: played(TICTACTOE, known, 20, learning, key))
+    made = np.asarray(play(jax.random.key(0))).reshape(20, 9, 9)
+    before = np.concatenate([np.zeros((20, 1, 9)), made[:, :-1]], 1)
+    over = np.stack([games.lost(TICTACTOE, b) | games.lost(TICTACTOE, -b) | games.full(b) for b in before.astype(int)])
+    assert over[:, 8].any()
+    assert not over[:, :5].any()
+    turn = np.where(np.arange(9) % 2, -1, 1)
+    np.testing.assert_array_equal((made - before).sum(-1), np.where(over, 0, turn))
+    np.testing.assert_array_equal(np.abs(made - before).sum(-1), ~over)
+
+
+def test_a_game_is_told_as_boards():
+    game = np.zeros((6, 2, 3))
+    game[:, 1, 0] = game[2:, 1, 1] = 1
+    game[1:, 0, 2] = -1
+    assert boards.text(game, 1.0).split("\n") == [
+        "1       2       3",
+        ". . .   . . o   . . o",
+        "x . .   x . .   x x .",
+        "x, who began, wins after 3 moves",
+    ]
 
 
 @pytest.mark.slow

@@ -198,6 +198,22 @@ def test_r1_is_the_slope_at_real_records():
     assert losses[5.0][2] == losses[0.0][2]
 
 
+def test_a_packed_critic_judges_records_side_by_side():
+    """A linear critic of two records says w·(x₀, x₁) of each pair, in which masked records are none."""
+    w, x = normal(0, 4), normal(1, 6, 2)
+    critic = Model(lambda key, x: ({"w": w}, {}), lambda p, state, x, **rest: (x @ p["w"], state))
+    generator = Model(lambda key, z: ({}, {}), lambda p, state, z, **rest: (0 * z, state))
+    task = gan(generator, critic, 2, pack=2)
+    batch = {"x": x, "mask": jnp.asarray([1.0, 1, 1, 1, 1, 0])}
+    params, state = task.init(jax.random.key(0), batch)
+    loss, (_, metrics) = task.loss(params, state, batch, jax.random.key(1), True)
+    logits = np.concatenate([x[::2], x[1::2]], 1)[:2] @ w
+    close(loss, np.log1p(np.exp(-logits)).mean() + 2 * np.log(2), 1e-6)
+    assert metrics["loss"][1] == 4
+    with pytest.raises(ValueError, match="5 records makes no packs of 2"):
+        task.init(jax.random.key(0), {"x": x[:5]})
+
+
 # StyleGAN.
 
 

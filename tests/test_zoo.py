@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from scripts.score.baselines import witten_bell
 from tests.support.small import PAGES, small
 from train import configs, sizes, zoo
 from train.build import build
@@ -86,3 +87,14 @@ def test_a_page_that_lacks_a_line_is_a_sentence(tmp_path):
     page.write_text('"""A page.\n\nSystem      ADALINE, 1960\nParameters  11\n"""\n')
     with pytest.raises(ValueError, match="has no line 'Data'; it needs System, Parameters, Data"):
         zoo.entry(page)
+
+
+def test_a_baseline_of_text_is_a_distribution():
+    """Whatever stood before, the chances of all tokens sum to 1, at every order; what was seen once is likelier."""
+    train = np.random.default_rng(0).integers(0, 4, (5, 12))
+    held = [witten_bell(train, np.array([[*train[0, :6], word]]), 5) for word in range(5)]
+    start = witten_bell(train, train[:1, :6], 5)
+    for order in start:
+        chances = [np.exp(5 * start[order] - 6 * each[order]) for each in held]
+        assert sum(chances) == pytest.approx(1)
+        assert order < 5 or np.argmax(chances) == train[0, 6]

@@ -5,7 +5,7 @@
     python -m train plan --config text_gpt              what it would cost on this machine
     python -m train predict --workdir runs/x FILES      what it says of new images, rows, series, text
     python -m train score --workdir runs/x DATA         what it is worth on labelled data; default: its held-out split
-    python -m train sample --workdir runs/x             what it generates: text, lines of lines, pictures
+    python -m train sample --workdir runs/x             what it generates: text, lines of lines, pictures, games
     python -m train export --workdir runs/x --out DIR   its weights as Hugging Face's classes read them, or StableHLO
     python -m train compare runs/*                      runs beside each other: what differs, what they reached
     python -m train supervise --processes 2 -- --config text_gpt --workdir runs/x     starts again what was killed

@@ -1,13 +1,15 @@
-"""What a trained model generates: text; lines or words of a prompt's lines or sounds; pictures.
+"""What a trained model generates: text; lines or words of a prompt's lines or sounds; pictures; games.
 
     python -m train sample --workdir runs/gpt --prompt "My fellow citizens," --tokens 200
     python -m train sample --workdir runs/reversal_transformer --prompt "$(cat lines.txt)"
     python -m train sample --workdir runs/digits_whisper --prompt recordings/7_jackson_0.wav
     python -m train sample --workdir runs/mnist_vae --count 64
+    python -m train sample --workdir runs/connect_four
 
 The network, its tokenizer and its checkpoint are those of the run.  Text is printed.  What is no text goes into the
 folder --out, by default the run's own: all arrays into samples.npz, pictures and points in a plane into samples.png;
-tables of pictures, such as a walk through the latent space, into a file of their own (walk.png).
+tables of pictures, such as a walk through the latent space, into a file of their own (walk.png).  Of the games that a
+network plays against itself the first is printed.
 """
 
 import functools
@@ -55,7 +57,8 @@ def main(argv: list[str]) -> None:
 
     if saved.data_of(workdir).tokenizer is None:
         out = workdir if options.out is None else folder("--out", options.out)
-        print(f"in {out}: {', '.join(records(workdir, out, options.count, options.seed, options.code, step))}")
+        files, shown = records(workdir, out, options.count, options.seed, options.code, step)
+        print("\n".join(filter(None, [f"in {out}: {', '.join(files)}", shown])))
         return
     prompt, text = sample(
         workdir,
@@ -71,9 +74,9 @@ def main(argv: list[str]) -> None:
 
 def records(
     workdir: pathlib.Path, out: pathlib.Path, count: int, seed: int, code: Sequence[str] = (), step: "Step" = "last"
-) -> list[str]:
-    """Writes `count` samples of the run to the folder `out`; the names of the files."""
-    from train import record, saved
+) -> tuple[list[str], str]:
+    """Writes `count` samples of the run to the folder `out`; the names of the files, and of games the first as text."""
+    from train import boards, record, saved
     from train.devices import runtime
     from train.files import as_part, write_whole
 
@@ -87,7 +90,8 @@ def records(
     drawn = {name: png for name, array in made.items() if (png := picture(array, run.experiment.batch["x"].shape[1:]))}
     for name, png in drawn.items():
         write_whole(out / f"{name}.png", png)
-    return [ARRAYS, *(f"{name}.png" for name in drawn)]
+    game = boards.text(made["games"][0], made["result"][0]) if "games" in made else ""
+    return [ARRAYS, *(f"{name}.png" for name in drawn)], game
 
 
 def picture(made: np.ndarray, shape: tuple[int, ...]) -> bytes:
@@ -111,8 +115,8 @@ def generated(run: "Saved", count: int, seed: int = 0) -> dict[str, np.ndarray]:
     task = run.experiment.task
     if task.sample is None:
         raise UserError(
-            f"the task of this run, {run.config.task.name}, generates nothing; those of VAEs, GANs and diffusion "
-            "models do, and language models"
+            f"the task of this run, {run.config.task.name}, generates nothing; those of VAEs, GANs, diffusion "
+            "models and games do, and language models"
         )
     make = jax.jit(task.sample, static_argnums=3)
     return jax.device_get(make(run.params, run.model_state, jax.random.key(seed), count))

@@ -9,6 +9,10 @@
 Measured is METRIC VALUE, SECONDS s (COMMIT): a column of the held-out row, and the time of the run on two CPU cores;
 or "METRIC not measured yet", or "never trained here" of what is too large for that.
 
+A page beside which nothing was published names what it was held against here, if anything, in Published's place:
+
+    Baseline    0.9493 by logistic regression
+
 A page whose data come with no clone says after Data how to get them: "Get  COMMAND".
 
     python -m train zoo                        prints the table
@@ -60,7 +64,7 @@ class Entry(NamedTuple):
     year: str
     parameters: str
     data: str
-    published: str
+    published: str  # or "baseline: …"
     measured: str
     get: str = ""  # how to get data that come with no clone
 
@@ -88,20 +92,25 @@ def entries(folder: pathlib.Path) -> list[Entry]:
 def entry(page: pathlib.Path) -> Entry | None:
     """What the page says, or None where it names no system; `ValueError` where a line of the five is missing."""
     doc = ast.get_docstring(ast.parse(page.read_bytes())) or ""
-    found = {name: re.search(rf"^{name} +(.*)$", doc, re.MULTILINE) for name in FIELDS}
+    line = lambda name: re.search(rf"^{name} +(.*)$", doc, re.MULTILINE)
+    found = {name: line(name) for name in FIELDS}
+    baseline = line("Baseline")
+    found["Published"] = found["Published"] or baseline
     if not found["System"]:
         return None
     missing = [name for name in FIELDS if not found[name]]
     if missing:
         raise ValueError(f"the docstring of {page} has no line {missing[0]!r}; it needs {', '.join(FIELDS)}")
     said = {name: match[1].strip() for name, match in found.items() if match}
+    if baseline:
+        said["Published"] = f"baseline: {said['Published']}"
     system, _, year = said["System"].rpartition(", ")
     return Entry(page, system, year, *(said[name] for name in FIELDS[1:]), configs.origin_of(page))
 
 
 def table(rows: Iterable[Entry]) -> str:
     """For the terminal: one line a page, wrapped by nobody."""
-    head = ("page", "system", "year", "parameters", "measured", "seconds", "commit", "data", "published")
+    head = ("page", "system", "year", "parameters", "measured", "seconds", "commit", "data", "beside it")
     body = [
         (
             e.page.stem,
@@ -125,7 +134,7 @@ def table(rows: Iterable[Entry]) -> str:
 def markdown(rows: Iterable[Entry]) -> str:
     """For docs/zoo.md; data that come with no clone have a star."""
     lines = [
-        "| system | year | parameters | data | measured | published | s | commit |",
+        "| system | year | parameters | data | measured | published, or a baseline run here | s | commit |",
         "|---|---|--:|---|---|---|--:|---|",
     ]
     for e in rows:

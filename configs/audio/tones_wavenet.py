@@ -8,7 +8,7 @@ samples 3.665, and 2.351 for one who knew the sines and not the noise.
 System      WaveNet, 2016
 Parameters  138,720
 Data        generated tones, mu-law, 8 kHz
-Published   nothing comparable
+Baseline    3.665 by linear prediction, 4.472 by a Markov chain
 Measured    loss 3.274, 24 s (36069ca)
 """
 

@@ -9,7 +9,7 @@ System      MLP on a table, 1986
 Parameters  4,929
 Data        abalone (UCI)
 Get         curl -L -o abalone.csv https://raw.githubusercontent.com/jbrownlee/Datasets/master/abalone.csv
-Published   nothing comparable
+Baseline    0.4401 by least squares
 Measured    loss 0.4091, 2 s (36069ca)
 """
 

@@ -8,7 +8,7 @@ it stays at chance: add --config.model.activation=sigmoid --config.model.norm=no
 System      Vanishing gradients, 1991
 Parameters  129,290
 Data        8 × 8 digits
-Published   nothing comparable
+Baseline    0.9493 by logistic regression
 Measured    accuracy 0.9662, 7 s (36069ca)
 """
 

@@ -11,7 +11,7 @@ The same without pre-training, 0.9155, is digits_mlp with --config.steps=1500 --
 System      Fine-tuned deep belief network, 2006
 Parameters  37,810
 Data        8 × 8 digits
-Published   nothing comparable
+Baseline    0.9155 without pre-training
 Measured    accuracy 0.9577, 4 s (35be445)
 """
 

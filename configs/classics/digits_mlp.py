@@ -5,7 +5,7 @@ python -m train --config configs/classics/digits_mlp.py --workdir runs/digits_ml
 System      Multilayer perceptron, 1986
 Parameters  26,122
 Data        8 × 8 digits
-Published   nothing comparable
+Baseline    0.9493 by logistic regression
 Measured    accuracy 0.9746, 2 s (36069ca)
 """
 

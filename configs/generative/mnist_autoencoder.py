@@ -8,7 +8,7 @@ The projection on 32 principal components, the best linear map of that size (tes
 System      Autoencoder, 2006
 Parameters  837,424
 Data        MNIST-5k
-Published   nothing comparable
+Baseline    0.0171 by 32 principal components
 Measured    loss 0.0118, 185 s (0a67914)
 """
 

@@ -8,7 +8,7 @@ The noisy digits have 10.4 dB, clipped to [0, 1] 13.3 dB, projected on 64 princi
 System      Denoising autoencoder, 2008
 Parameters  935,824
 Data        MNIST-5k
-Published   nothing comparable
+Baseline    17.9 by 64 principal components, 13.3 the noisy digits
 Measured    psnr 19.9, 277 s (0a67914)
 """
 

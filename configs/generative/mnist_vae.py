@@ -6,7 +6,7 @@ python -m train sample --workdir runs/mnist_vae           a sheet of digits, and
 System      Variational autoencoder, 2013
 Parameters  408,864
 Data        MNIST-5k
-Published   nothing comparable
+Baseline    207.2 by independent pixels
 Measured    loss 128, 7 s (36069ca)
 """
 

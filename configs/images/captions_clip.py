@@ -9,7 +9,7 @@ network is expected to retrieve more than 0.988.
 System      CLIP, 2021
 Parameters  191,297
 Data        captioned scenes, generated
-Published   nothing comparable
+Baseline    1/64 is chance; at most 0.988
 Measured    retrieval 0.9443, 48 s (9c71f29)
 """
 

@@ -7,7 +7,7 @@ python -m train --config configs/images/mnist_enlarged.py --workdir runs/mnist_e
 System      Super-resolution by a CNN, 2014
 Parameters  25,393
 Data        MNIST-5k
-Published   nothing comparable
+Baseline    19.56 by bicubic interpolation
 Measured    psnr 27.61, 53 s (34272fd)
 """
 

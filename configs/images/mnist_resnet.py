@@ -5,7 +5,7 @@ python -m train --config configs/images/mnist_resnet.py --workdir runs/mnist_res
 System      ResNet-8, 2015
 Parameters  19,810
 Data        MNIST-5k
-Published   nothing comparable
+Baseline    0.918 by logistic regression
 Measured    accuracy 0.972, 13 s (36069ca)
 """
 

@@ -14,7 +14,7 @@ System      ResNet-8 with samples, 2015
 Parameters  19,810
 Data        400 digits of MNIST-5k, 14 × 14, and samples
 Get         the first two commands of the page mnist_sampled
-Published   nothing comparable
+Baseline    0.943 without samples
 Measured    accuracy 0.95, 133 s (c6c6c56)
 """
 

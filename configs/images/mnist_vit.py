@@ -7,7 +7,7 @@ Sixteen patches of 7 × 7 and a class token; compare mnist_lenet, whose convolut
 System      Vision Transformer, 2020
 Parameters  105,546
 Data        MNIST-5k
-Published   nothing comparable
+Baseline    0.918 by logistic regression
 Measured    accuracy 0.968, 118 s (174a96f)
 """
 

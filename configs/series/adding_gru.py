@@ -7,7 +7,7 @@ The best constant has a loss of 1/6; adding_lstm, adding_gru and adding_rnn diff
 System      GRU, 2014
 Parameters  13,121
 Data        adding problem, 100 steps
-Published   nothing comparable
+Baseline    1/6 by the best constant
 Measured    loss 0.0008301, 9 s (36069ca)
 """
 

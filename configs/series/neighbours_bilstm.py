@@ -8,7 +8,7 @@ linear head, whose logits are a sum of what each direction says.
 System      Bidirectional LSTM, 2005
 Parameters  41,666
 Data        xor of neighbours, generated
-Published   nothing comparable
+Baseline    0.5, chance, reading forwards alone
 Measured    accuracy 1, 11 s (36069ca)
 """
 

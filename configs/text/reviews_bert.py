@@ -8,7 +8,7 @@ A bag of words (reviews_bag) has an accuracy of 0.4875: chance, as every one mus
 System      BERT that classifies, 2018
 Parameters  75,842
 Data        reviews, generated
-Published   nothing comparable
+Baseline    0.4875 by a bag of words
 Measured    accuracy 1, 29 s (b8c121c)
 """
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Num
 
 from data import games
 from data.games import Rules
@@ -24,7 +24,7 @@ SMALLEST = {"simulations": 4, "kept": 12, "connect": 3}  # at which pages are te
 class Lanes(NamedTuple):
     """One endless stream of games a row of the batch: where it stands, and its last T positions."""
 
-    board: Int[Array, "B S"]
+    board: Int[Array, "B R C"]
     age: Int[Array, " B"]  # moves since this game began
     boards: Int[Array, "B T S"]
     visits: Float[Array, "B T M"]  # the search's, as shares
@@ -83,7 +83,15 @@ def self_play(
         metrics |= {"value_error": mean(error, known), "finished": mean(lanes.age == 0)}
         return scalar, ({**network, LANES: jax.tree.map(whole, lanes._asdict())}, metrics)
 
-    return Task(init, loss)
+    def sample(params: Params, state: ModelState, key: Key[Array, ""], count: int) -> dict[str, jax.Array]:
+        rows, columns = state[LANES]["board"].shape[1:]
+        rules = Rules(rows, columns, connect, drop)
+        network = {name: value for name, value in state.items() if name != LANES}
+        boards = played(rules, evaluator(rules, model, params, network), count, learning, key)
+        wins = lambda player: games.lost(rules, flat(-player * boards[:, -1])).astype(jnp.int32)
+        return {"samples": boards[:, -1], "games": boards, "result": wins(1) - wins(-1)}
+
+    return Task(init, loss, sample=sample)
 
 
 class Learning(NamedTuple):
@@ -130,11 +138,34 @@ def step(
     noise_key, move_key = jax.random.split(key)
     eta = draw(jax.random.gamma, noise_key, (len(fresh), rules.moves), a=learning.noise) + 1e-9
     eta = eta / eta.sum(-1, keepdims=True)
-    found = search(rules, evaluate, lanes.board, learning.simulations, learning.exploration, eta)
+    found = search(rules, evaluate, flat(lanes.board), learning.simulations, learning.exploration, eta)
     share = found.visits / learning.simulations
     chance = jnp.log(share + 1e-9) + draw(jax.random.gumbel, move_key, share.shape)
     move = jnp.where(lanes.age < learning.explore, chance.argmax(-1), share.argmax(-1))
     return advanced(rules, lanes, share, move, fresh)
+
+
+def played(
+    rules: Rules, evaluate: Evaluate, count: int, learning: Learning, key: Key[Array, ""]
+) -> Float[Array, "N moves R C"]:
+    """So many games from the empty board on: the board after each move, the same to the end where a game is over.
+
+    A stone of the first player is 1, of the second -1.  Moves are chosen as in training, without noise.
+    """
+    squares = rules.rows * rules.columns
+
+    def move(boards: jax.Array, turn: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        age, key = turn
+        share = search(rules, evaluate, boards, learning.simulations, learning.exploration).visits
+        chance = jnp.log(share) + jax.random.gumbel(key, share.shape)
+        best = jnp.where(age < learning.explore, chance, share).argmax(-1)
+        over = ended(rules, boards)[0] | games.lost(rules, -boards)
+        boards = jnp.where(over[:, None], -boards, games.after(rules, boards, best))  # each sees the own stones as 1
+        return boards, boards * jnp.where(age % 2 == 0, -1, 1)
+
+    start = jnp.zeros((count, squares), jnp.int8)
+    _, boards = jax.lax.scan(move, start, (jnp.arange(squares), jax.random.split(key, squares)))
+    return jnp.moveaxis(boards, 0, 1).reshape(count, squares, rules.rows, rules.columns).astype(jnp.float32)
 
 
 def planes(rules: Rules, boards: jax.Array) -> Float[Array, "B R C 2"]:
@@ -142,7 +173,8 @@ def planes(rules: Rules, boards: jax.Array) -> Float[Array, "B R C 2"]:
     return jnp.stack([boards > 0, boards < 0], -1).astype(jnp.float32)
 
 
-def flat(x: Float[Array, "B R C"]) -> Int[Array, "B S"]:
+def flat(x: Num[Array, "B R C"]) -> Int[Array, "B S"]:
+    """Boards as the rules take them."""
     return x.reshape(len(x), -1).astype(jnp.int8)
 
 
@@ -153,13 +185,12 @@ def log_chances(rules: Rules, boards: Int[Array, "B S"], scores: Float[Array, "B
 
 def started(rules: Rules, x: Float[Array, "B R C"], kept: int) -> Lanes:
     """Games that begin at `x`; nothing is kept yet."""
-    board = flat(x)
-    if kept < board.shape[1]:
-        raise ValueError(f"kept={kept} positions may not hold a game of {board.shape[1]} moves; keep more")
-    count = len(board)
+    count, squares = flat(x).shape
+    if kept < squares:
+        raise ValueError(f"kept={kept} positions may not hold a game of {squares} moves; keep more")
     none, zeros = jnp.zeros(count, jnp.int32), jnp.zeros((count, kept))
-    boards = jnp.zeros((count, kept, board.shape[1]), jnp.int8)
-    return Lanes(board, none, boards, jnp.zeros((count, kept, rules.moves)), zeros, zeros, none)
+    boards = jnp.zeros((count, kept, squares), jnp.int8)
+    return Lanes(x.astype(jnp.int8), none, boards, jnp.zeros((count, kept, rules.moves)), zeros, zeros, none)
 
 
 def advanced(rules: Rules, lanes: Lanes, share: jax.Array, move: jax.Array, fresh: Int[Array, "B S"]) -> Lanes:
@@ -167,15 +198,16 @@ def advanced(rules: Rules, lanes: Lanes, share: jax.Array, move: jax.Array, fres
     T = lanes.boards.shape[1]
     here = (lanes.moves % T)[:, None] == jnp.arange(T)[None]
     put = lambda old, new: jnp.where(here.reshape(*here.shape, *[1] * (old.ndim - 2)), new[:, None], old)
-    board = games.after(rules, lanes.board, move)
+    before = flat(lanes.board)
+    board = games.after(rules, before, move)
     over, value = ended(rules, board)
     back = (lanes.moves[:, None] - jnp.arange(T)[None]) % T  # moves ago
     told = over[:, None] & (back <= lanes.age[:, None])
     result = jnp.where(back % 2 == 0, -value[:, None], value[:, None])
     return Lanes(
-        board=constrain(jnp.where(over[:, None], fresh, board), "batch", None),
+        board=constrain(jnp.where(over[:, None], fresh, board).reshape(lanes.board.shape), "batch", None, None),
         age=jnp.where(over, 0, lanes.age + 1),
-        boards=put(lanes.boards, lanes.board),
+        boards=put(lanes.boards, before),
         visits=put(lanes.visits, share),
         result=jnp.where(told, result, put(lanes.result, jnp.zeros_like(value))),
         known=jnp.where(told, 1.0, put(lanes.known, jnp.zeros_like(value))),
