@@ -19,7 +19,7 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 800
+    config.steps = 3000
     config.batch_size = 64
     config.log_every = 100
     config.data.update(name="summaries:summaries")
@@ -27,6 +27,6 @@ def get_config():
     config.model.update(mlp="gated", activation="gelu")
     config.task.update(name="translate:translate")
     config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.01, clip=1.0)
-    config.schedule.update(name="cosine", warmup=0.1)
-    config.eval.every = 400
+    config.schedule.update(name="cosine", warmup=0.05)
+    config.eval.every = 1000
     return config
