@@ -12,7 +12,8 @@ import time
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch_gpt import GPT
+
+from scripts.bench.torch_gpt import GPT
 
 
 class Block(nn.Module):
