@@ -105,9 +105,8 @@ def logits(x_BLD: jax.Array, w_DV: jax.Array, factors: bool = False) -> jax.Arra
 
 def product(x: jax.Array, w: jax.Array) -> jax.Array:
     """x · w over the last axis of x."""
-    if (
-        x.size == x.shape[-1]
-    ):  # of one row XLA's CPU backend would make a loop that computes x anew for each column of w
+    if x.size == x.shape[-1]:
+        # Of one row XLA's CPU backend would make a loop that computes x anew for each column of w.
         return (w.T @ stored(x).ravel()).reshape(*x.shape[:-1], -1)
     return flat_dot_general(x, w, (((x.ndim - 1,), (0,)), ((), ())))
 
