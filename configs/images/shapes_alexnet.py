@@ -5,7 +5,7 @@ python -m train --config configs/images/shapes_alexnet.py --workdir runs/shapes_
 System      AlexNet, small, 2012
 Parameters  237,418
 Data        drawn shapes, 8,000 images of 32 × 32
-Published   nothing comparable
+Baseline    0.119 by logistic regression
 Measured    accuracy 0.9455, 95 s (36069ca)
 """
 

@@ -5,7 +5,7 @@ python -m train --config configs/images/shapes_googlenet.py --workdir runs/shape
 System      GoogLeNet, small, 2014
 Parameters  380,766
 Data        drawn shapes, 8,000 images of 32 × 32
-Published   nothing comparable
+Baseline    0.119 by logistic regression
 Measured    accuracy 0.993, 222 s (36069ca)
 """
 

@@ -7,7 +7,7 @@ Its first 200 steps are steep: another seed, or another rounding of the same sum
 System      ResNet-8, pre-activation, 2016
 Parameters  77,850
 Data        drawn shapes, 8,000 images of 32 × 32
-Published   nothing comparable
+Baseline    0.119 by logistic regression
 Measured    accuracy 0.907, 57 s (d84648c)
 """
 

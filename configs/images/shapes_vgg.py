@@ -5,7 +5,7 @@ python -m train --config configs/images/shapes_vgg.py --workdir runs/shapes_vgg
 System      VGG-11, small, 2014
 Parameters  612,810
 Data        drawn shapes, 8,000 images of 32 × 32
-Published   nothing comparable
+Baseline    0.119 by logistic regression
 Measured    accuracy 0.971, 47 s (36069ca)
 """
 

@@ -5,13 +5,13 @@ python -m train sample --workdir runs/summary_t5 --prompt "the king came last . 
 python -m scripts.score.summaries --workdir runs/summary_t5
 
 Who copies the first sentence has an exact match of 0; who takes the first that is named for the winner and the last for
-the loser, and knows the place, 0.047 (1 of 20 by construction: data/summaries.py).  The loss still falls at the end.
+the loser, and knows the place, 0.047 (1 of 20 by construction: data/summaries.py).
 
 System      T5 that summarises, 2020
 Parameters  200,448
 Data        reports, generated
-Published   exact_match 1 is every summary
-Measured    exact_match 0.2045, 328 s (61eff78)
+Baseline    0.047 by the first and the last that are named for a rank
+Measured    exact_match 1, 534 s (ac4c737)
 """
 
 from configs.base import base
