@@ -11,6 +11,7 @@ Any order of the players is as likely as another.  So who takes the first that i
 the loser, and knows the place, is right in 1 of 20 reports; who copies one sentence is right in none.
 """
 
+import functools
 import itertools
 from collections.abc import Iterator
 
@@ -35,7 +36,7 @@ SMALLEST = {"train": 256, "valid": 64}  # at which pages are tested
 def summaries(*, train: int = 1_000_000, valid: int = 2_000, seed: int = 0) -> Dataset:
     """x int32 [S]: a report; y int32 [L]: its summary.  Token 1, a new line, ends each."""
     check(train, valid, len(RANKS), least=2)
-    made = generated(drawn, NUMBERS, train, valid, seed, len(WORDS))
+    made = generated(functools.partial(drawn), NUMBERS, train, valid, seed, len(WORDS))
     return made._replace(tokenizer=tokenize.load("json", tokenize.of_words(WORDS, UNKNOWN)))
 
 
