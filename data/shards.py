@@ -11,6 +11,7 @@ nor on interruptions.  A document is held out by the hash of its text, so that t
 
 import concurrent.futures
 import contextlib
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -36,7 +37,7 @@ SPLITS = ("train", "valid")
 
 
 class Job(NamedTuple):
-    """What every process is told."""
+    """What every process is told, once."""
 
     out: str
     parts: list[list[Piece]]
@@ -163,8 +164,9 @@ def _run(job: Job, processes: int, upload: remote.Upload | None) -> list[dict[st
         results = map(_part, [job] * len(left), left)
         pool = None
     else:
-        pool = concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _alone)
-        waiting = [pool.submit(_part, job, i) for i in left]
+        context = multiprocessing.get_context("spawn")
+        pool = concurrent.futures.ProcessPoolExecutor(workers, context, _told, (job,))
+        waiting = [pool.submit(_part_of_told, i) for i in left]
         results = (future.result() for future in concurrent.futures.as_completed(waiting))
     try:
         for note in results:
@@ -183,9 +185,15 @@ def _names(part: int) -> list[str]:
     return [f"{split}.{part:05d}{kind}.npy" for split in SPLITS for kind in ("", ".ends")]
 
 
-def _alone() -> None:
-    """A process of several leaves the other cores to them."""
+def _told(job: Job) -> None:
+    """Once a process: what all parts have in common, which is long.  One of several leaves the other cores to them."""
+    global _job
+    _job = job
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def _part_of_told(number: int) -> dict[str, Any]:
+    return _part(_job, number)
 
 
 def _progress(read: int, size: int, tokens: int, seconds: float) -> None:
@@ -195,9 +203,15 @@ def _progress(read: int, size: int, tokens: int, seconds: float) -> None:
     print(f"tokenize: {text}, {left:,.0f} s left", file=sys.stderr, flush=True)
 
 
+@functools.lru_cache(maxsize=1)
+def _tokenizer(spec: str, state: str) -> tokenize.Tokenizer:
+    """One for all parts of a process: it remembers words that it has met."""
+    return tokenize.load(spec, state)
+
+
 def _part(job: Job, number: int) -> dict[str, Any]:
     """Tokenises one part; its note is written last."""
-    folder, tokenizer = Path(job.out), tokenize.load(job.tokenizer, job.state)
+    folder, tokenizer = Path(job.out), _tokenizer(job.tokenizer, job.state)
     dtype, end = np.min_scalar_type(max(tokenizer.vocab - 1, 256)), tokenizer.vocab - 1
     names = {split: folder / f"{split}.{number:05d}.npy" for split in SPLITS}
     ends: dict[str, list[int]] = {split: [] for split in SPLITS}
