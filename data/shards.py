@@ -185,6 +185,9 @@ def _names(part: int) -> list[str]:
     return [f"{split}.{part:05d}{kind}.npy" for split in SPLITS for kind in ("", ".ends")]
 
 
+_job: Job  # of a process of several
+
+
 def _told(job: Job) -> None:
     """Once a process: what all parts have in common, which is long.  One of several leaves the other cores to them."""
     global _job
