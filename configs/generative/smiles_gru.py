@@ -22,7 +22,7 @@ from configs.base import base
 
 def get_config():
     config = base()
-    config.steps = 4000
+    config.steps = 600
     config.batch_size = 64
     config.log_every = 100
     config.data.update(name="text:file", path="molecules.smi", context=64, tokenizer="chars", offsets="random")
@@ -30,5 +30,5 @@ def get_config():
     config.task.update(name="supervised:classify")
     config.optim.update(name="adamw", learning_rate=4e-3, b2=0.99, weight_decay=0.1, clip=1.0)
     config.schedule.update(name="cosine", warmup=0.05, floor=0.05)
-    config.eval.every = 1000
+    config.eval.every = 300
     return config
