@@ -73,6 +73,7 @@ def gradients_away(model: Model, grads: Any, told: Any) -> float:
     ours = pretrained.flat({"params": grads}, of=np.asarray)
     theirs = {name.removeprefix("grad/"): told[name] for name in told.files if name.startswith("grad/")}
     least = 1e-3 * max(float(np.linalg.norm(x)) for x in theirs.values())  # a key's bias has a gradient of 0
+    least = max(least, float(np.finfo(np.float32).tiny))  # and so has all of a classifier of one class
     family, worst = pretrained.families()[model.config["architectures"][0]], 0.0
     for row in family.rows(model.network):
         for name, x in zip(row.theirs, row.out(ours[row.ours]) if row.ours in ours else (), strict=False):
