@@ -86,7 +86,7 @@ def choose(
 
 
 def largest(x_BV: Float[Array, "b v"]) -> Int[Array, " b"]:
-    """`argmax` of each row.  Around that, XLA's CPU backend compiles a loop without its library's products: slower."""
+    """`argmax` of each row.  A loop with an argmax XLA's CPU backend compiles as one function: slow products."""
     return jax.lax.top_k(x_BV, 1)[1][:, 0]
 
 

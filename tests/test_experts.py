@@ -14,6 +14,7 @@ from flax import linen as nn
 
 from models.api import from_linen
 from models.llama import Llama
+from models.parts.cpu import rows_of_a_tile, tiled_dot
 from models.parts.experts import Experts, Route, balance_loss, kept, top_k, z_loss
 from train import configs
 from train.cost import budget
@@ -143,3 +144,16 @@ def test_parameters_are_drawn_without_a_forward_pass():
     model = from_linen(Llama(8, 1, 2, 8, 8, 4, experts=2))
     program = jax.jit(model.init).lower(jax.random.key(0), jnp.zeros((2, 4), jnp.int32)).as_text()
     assert not re.search("dot_general|ragged", program)
+
+
+def test_tiles_of_rows_are_the_ragged_product():
+    """Of an expert with two tiles, one with none and one with part of one; rows behind the last count nothing."""
+    x, w, sizes = draw(40, 3), draw(4, 3, 5, seed=1), jnp.asarray([25, 0, 9, 3])
+    slopes = lambda product: jax.value_and_grad(lambda x, w: (product(x, w, sizes) ** 3).sum(), (0, 1))(x, w)
+    assert rows_of_a_tile(x, w) == 16
+    np.testing.assert_allclose(tiled_dot(x, w, sizes), jax.lax.ragged_dot(x, w, sizes), rtol=1e-5, atol=1e-6)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        slopes(tiled_dot),
+        slopes(jax.lax.ragged_dot),
+    )

@@ -172,9 +172,9 @@ class Stack(nn.Module):
             layer_cache = cache[i] if isinstance(cache, list) else jax.tree.map(lambda c, i=i: c[i], cache)
             x_BLD, layer_cache = block(**keywords, name=f"block_{i}")(x_BLD, layer_cache, context, train)
             caches.append(layer_cache)
-        if cache is None or isinstance(cache, list):
-            return x_BLD, cache and caches
-        return x_BLD, jax.tree.map(lambda *c: jnp.stack(c), *caches)
+        if cache is None:
+            return x_BLD, None
+        return x_BLD, caches if isinstance(cache, list) else jax.tree.map(lambda *c: jnp.stack(c), *caches)
 
 
 def empty_cache(

@@ -27,8 +27,13 @@ def main() -> None:
     options = flags.parse_args()
     if options.serve:
         return serve(pathlib.Path(options.serve))
+    if not options.torch:
+        flags.error("--torch PYTHON: both sides read what the library writes")
     with tempfile.TemporaryDirectory() as folder:
-        sides = {"isoflop": [sys.executable, __file__, "--serve", folder], "torch": [options.torch, YARDSTICK, folder]}
+        sides = {
+            "isoflop": [sys.executable, __file__, "--serve", folder],
+            "torch": [options.torch, YARDSTICK, folder, f"{PROMPT}", f"{TOKENS}"],
+        }
         subprocess.run([*sides["torch"], "--make"], check=True)
         compare(sides, options.rounds, 1)
         ours, theirs = ((pathlib.Path(folder) / f"{side}.json").read_text() for side in sides)
