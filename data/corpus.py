@@ -65,7 +65,7 @@ class Shards:
 
 def windows(path: str, *, context: int, offsets: Offsets = "blocks") -> Dataset:
     """Windows of a tokenised corpus; `offsets` as for text."""
-    meta, columns = _read(path)
+    meta, columns = read(path)
     streams = {split: _streams(columns, split, "") for split in ("train", "valid")}
     train = Shards(streams["train"], context, context if offsets == "blocks" else 1)
     valid = Shards(streams["valid"], context, context, last="pad")
@@ -74,7 +74,7 @@ def windows(path: str, *, context: int, offsets: Offsets = "blocks") -> Dataset:
 
 def packed(path: str, *, context: int) -> Dataset:
     """Whole documents of a tokenised corpus, packed into rows."""
-    meta, columns = _read(path)
+    meta, columns = read(path)
     ends = {s: [column[:] for column in _streams(columns, s, ".ends")] for s in ("train", "valid")}
     made = {s: Packed(_streams(columns, s, ""), ends[s], context) for s in ends}
     return _dataset(path, meta, made["train"], made["valid"], context)._replace(filled=made["train"].filled)
@@ -122,7 +122,7 @@ def mixture(
     if later and not batch_size:
         raise ValueError("weights that change at a step need batch_size, to know the record of that step")
     made = {name: windows(path, context=context, offsets=offsets) for name, path in paths.items()}
-    metas = [_read(path)[0] for path in paths.values()]
+    metas = [read(path)[0] for path in paths.values()]
     first = next(iter(made.values()))
     for name, other in made.items():
         if (other.tokenizer.spec, other.tokenizer.state) != (first.tokenizer.spec, first.tokenizer.state):
@@ -146,7 +146,8 @@ def mixture(
     )
 
 
-def _read(path: str) -> tuple[dict[str, Any], Mapping[str, np.ndarray | Ranged]]:
+def read(path: str) -> tuple[dict[str, Any], Mapping[str, np.ndarray | Ranged]]:
+    """Meta data and columns of a whole corpus."""
     if remote.is_address(path):
         return remote.opened(path)
     folder = Path(path).expanduser()

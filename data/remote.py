@@ -228,12 +228,12 @@ class Upload:
         self.address = address.rstrip("/")
         self.folder = cache.root() / "uploads" / hashlib.sha256(self.address.encode()).hexdigest()[:16]
 
-    def begin(self, request: str) -> None:
-        """Refuses an address with a finished corpus, or with parts of another one."""
+    def begin(self, request: str) -> dict[str, Any] | None:
+        """The meta data of a finished corpus there; refuses an address with parts of another one."""
         with told(self.address):
             there = as_path(self.address)
             if (there / "meta.json").exists():
-                raise ValueError(f"{self.address} holds a finished corpus; choose another --out, or delete it first")
+                return opened(self.address)[0]
             note = there / "request.json"
             if not note.exists():
                 note.parent.mkdir(parents=True, exist_ok=True)
@@ -243,6 +243,7 @@ class Upload:
                     f"{self.address} was begun with other sources or options; repeat that command to go on, or choose "
                     "another --out"
                 )
+        return None
 
     def part(self, names: Sequence[str]) -> None:
         """Copies files that are whole here and not there."""
@@ -262,5 +263,5 @@ class Upload:
         with told(self.address):
             there = as_path(self.address)
             (there / "meta.json").write_text((self.folder / "meta.json").read_text())
-            (there / "request.json").unlink()
+            (there / "request.json").unlink(missing_ok=True)
         shutil.rmtree(self.folder)

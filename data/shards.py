@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from data import cache, remote, tokenize
+from data import cache, corpus, remote, tokenize
 from data.documents import Piece, Reading, as_path, documents, parts
 
 VERSION = 2  # of the files of a part: what one version began, another does not go on with
@@ -57,16 +57,16 @@ def write(
     upload = remote.Upload(out) if remote.is_address(out) else None
     folder = upload.folder if upload else Path(out).expanduser()
     with cache.writable(folder), cache.lock(folder / "lock"):
-        if (folder / "meta.json").exists():
-            if upload:  # it was stopped between its last two steps
-                upload.end()
-                return remote.opened(out)[0]
-            raise ValueError(f"{out} holds a finished corpus; choose another --out, or delete it first")
         made = parts(sources, how)
         asked = {"version": VERSION, "sources": list(sources), "how": list(how), "valid": valid, "tokenizer": tokenizer}
         asked |= {"pattern": pattern, "pieces": [list(piece) for part in made for piece in part]}
-        if upload:
-            upload.begin(hashlib.sha256(json.dumps(asked).encode()).hexdigest())
+        if (folder / "meta.json").exists():
+            meta = _own(out, corpus.read(str(folder))[0], asked)
+            if upload:  # it was stopped between its last two steps
+                upload.end()
+            return meta
+        if upload and (meta := upload.begin(_digest(asked))):
+            return _own(out, meta, asked)
         spec, state = _begun(folder, asked, made, how, valid)
         job = Job(str(folder), made, how, spec, state, valid)
         done = _run(job, processes or os.cpu_count() or 1, upload)
@@ -74,6 +74,19 @@ def write(
         if upload:
             upload.end()
         return meta
+
+
+def _digest(asked: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def _own(out: str, meta: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """The meta data of a finished corpus, where the same was asked before."""
+    if meta["request"].get("digest") != _digest(asked):
+        raise ValueError(
+            f"{out} holds a finished corpus of other sources or options; choose another --out, or delete it first"
+        )
+    return meta
 
 
 def _begun(folder: Path, asked: dict[str, Any], made: list[list[Piece]], how: Reading, valid: float) -> tuple[str, str]:
@@ -281,8 +294,8 @@ def _finish(folder: Path, asked: dict[str, Any], job: Job, done: list[dict[str, 
     repeated = _repeated([folder / "parts" / f"{i:05d}.hashes.npy" for i in range(len(done))])
     near = _near(folder, len(done))
     meta = {
-        "request": {k: asked[k] for k in ("version", "sources", "how", "valid")}, "parts": len(done),
-        "tokenizer": {"spec": job.tokenizer, "state": job.state}, **total, "repeated_documents": repeated,
+        "request": {**{k: asked[k] for k in ("version", "sources", "how", "valid")}, "digest": _digest(asked)},
+        "parts": len(done), "tokenizer": {"spec": job.tokenizer, "state": job.state}, **total, "repeated_documents": repeated,
         "valid_documents_near_train": near,
     }  # fmt: skip
     meta = cache.seal(folder, meta)

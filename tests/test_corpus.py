@@ -123,8 +123,10 @@ def test_what_was_interrupted_ends_in_the_same_bytes(lines, tmp_path, monkeypatc
     assert len(calls) > len(list(straight.glob("train.*.ends.npy")))
     (tmp_path / "broken" / "train.00001.npy.part").unlink()
     assert contents(tmp_path / "broken") == contents(straight)
-    with pytest.raises(ValueError, match="holds a finished corpus"):
-        written(tmp_path / "broken", [lines])
+    written(tmp_path / "broken", [lines])  # it is finished
+    assert contents(tmp_path / "broken") == contents(straight)
+    with pytest.raises(ValueError, match="holds a finished corpus of other"):
+        written(tmp_path / "broken", [lines], valid=0.2)
 
 
 def test_a_folder_that_was_begun_otherwise_is_refused(lines, tmp_path, monkeypatch):

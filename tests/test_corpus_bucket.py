@@ -47,8 +47,9 @@ def test_what_is_written_to_a_bucket_has_the_bytes_of_a_folder(there, texts, tmp
     files = lambda folder: {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "lock"}
     assert files(there / "mine") == files(tmp_path / "here")
     assert not list((tmp_path / "cache" / "uploads").glob("*/*.npy")), "nothing is left here"
-    with pytest.raises(ValueError, match="gs://kept/mine holds a finished corpus"):
-        write(texts, "gs://kept/mine", processes=1)
+    assert write(texts, "gs://kept/mine", processes=1) == meta, "it is finished"
+    with pytest.raises(ValueError, match="gs://kept/mine holds a finished corpus of other"):
+        shards.write([texts], "gs://kept/mine", "bytes", valid=0.1, processes=1)
 
 
 def test_an_upload_that_was_stopped_goes_on_and_is_nobody_elses(there, texts, tmp_path, monkeypatch):

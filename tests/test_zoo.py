@@ -70,15 +70,15 @@ def test_refresh_trains_once_and_writes_what_it_measured(tmp_path):
     text = pathlib.Path("configs/classics/adaline.py").read_text().replace("steps = 5000", "steps = 20")
     page.write_text(re.sub(r"Measured .*", "Measured    loss", re.sub(r"Parameters .*", "Parameters  ?", text)))
     said = []
-    assert zoo.refresh(page.parent, tmp_path / "runs", said.append) == []
+    assert zoo.refresh(page.parent, tmp_path / "runs", 60.0, said.append) == []
     record = json.loads((tmp_path / "runs" / "adaline" / "record.json").read_text())
     (entry,) = zoo.entries(page.parent)
     assert entry.parameters == "11"
     assert entry.result == f"loss {record['metrics']['loss']:.4g}"
     assert record["git_commit"].startswith(entry.commit.rstrip("+"))
     before = page.read_text()
-    assert zoo.refresh(page.parent, tmp_path / "runs", said.append) == []
-    assert "is complete" in said[-1]
+    assert zoo.refresh(page.parent, tmp_path / "runs", 60.0, said.append) == []
+    assert "is complete" in said[-2]
     assert page.read_text() == before
 
 

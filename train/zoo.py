@@ -17,15 +17,18 @@ A page whose data come with no clone says after Data how to get them: "Get  COMM
 
     python -m train zoo                        prints the table
     python -m train zoo --workdir runs/zoo     trains them all, and writes what they reached into pages and docs/zoo.md
+    python -m train zoo --workdir runs/zoo --at-most 300     only those that were measured in at most 300 seconds
 
 The pages are read, not run, except by `refresh`, which trains each and writes what it measured into page and table.
 """
 
 import ast
+import math
 import pathlib
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -44,11 +47,17 @@ MARKS = ("<!-- zoo: python -m train zoo --workdir DIR writes this table -->", "<
 def main(argv: list[str]) -> None:
     flags = parser("python -m train zoo", __doc__ or "")
     flags.add_argument("--workdir", metavar="DIR", help="train every page in a folder below this one")
+    flags.add_argument(
+        "--at-most", type=float, default=math.inf, metavar="SECONDS", help="leave out pages whose last run took longer"
+    )
     options = flags.parse(argv)
     if options.overrides:
         raise UserError(f"--config.{options.overrides[0]}: the zoo is of the pages as they are")
+    if options.workdir is None and options.at_most < math.inf:
+        raise UserError(f"--at-most {options.at_most:g} chooses what is trained; add --workdir DIR")
     if options.workdir is not None:
-        failed = refresh(configs.FOLDER, folder("--workdir", options.workdir), lambda line: print(line, flush=True))
+        say = lambda line: print(line, flush=True)
+        failed = refresh(configs.FOLDER, folder("--workdir", options.workdir), options.at_most, say)
         write_page(entries(configs.FOLDER))
         if failed:
             raise UserError(f"not trained: {', '.join(failed)}; the same command goes on with them alone")
@@ -153,12 +162,15 @@ def to_get(rows: Iterable[Entry]) -> str:
     return "\n".join(f"* {data} ({', '.join(pages)}): {get}" for (data, get), pages in ways.items())
 
 
-def refresh(folder: pathlib.Path, workdir: pathlib.Path, say: Callable[[str], None]) -> list[str]:
+def refresh(folder: pathlib.Path, workdir: pathlib.Path, at_most: float, say: Callable[[str], None]) -> list[str]:
     """Trains every page that can be trained here, one by one, and writes the results into the pages; those that failed.
 
-    What was trained in `workdir` before is not trained again; what was interrupted goes on.
+    What was trained in `workdir` before is not trained again; what was interrupted goes on.  Pages whose last run took
+    more than `at_most` seconds are left out.
     """
-    rows, failed = [each for each in entries(folder) if not each.measured.startswith(UNTRAINED)], []
+    rows = [each for each in entries(folder) if not each.measured.startswith(UNTRAINED)]
+    rows = [each for each in rows if float(each.seconds.replace(",", "") or 0) <= at_most]
+    failed, start = [], time.monotonic()
     for each in rows:
         command = [
             sys.executable,
@@ -174,6 +186,7 @@ def refresh(folder: pathlib.Path, workdir: pathlib.Path, say: Callable[[str], No
             failed.append(each.page.stem)
         lines = (done.stderr if done.returncode else done.stdout).strip().split("\n")
         say(f"{each.page.stem:<24} {lines[-1]}")
+    say(f"{len(rows) - len(failed)} of {len(rows)} pages in {(time.monotonic() - start) / 60:.1f} minutes\n")
     # Only now: a page that changes would make the next run one of uncommitted code.
     for each in rows:
         if each.page.stem not in failed:
