@@ -295,8 +295,8 @@ def _finish(folder: Path, asked: dict[str, Any], job: Job, done: list[dict[str, 
     near = _near(folder, len(done))
     meta = {
         "request": {**{k: asked[k] for k in ("version", "sources", "how", "valid")}, "digest": _digest(asked)},
-        "parts": len(done), "tokenizer": {"spec": job.tokenizer, "state": job.state}, **total, "repeated_documents": repeated,
-        "valid_documents_near_train": near,
+        "parts": len(done), "tokenizer": {"spec": job.tokenizer, "state": job.state}, **total,
+        "repeated_documents": repeated, "valid_documents_near_train": near,
     }  # fmt: skip
     meta = cache.seal(folder, meta)
     for path in (folder / "parts").iterdir():
