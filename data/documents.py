@@ -8,6 +8,7 @@ import contextlib
 import fnmatch
 import itertools
 import json
+import logging
 import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -149,6 +150,8 @@ def as_path(path: str) -> Any:
         return Path(path).expanduser()
     from etils import epath
 
+    for name in ("fsspec", "gcsfs"):  # which print a traceback of what they raise, too
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return epath.Path(path)
 
 

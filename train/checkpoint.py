@@ -242,7 +242,7 @@ def os_errors(folder: Any) -> Iterator[None]:
 @functools.cache  # once a process
 def hush() -> None:
     """Orbax tells of every phase of every save, and tells again, with tracebacks, of the errors that it raises."""
-    for name in ("absl", "asyncio", "gcsfs"):
+    for name in ("absl", "asyncio", "fsspec", "gcsfs"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     before = sys.unraisablehook
 

@@ -287,7 +287,8 @@ def refused(bench: Bench, folder: pathlib.Path, kills: int) -> int:
     out, _ = process.communicate(timeout=300)
     bench.faults.status = 0
     good = process.returncode == 2 and "gcloud auth application-default login" in out and "Traceback" not in out
-    wrong += say("a login that is lost on the way ends the run with a sentence", good, out[-900:])
+    said = out[max(0, out.find("Traceback") - 900) :] if "Traceback" in out else out[-900:]
+    wrong += say("a login that is lost on the way ends the run with a sentence", good, said)
     code, out = bench.ends(*RUN, "--workdir", "gs://nowhere/run")
     return wrong + say(
         "a missing bucket is a sentence", code == 2 and "there is no bucket gs://nowhere" in out, out[-300:]
