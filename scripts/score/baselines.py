@@ -46,7 +46,6 @@ from train.tasks.segment import overlaps
 ORDERS = range(6)
 WINDOWS = 1000  # held out, of a text
 PIXELS = 200_000  # to train on, of scenes
-SAMPLES = 1000  # that a judge compares
 
 
 def main() -> None:
@@ -81,7 +80,7 @@ def main() -> None:
     elif dataset.classes:
         said = {"accuracy by logistic regression": logistic(dataset)}
     else:
-        flags.error(f"{options.config}: {task['name']} has no simple predictor here; choose a page of those above")
+        flags.error(f"{options.config}: none for {task['name']}; take a page of one of the kinds that --help names")
     for name, value in said.items():
         print(f"{name}: {value:.4f}")
 
@@ -187,12 +186,12 @@ def distances(dataset: Dataset, workdir: str) -> dict[str, float]:
     far = lambda x: judge.frechet_distance(judge.features(run, x.astype(np.float32)), held)
     x, _ = flat(dataset.train)
     shaped = lambda made: made.clip(0, 1).reshape(-1, *dataset.train.gather(np.arange(1))["x"].shape[1:])
-    alone = rng.permuted(x, axis=0)[:SAMPLES]
-    gaussian = rng.multivariate_normal(x.mean(0), np.cov(x, rowvar=False), SAMPLES, method="eigh")
+    alone = rng.permuted(x, axis=0)[: judge.COUNT]
+    gaussian = rng.multivariate_normal(x.mean(0), np.cov(x, rowvar=False), judge.COUNT, method="eigh")
     return {
         "frechet_distance of each pixel drawn alone": far(shaped(alone)),
         "frechet_distance of one Gaussian": far(shaped(gaussian)),
-        "frechet_distance of training records": far(judge.records(dataset.train, SAMPLES)),
+        "frechet_distance of training records": far(judge.records(dataset.train, judge.COUNT)),
     }
 
 
@@ -234,8 +233,6 @@ def wiener(
 
 
 class Counted(NamedTuple):
-    """Of one order."""
-
     nats: float  # a token
     accuracy: float  # share of tokens that are the likeliest
 
