@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from scripts.score.baselines import witten_bell
+from scripts.score.baselines import wiener, witten_bell
 from tests.support.small import PAGES, small
 from train import configs, sizes, zoo
 from train.build import build
@@ -91,10 +91,36 @@ def test_a_page_that_lacks_a_line_is_a_sentence(tmp_path):
 
 def test_a_baseline_of_text_is_a_distribution():
     """Whatever stood before, the chances of all tokens sum to 1, at every order; what was seen once is likelier."""
-    train = np.random.default_rng(0).integers(0, 4, (5, 12))
-    held = [witten_bell(train, np.array([[*train[0, :6], word]]), 5) for word in range(5)]
-    start = witten_bell(train, train[:1, :6], 5)
+    train = np.random.default_rng(0).integers(0, 4, (5, 12)).tolist()
+    held = [witten_bell(train, [[*train[0][:6], word]], 5) for word in range(5)]
+    start = witten_bell(train, [train[0][:6]], 5)
     for order in start:
-        chances = [np.exp(5 * start[order] - 6 * each[order]) for each in held]
+        chances = [np.exp(5 * start[order].nats - 6 * each[order].nats) for each in held]
         assert sum(chances) == pytest.approx(1)
-        assert order < 5 or np.argmax(chances) == train[0, 6]
+        assert order < 5 or np.argmax(chances) == train[0][6]
+
+
+def test_a_baseline_of_text_says_the_likeliest():
+    """After 0 comes 1 or, twice as often, 2; after those what came there; with nothing before always the commonest."""
+    train = [[0, 1, 3], [0, 2, 4], [0, 2, 4]]
+    found = witten_bell(train, train, 5)
+    assert found[0].accuracy == pytest.approx(2 / 6)
+    assert found[1].accuracy == pytest.approx(5 / 6)
+
+
+def test_a_baseline_of_noise_is_the_best_denoiser_of_gaussian_records():
+    """Of records with just this mean and covariance the error is the posterior variance of ε, ᾱ λ / (ᾱ λ + 1 - ᾱ)."""
+    rng, kept = np.random.default_rng(0), np.array([0.9, 0.4, 0.05])
+    axes, values = np.linalg.qr(rng.standard_normal((3, 3)))[0], np.array([2.0, 0.5, 0.0])
+    mean, corners = np.array([1.0, -2.0, 0.5]), np.concatenate([np.eye(3), -np.eye(3)])
+    held = mean + corners * np.sqrt(3 * values) @ axes.T
+    found = wiener(mean, axes * values @ axes.T, held, kept)
+    assert found == pytest.approx((kept[:, None] * values / (kept[:, None] * values + 1 - kept[:, None])).mean())
+    # And it is that of the filter itself, on noise drawn.
+    errors = []
+    for a in kept:
+        noise = rng.standard_normal((100_000, 3))
+        noisy = np.sqrt(a) * held[rng.integers(0, 6, len(noise))] + np.sqrt(1 - a) * noise
+        precision = np.linalg.inv(a * axes * values @ axes.T + (1 - a) * np.eye(3))
+        errors.append(((np.sqrt(1 - a) * (noisy - np.sqrt(a) * mean) @ precision - noise) ** 2).mean())
+    assert found == pytest.approx(np.mean(errors), rel=0.01)

@@ -6,7 +6,7 @@ System      Whisper's encoder as a classifier, 2022
 Parameters  90,890
 Data        Free Spoken Digit Dataset
 Get         git clone https://github.com/Jakobovski/free-spoken-digit-dataset, its folder recordings (CC BY-SA 4.0)
-Published   nothing comparable
+Baseline    0.9633 by logistic regression
 Measured    accuracy 0.99, 70 s (3c70ae6)
 """
 

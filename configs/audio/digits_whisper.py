@@ -7,7 +7,7 @@ System      Whisper on spoken digits, 2022
 Parameters  192,192
 Data        Free Spoken Digit Dataset
 Get         git clone https://github.com/Jakobovski/free-spoken-digit-dataset, its folder recordings (CC BY-SA 4.0)
-Published   nothing comparable
+Baseline    0.9633 by logistic regression, a class for each word
 Measured    exact_match 0.9933, 119 s (9c71f29)
 """
 

@@ -2,12 +2,13 @@
 
 python -m train --config configs/classics/digits_dbn.py --workdir runs/digits_dbn
 
-Then digits_dbn_mlp begins with its weights.
+Then digits_dbn_mlp begins with its weights.  The error is the first layer's, its meaning that of digits_rbm: a second
+draw of the same grey values has 0.1424.
 
 System      Deep belief network, 2006
 Parameters  37,164
 Data        8 × 8 digits
-Published   nothing comparable
+Baseline    0.2297 by the likelier value of each pixel, 0.2881 by draws with its mean
 Measured    reconstruction_error_rbm_0 0.1847, 18 s (19f32e9)
 """
 

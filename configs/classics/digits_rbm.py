@@ -2,10 +2,13 @@
 
 python -m train --config configs/classics/digits_rbm.py --workdir runs/digits_rbm
 
+`reconstruction_error` is the share of pixels in which a record, drawn of its grey values, and a sample of it differ; a
+second draw of the same grey values differs in 0.1424 (`python -m scripts.score.baselines --config digits_rbm`).
+
 System      Restricted Boltzmann machine, 2002
 Parameters  4,224
 Data        8 × 8 digits
-Published   nothing comparable
+Baseline    0.2297 by the likelier value of each pixel, 0.2881 by draws with its mean
 Measured    reconstruction_error 0.2158, 3 s (36069ca)
 """
 

@@ -9,7 +9,7 @@ Parameters  15,424,068
 Data        ImageNet, 64 × 64
 Get         uv run --extra prepare python -m data prepare imagenet2012; its two archives from image-net.org go into
             ~/.cache/isoflop/tfds/downloads/manual first
-Published   nothing comparable
+Published   82.8 % of CIFAR-10 by a linear SVM on its critic's features (Radford et al. 2015, at 32 × 32 pixels)
 Measured    never trained here
 """
 

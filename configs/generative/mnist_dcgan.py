@@ -7,12 +7,13 @@ python -m train score --workdir runs/mnist_dcgan --judge runs/mnist_lenet       
 
 By the LeNet of configs/images/mnist_lenet.py the distance falls from 3.96 at step 500 (`--step 500`) to 2.64, 2.31 and
 2.16 at step 2,000; training digits have 0.05, the VAE of mnist_vae 5.5.  All ten digits come: 9.1 classes in effect.
-112 CPU s.
+112 CPU s.  Draws from one Gaussian of the pixels have 11.7, of each pixel alone 22.4:
+`python -m scripts.score.baselines --config mnist_dcgan --judge runs/mnist_lenet`.
 
 System      DCGAN, 2015
 Parameters  155,114
 Data        MNIST-5k
-Published   nothing comparable
+Baseline    Fréchet distance 11.7 by a Gaussian of the pixels; this network 2.16, training digits 0.05
 Measured    critic_loss 2.069, 610 s (11d41a7)
 """
 

@@ -7,10 +7,12 @@ python -m train score --workdir runs/mnist_diffusion --judge runs/judge14
 The judge is `python -m train --config mnist_resnet --config.data.size=14 --workdir runs/judge14` (97.2 %).  Of 1,000
 samples it reads 89.3 % as the class that they were made of; their Fréchet distance is 1.74, of training digits 0.40.
 
+Were the digits of a class Gaussian, no denoiser would be better than Wiener's filter (scripts/score/baselines.py).
+
 System      Denoising diffusion, 2020
 Parameters  157,505
 Data        MNIST-5k, 14 × 14
-Published   nothing comparable
+Baseline    0.1392 by Wiener's filter, one for each class
 Measured    loss 0.073, 1,885 s (151aff7)
 """
 

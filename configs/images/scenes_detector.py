@@ -5,11 +5,12 @@ python -m train score --workdir runs/scenes_detector
 
 `iou` is that of objects and the boxes that answer for them, missed ones and false alarms left out; the second command
 counts those: mAP@0.5 is 0.854 on 500 scenes (ellipse 0.860, rectangle 0.874, triangle 0.829; 36069ca).
+The baseline's two boxes are the same in every cell; of an object's cell the better one answers, as the network's does.
 
 System      One-shot detector (YOLO), 2016
 Parameters  147,965
 Data        generated scenes, 64 × 64
-Published   nothing comparable
+Baseline    0.5838 by two average boxes, told the cell of each object
 Measured    iou 0.7708, 21 s (36069ca)
 """
 

@@ -3,12 +3,12 @@
 python -m train --config configs/images/scenes_unet.py --workdir runs/scenes_unet
 
 `iou` is of all pixels of the three shapes together.  Of each class: background 0.994, ellipse 0.903, rectangle 0.899,
-triangle 0.872; mean 0.917 (36069ca).
+triangle 0.872; mean 0.917 (36069ca).  Colours tell the ground from shapes, and no shape from another.
 
 System      U-Net, 2015
 Parameters  121,204
 Data        generated scenes, 64 × 64
-Published   nothing comparable
+Baseline    0.2492 by logistic regression on a pixel's colour and that of the ground
 Measured    iou 0.8938, 29 s (36069ca)
 """
 

@@ -11,7 +11,7 @@ System      Transformer that translates, 2017
 Parameters  1,441,696
 Data        Multi30k
 Get         the files {train,val,test_2016_flickr}.{en,de}.gz of data/task1/raw in github.com/multi30k/dataset
-Published   nothing comparable
+Baseline    0.3912 by the 3 tokens before, the English unread
 Measured    accuracy 0.6461, 586 s (41c3180)
 """
 

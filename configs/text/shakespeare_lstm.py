@@ -8,7 +8,7 @@ System      LSTM, 1997
 Parameters  558,657
 Data        tiny Shakespeare
 Get         curl -LO https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt
-Published   nothing comparable
+Baseline    1.689 by the 4 characters before
 Measured    loss 1.595, 55 s (36069ca)
 """
 
