@@ -171,7 +171,7 @@ def refresh(folder: pathlib.Path, workdir: pathlib.Path, at_most: float, say: Ca
     rows = [each for each in entries(folder) if not each.measured.startswith(UNTRAINED)]
     rows = [each for each in rows if float(each.seconds.replace(",", "") or 0) <= at_most]
     failed, start = [], time.monotonic()
-    for each in rows:
+    for each in sorted(rows, key=lambda each: bool(begins_with(each))):
         command = [
             sys.executable,
             "-m",
@@ -181,6 +181,8 @@ def refresh(folder: pathlib.Path, workdir: pathlib.Path, at_most: float, say: Ca
             "--workdir",
             str(workdir / each.page.stem),
         ]
+        if before := begins_with(each):
+            command.append(f"--config.init.from={workdir / before}")
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             failed.append(each.page.stem)
@@ -192,6 +194,12 @@ def refresh(folder: pathlib.Path, workdir: pathlib.Path, at_most: float, say: Ca
         if each.page.stem not in failed:
             rewrite(each, read_json(workdir / each.page.stem / "record.json", ROW, AGAIN))
     return failed
+
+
+def begins_with(each: Entry) -> str:
+    """The page whose run the page takes weights from, as "runs/PAGE"; nothing of most."""
+    folder, _, page = configs.load(str(each.page)).get_config().init.get("from", "").rpartition("/")
+    return page if folder == "runs" else ""
 
 
 def measured(old: Entry, record: dict) -> str:
