@@ -1,5 +1,6 @@
 """What a trained encoder–decoder writes for new lines of text, or for sounds.  B lines, S length of the source."""
 
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,13 +29,12 @@ def translated(
     dataset, model = run.experiment.dataset, build_models(run.config)["model"]
     is_sound = np.issubdtype(run.experiment.batch["x"].dtype, np.floating)
     x = heard(run, given) if is_sound else read(dataset.tokenizer, given)
-    carry = model.apply(run.params, run.model_state, *sources(jnp.asarray(x)), method="start")[0]
-    room = getattr(model.network, "context", tokens + 1) - 1
+    tokens = max(1, min(tokens, model.network.context - 1))
+    start = functools.partial(model.apply, method="start")
+    carry = start(run.params, run.model_state, *sources(jnp.asarray(x)), tokens)[0]
     begin = jnp.zeros((len(given), 1), jnp.int32)
     how, end = How(temperature, known=dataset.tokenizer.vocab), (int(dataset.tokenizer.encode(END.encode())[0]),)
-    ids = program(step_of(model))(
-        run.params, carry, begin, jax.random.key(seed), tokens=max(1, min(tokens, room)), how=how, end=end
-    )
+    ids = program(step_of(model))(run.params, carry, begin, jax.random.key(seed), tokens=tokens, how=how, end=end)
     lines = (dataset.tokenizer.decode(row) for row in np.asarray(ids))
     return [line.split(END)[0].replace(FILLER, "").rstrip(" ") for line in lines]
 
