@@ -63,7 +63,7 @@ def check(how: How) -> None:
             raise ValueError(sentence)
 
 
-def make_room(carry: Any, tokens: int) -> None:
+def check_room(carry: Any, tokens: int) -> None:
     """Refuses a cache with fewer places than `tokens` more ones take: it would be written over without a word.
 
     Within a program only the places are known, and how many of them are filled is not: none are where decoding begins.
@@ -156,7 +156,7 @@ def generate(
     check(how)
     B, L = prompt_BL.shape
     shared = L if shared is None else shared
-    make_room(carry, shared + tokens - 1)
+    check_room(carry, shared + tokens - 1)
     lengths_B = jnp.full((B,), L) if lengths_B is None else lengths_B
     # As numbers: the check for reused keys takes every key of a loop for used once the first is.
     keys = jax.random.key_data(jax.random.split(key, L - shared + tokens))
@@ -214,7 +214,7 @@ def continue_texts(
     lengths = [len(ids) for ids in prompts]
     if not lengths or min(lengths) < 1 or tokens < 1:
         raise ValueError(f"prompts of {lengths} tokens and tokens={tokens}; each needs 1 or more")
-    make_room(carry, max(lengths) + tokens - 1)
+    check_room(carry, max(lengths) + tokens - 1)
     longest = bucket(2 * max(lengths) - 1)
     padded = jnp.asarray([[*ids, *[0] * (longest - len(ids))] for ids in prompts], jnp.int32)
     made = program(step)(
@@ -261,7 +261,7 @@ def beam(
     """
     if beams < 1 or tokens < 1 or penalty < 0:
         raise ValueError(f"beams={beams}, tokens={tokens}, penalty={penalty}; use 1, 1 and 0 or more")
-    make_room(carry, prompt_BL.shape[1] + tokens - 1)
+    check_room(carry, prompt_BL.shape[1] + tokens - 1)
     B, K = len(prompt_BL), beams
     filler, enders = (end or (0,))[0], jnp.asarray(end or (-1,))
     logits, carry = step(params, carry, prompt_BL)
