@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from models.api import Model
+from models.parts.transformer import places
 
 Step = Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]]
 NEVER = -1e30  # the logit of a token that is not to be chosen; of two such the differences are finite
@@ -60,6 +61,22 @@ def check(how: How) -> None:
     for sentence, wrong in said.items():
         if wrong:
             raise ValueError(sentence)
+
+
+def check_room(carry: Any, tokens: int) -> None:
+    """Refuses a cache with fewer places than `tokens` more ones take: it would be written over without a word.
+
+    Within a program only the places are known, and how many of them are filled is not: none are where decoding begins.
+    """
+    if (room := places(carry)) is None:
+        return
+    filled = 0 if isinstance(carry["length"], jax.core.Tracer) else int(carry["length"])
+    if filled + tokens > room:
+        said = f"the cache has {room} places" + (f", of which {filled} are filled" if filled else "")
+        raise ValueError(
+            f"{said}; the prompt and what follows, but for the last token, take {tokens}: make the cache with "
+            f"length={filled + tokens} or more (empty_cache, start), or decode fewer tokens"
+        )
 
 
 def choose(
@@ -139,6 +156,7 @@ def generate(
     check(how)
     B, L = prompt_BL.shape
     shared = L if shared is None else shared
+    check_room(carry, shared + tokens - 1)
     lengths_B = jnp.full((B,), L) if lengths_B is None else lengths_B
     # As numbers: the check for reused keys takes every key of a loop for used once the first is.
     keys = jax.random.key_data(jax.random.split(key, L - shared + tokens))
@@ -196,6 +214,7 @@ def continue_texts(
     lengths = [len(ids) for ids in prompts]
     if not lengths or min(lengths) < 1 or tokens < 1:
         raise ValueError(f"prompts of {lengths} tokens and tokens={tokens}; each needs 1 or more")
+    check_room(carry, max(lengths) + tokens - 1)
     longest = bucket(2 * max(lengths) - 1)
     padded = jnp.asarray([[*ids, *[0] * (longest - len(ids))] for ids in prompts], jnp.int32)
     made = program(step)(
@@ -242,6 +261,7 @@ def beam(
     """
     if beams < 1 or tokens < 1 or penalty < 0:
         raise ValueError(f"beams={beams}, tokens={tokens}, penalty={penalty}; use 1, 1 and 0 or more")
+    check_room(carry, prompt_BL.shape[1] + tokens - 1)
     B, K = len(prompt_BL), beams
     filler, enders = (end or (0,))[0], jnp.asarray(end or (-1,))
     logits, carry = step(params, carry, prompt_BL)

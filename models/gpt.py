@@ -126,6 +126,5 @@ class GPT(nn.Module):
 
     def empty_cache(self, batch: int, length: int | None = None) -> dict[str, Any]:
         """A cache for `length` tokens, or `context` of them: the shorter, the faster a token comes."""
-        return empty_cache(
-            self.layers, batch, length or self.context, self.heads, self.width // self.heads, stack=self.stack
-        )
+        self.check(length or self.context)
+        return empty_cache(self.layers, batch, length or self.context, self.heads, self.width // self.heads, self.stack)

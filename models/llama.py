@@ -155,6 +155,4 @@ class Llama(nn.Module):
 
     def empty_cache(self, batch: int, length: int | None = None) -> dict[str, Any]:
         """A cache for `length` tokens, or `context` of them: the shorter, the faster a token comes."""
-        return empty_cache(
-            self.layers, batch, length or self.context, self.kv_heads or self.heads, self.h, stack=self.stack
-        )
+        return empty_cache(self.layers, batch, length or self.context, self.kv_heads or self.heads, self.h, self.stack)

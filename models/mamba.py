@@ -15,7 +15,7 @@ from models.parts.attention import Context
 from models.parts.axes import constrain
 from models.parts.dense import Dropout, Embed, Factors, Unembed, at_least_one, logits
 from models.parts.state_space import Choice, Scan, StateSpace
-from models.parts.transformer import Remat, Stack, Stacking, residual_init, rms_norm
+from models.parts.transformer import Remat, Stack, Stacking, of_layers, residual_init, rms_norm
 
 SMALLEST = {"vocab": 256, "layers": 1, "width": 16}  # at which pages are tested
 
@@ -90,7 +90,7 @@ class Mamba(nn.Module):
         """The logits of these tokens, and the cache after them: what models/decode.py decodes with."""
         return self(tokens_BL, None, cache, train=train)
 
-    def empty_cache(self, batch: int, length: int | None = None) -> dict[str, Any]:
+    def empty_cache(self, batch: int, length: int | None = None) -> Any:
         """What is known before the first token: nothing, of any length."""
-        inputs = jnp.zeros((self.layers, batch, self.kernel - 1, self.inner))
-        return {"inputs": inputs, "state": jnp.zeros((self.layers, batch, self.inner, self.state))}
+        inputs, state = jnp.zeros((batch, self.kernel - 1, self.inner)), jnp.zeros((batch, self.inner, self.state))
+        return of_layers({"inputs": inputs, "state": state}, self.layers, self.stack)

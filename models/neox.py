@@ -111,6 +111,4 @@ class NeoX(nn.Module):
 
     def empty_cache(self, batch: int, length: int | None = None) -> dict[str, Any]:
         """A cache for `length` tokens, or `context` of them: the shorter, the faster a token comes."""
-        return empty_cache(
-            self.layers, batch, length or self.context, self.heads, self.width // self.heads, stack=self.stack
-        )
+        return empty_cache(self.layers, batch, length or self.context, self.heads, self.width // self.heads, self.stack)

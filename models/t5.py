@@ -17,7 +17,7 @@ from models.parts.axes import constrain
 from models.parts.dense import Dropout, Embed, at_least_one, dense
 from models.parts.kernels import Sees, causal
 from models.parts.positions import RelativeBias
-from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, empty_cache, gated_mlp, rms_norm
+from models.parts.transformer import Remat, Stack, Stacking, dense_mlp, empty_cache, gated_mlp, places, rms_norm
 
 Mask = Bool[Array, "b s"] | Int[Array, "b s"]
 
@@ -53,7 +53,7 @@ class T5(nn.Module):
     furthest: int = 128
     head: Literal["tied", "untied"] = "tied"
     divide: Literal["width", "nothing"] = "width"
-    context: int = 512  # of the cache
+    context: int = 512  # of a cache whose length nobody says
     epsilon: float = 1e-6
     dropout: float = 0.0
     stack: Stacking = "unrolled"
@@ -93,7 +93,7 @@ class T5(nn.Module):
         else:
             memory_BSD = None
         length, L = 0 if carry is None else carry["length"], target_BL.shape[1]
-        keys = jnp.arange(L if carry is None else self.context)
+        keys = jnp.arange(L if carry is None else places(carry))
         relative = bias(both=False, name="decoder_bias")(length + jnp.arange(L), keys)
         context = Context(length, None, relative, memory_BSD, mask_BS)
         count = self.layers if self.decoder_layers is None else self.decoder_layers
@@ -121,15 +121,22 @@ class T5(nn.Module):
             return self.run(source_BS, None, mask_or_target, None, train)
         return self.run(source_BS, mask_or_target, target_BL, None, train)
 
-    def empty_cache(self, batch: int, source: int = 1) -> dict[str, Any]:
-        """The carry of a `source` of so many tokens that were not read."""
+    def empty_cache(self, batch: int, length: int | None = None, source: int = 1) -> dict[str, Any]:
+        """The carry of a `source` of so many tokens that were not read: for a target of `length`, or `context`."""
         count = self.layers if self.decoder_layers is None else self.decoder_layers
-        cache = empty_cache(count, batch, self.context, self.heads, self.head_width, source)
+        cache = empty_cache(count, batch, length or self.context, self.heads, self.head_width, self.stack, source)
         return {**cache, "mask": jnp.ones((batch, source), bool)}
 
-    def start(self, source_BS: Int[Array, "b s"], mask_BS: Mask | None = None, *, train: bool = False) -> Any:
-        """The carry before the first token of the target: keys and values of what was read, by every layer."""
-        carry = self.empty_cache(*source_BS.shape)
+    def start(
+        self,
+        source_BS: Int[Array, "b s"],
+        mask_BS: Mask | None = None,
+        length: int | None = None,
+        *,
+        train: bool = False,
+    ) -> Any:
+        """The carry before the first of `length` tokens of the target: keys and values of what each layer read."""
+        carry = self.empty_cache(source_BS.shape[0], length, source_BS.shape[1])
         mask_BS = carry["mask"] if mask_BS is None else mask_BS != 0
         _, carry = self.run(source_BS, mask_BS, jnp.zeros((len(source_BS), 0), jnp.int32), carry, train)
         return {**carry, "mask": mask_BS}

@@ -29,7 +29,8 @@ class Transformer(nn.Module):
     """The norm stands after each sum; the logits are by the embedding of the target, plus a bias of each word.
 
     The paper's base has 6 layers, 8 heads, width 512, inner 2048 and embeddings times √D.  Where the decoder differs
-    from the encoder it says so.  `target_vocab` gives the target an embedding of its own.  `context` is of the cache.
+    from the encoder it says so.  `target_vocab` gives the target an embedding of its own.  `context` is that of
+    a cache whose length nobody says.
     """
 
     vocab: int
@@ -116,16 +117,23 @@ class Transformer(nn.Module):
             return self.run(source_BS, None, mask_or_target, None, train)
         return self.run(source_BS, mask_or_target, target_BL, None, train)
 
-    def empty_cache(self, batch: int, source: int = 1) -> dict[str, Any]:
-        """The carry of a `source` of so many tokens that were not read."""
+    def empty_cache(self, batch: int, length: int | None = None, source: int = 1) -> dict[str, Any]:
+        """The carry of a `source` of so many tokens that were not read: for a target of `length`, or `context`."""
         heads = self.decoder_heads or self.heads
         count = self.decoder_layers or self.layers
-        cache = empty_cache(count, batch, self.context, heads, self.width // heads, source)
+        cache = empty_cache(count, batch, length or self.context, heads, self.width // heads, self.stack, source)
         return {**cache, "mask": jnp.ones((batch, source), bool)}
 
-    def start(self, source_BS: Int[Array, "b s"], mask_BS: Mask | None = None, *, train: bool = False) -> Any:
-        """The carry before the first token of the target: keys and values of what was read, by every layer."""
-        carry = self.empty_cache(*source_BS.shape)
+    def start(
+        self,
+        source_BS: Int[Array, "b s"],
+        mask_BS: Mask | None = None,
+        length: int | None = None,
+        *,
+        train: bool = False,
+    ) -> Any:
+        """The carry before the first of `length` tokens of the target: keys and values of what each layer read."""
+        carry = self.empty_cache(source_BS.shape[0], length, source_BS.shape[1])
         mask_BS = carry["mask"] if mask_BS is None else mask_BS != 0
         _, carry = self.run(source_BS, mask_BS, jnp.zeros((len(source_BS), 0), jnp.int32), carry, train)
         return {**carry, "mask": mask_BS}

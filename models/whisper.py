@@ -50,11 +50,13 @@ class Whisper(nn.Module):
     stack: Stacking = "unrolled"
     remat: Remat = "none"
 
-    def check(self) -> None:
+    def check(self, length: int = 0) -> None:
         at_least_one(self, "vocab", "bands", "layers", "heads", "width", "inner", "places", "context")
         for name, heads in (("heads", self.heads), ("decoder_heads", self.decoder_heads or self.heads)):
             if self.width % heads:
                 raise ValueError(f"width={self.width} is not divisible by {name}={heads}; change one")
+        if length > self.context:
+            raise ValueError(f"{length} tokens exceed the model's context={self.context}; cut the text")
 
     def blocks(self, count: int, heads: int, inner: int, sees: Sees | None, cross: bool) -> tuple[dict[str, Any], ...]:
         attention = functools.partial(Attention, heads, bias=True, key_bias=False)
@@ -70,7 +72,7 @@ class Whisper(nn.Module):
     @nn.compact
     def run(self, sound_BMF: Any, text_BL: Any, carry: Any, train: bool, classify: bool = False) -> Any:
         """Hears the sound, where there is one, then classifies it or writes the text, where there is one."""
-        self.check()
+        self.check(0 if text_BL is None else text_BL.shape[1])
         drop = lambda x: Dropout(self.dropout)(constrain(x, "batch", "length", None), train)
         memory_BSD = None if sound_BMF is None else self.hear(sound_BMF, train)
         if classify:
@@ -79,8 +81,6 @@ class Whisper(nn.Module):
         if text_BL is None:
             return memory_BSD
         length, L = 0 if carry is None else carry["length"], text_BL.shape[1]
-        if self.context < L:
-            raise ValueError(f"{L} tokens exceed the model's context={self.context}; cut the text")
         init = nn.initializers.normal(0.02)
         embed = Embed(self.vocab, self.width, init, ("vocab", "embed"), name="token_embed")
         x_BLD = drop(embed(text_BL) + learned(self.context, self.width, init)(length + jnp.arange(L))[None])
@@ -116,16 +116,17 @@ class Whisper(nn.Module):
         """Logits of the next token of the text; or, without a text, of the classes of the sound."""
         return self.run(sound_BMF, text_BL, None, train, classify=text_BL is None)
 
-    def empty_cache(self, batch: int) -> dict[str, Any]:
-        """The carry of a sound that was not heard."""
+    def empty_cache(self, batch: int, length: int | None = None) -> dict[str, Any]:
+        """The carry of a sound that was not heard: for a text of `length` tokens, or `context`."""
+        self.check(length or self.context)
         heads = self.decoder_heads or self.heads
         count = self.decoder_layers or self.layers
-        return empty_cache(count, batch, self.context, heads, self.width // heads, self.places)
+        return empty_cache(count, batch, length or self.context, heads, self.width // heads, self.stack, self.places)
 
-    def start(self, sound_BMF: Float[Array, "b m f"], *, train: bool = False) -> Any:
-        """The carry before the first token: keys and values of what was heard, by every layer."""
+    def start(self, sound_BMF: Float[Array, "b m f"], length: int | None = None, *, train: bool = False) -> Any:
+        """The carry before the first of `length` tokens: keys and values of what each layer heard."""
         nothing = jnp.zeros((len(sound_BMF), 0), jnp.int32)
-        return self.run(sound_BMF, nothing, self.empty_cache(len(sound_BMF)), train)[1]
+        return self.run(sound_BMF, nothing, self.empty_cache(len(sound_BMF), length), train)[1]
 
     def encode(self, sound_BMF: Float[Array, "b m f"], *, train: bool = False) -> Float[Array, "b s d"]:
         """The encoder's outputs."""

@@ -17,6 +17,7 @@ from models.gpt import GPT
 from models.llama import Llama
 from models.mamba import Mamba
 from models.neox import NeoX
+from models.parts.transformer import places
 from models.rnn import SequenceModel
 from models.t5 import T5
 from models.transformer import Transformer
@@ -69,8 +70,8 @@ def test_decoding_with_a_carry_is_decoding_without(name):
 
     prompts = [text(1).tolist()[0][:3], text(1).tolist()[1][:6]]
     made = continue_texts(
-        step_of(model), params, module.empty_cache(B), prompts, jax.random.key(0), tokens=4, how=How(0.0)
-    )
+        step_of(model), params, module.empty_cache(B, 9), prompts, jax.random.key(0), tokens=4, how=How(0.0)
+    )  # with as few places as that takes
     for prompt, found in zip(prompts, made, strict=True):
         ids = list(prompt)
         for _ in range(4):  # what stands behind cannot matter: no logit depends on a later token
@@ -79,6 +80,7 @@ def test_decoding_with_a_carry_is_decoding_without(name):
         assert found == ids[len(prompt) :]
 
 
+ONE = {"keys": 1, "values": 1}  # the batch's axis, behind that of the layers
 MASK = jnp.ones((B, 9), bool).at[0, 6:].set(False)
 ENCODERS = {
     "t5": (lambda: T5(VOCAB, 2, 2, 16, 20, 8, buckets=8, furthest=10, context=CONTEXT, divide="nothing"), MASK),
@@ -91,11 +93,12 @@ ENCODERS = {
 @pytest.mark.parametrize("name", ENCODERS)
 def test_an_encoder_is_read_once(name):
     """Keys and values of its memory are a carry, masked where the source is padded; greedy targets are those of whole
-    passes."""
+    passes, with no more places in the cache than they take."""
     module, mask = ENCODERS[name][0](), ENCODERS[name][1]
     given = (text(2, 9), mask) if mask is not None else (jnp.asarray(numbers("sound", B, 3, 8)),)
     model, params = make(module, *given, text())
-    carry, _ = jax.jit(functools.partial(model.apply, method="start"))(params, {}, *given)
+    carry = jax.jit(lambda params: model.apply(params, {}, *given, 5, method="start")[0])(params)
+    assert places(carry) == 5
     how = {"tokens": 5, "how": How(0.0)}
     made = jax.jit(functools.partial(generate, step_of(model), **how))(params, carry, text(3, 1), jax.random.key(0))
     ids, whole = jnp.zeros((B, 6), jnp.int32).at[:, :1].set(text(3, 1)), jax.jit(model.apply)
@@ -103,8 +106,9 @@ def test_an_encoder_is_read_once(name):
         ids = ids.at[:, t].set(whole(params, {}, *given, ids)[0][:, t - 1].argmax(-1))
     np.testing.assert_array_equal(made, ids[:, 1:])
     axes = batch_axes(lambda batch: module.empty_cache(batch))
-    both = {"keys": 1, "values": 1}
-    assert axes == {"layers": {"own": both, "cross": both}, "length": -1} | ({} if mask is None else {"mask": 0})
+    both = {"keys": 0, "values": 0}
+    layers = [{"own": both, "cross": both}] * 2 if module.stack == "unrolled" else {"own": ONE, "cross": ONE}
+    assert axes == {"layers": layers, "length": -1} | ({} if mask is None else {"mask": 0})
 
 
 @pytest.mark.slow
@@ -113,7 +117,7 @@ def test_beam_search_over_a_network_is_brute_force():
     module = ENCODERS["transformer"][0]()
     source, first, tokens = text(2, 9), text(3, 1), 2
     model, params = make(module, source, MASK, text())
-    carry, _ = jax.jit(functools.partial(model.apply, method="start"))(params, {}, source, MASK)
+    carry = jax.jit(lambda params: model.apply(params, {}, source, MASK, tokens, method="start")[0])(params)
     axes = batch_axes(lambda batch: module.empty_cache(batch))
     run = functools.partial(beam, step_of(model), beams=VOCAB, tokens=tokens)
     made, scores = jax.jit(functools.partial(run, axes=axes))(params, carry, prompt_BL=first)
@@ -125,6 +129,47 @@ def test_beam_search_over_a_network_is_brute_force():
     best = np.argsort(-total, axis=1)[:, :3]
     np.testing.assert_array_equal(made[:, :3], np.stack([best // VOCAB, best % VOCAB], axis=-1))
     np.testing.assert_allclose(scores[:, :3], np.take_along_axis(total, best, axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, *ENCODERS])
+def test_a_cache_without_room_is_refused(name):
+    """By all ways to decode, before the network is asked; of one place more none is.  A state has room for any text."""
+    module = NETWORKS[name]() if name in NETWORKS else ENCODERS[name][0]()
+    cache, prompts, key = module.empty_cache(B, 6), text(1, 4), lambda: jax.random.key(0)
+    ways = (
+        lambda cache, tokens: generate(reached, None, cache, prompts, key(), tokens=tokens),
+        lambda cache, tokens: jax.eval_shape(
+            lambda c: generate(reached, None, c, prompts, key(), tokens=tokens), cache
+        ),
+        lambda cache, tokens: continue_texts(reached, None, cache, prompts.tolist(), key(), tokens=tokens),
+        lambda cache, tokens: beam(reached, None, cache, None, prompts, beams=2, tokens=tokens),
+    )
+    said = "has 6 places; the prompt and what follows, but for the last token, take 7: make the cache with length=7"
+    expected = (Reached, None) if places(cache) is None else (ValueError, said)
+    for way in ways:
+        with pytest.raises(Reached):
+            way(cache, 3)
+        with pytest.raises(expected[0], match=expected[1]):
+            way(cache, 4)
+    if places(cache) is not None:
+        with pytest.raises(
+            ValueError, match=r"6 places, of which 2 are filled; .* take 5: make the cache with length=7"
+        ):
+            ways[0]({**cache, "length": 2}, 2)
+
+
+class Reached(Exception):
+    """The step was called."""
+
+
+def reached(params, carry, tokens_BL):
+    raise Reached
+
+
+@pytest.mark.parametrize("module", [NETWORKS["gpt"](), ENCODERS["whisper"][0]()])
+def test_a_cache_is_no_longer_than_the_positions_that_there_are(module):
+    with pytest.raises(ValueError, match=f"{CONTEXT + 1} tokens exceed the model's context={CONTEXT}"):
+        module.empty_cache(B, CONTEXT + 1)
 
 
 # A network whose next logits are a table of the last two tokens: everything about it can be enumerated.

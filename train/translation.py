@@ -28,24 +28,25 @@ def translated(
     dataset, model = run.experiment.dataset, build_models(run.config)["model"]
     is_sound = np.issubdtype(run.experiment.batch["x"].dtype, np.floating)
     x = heard(run, given) if is_sound else read(dataset.tokenizer, given)
-    carry = model.apply(run.params, run.model_state, *sources(jnp.asarray(x)), method="start")[0]
-    room = getattr(model.network, "context", tokens + 1) - 1
+    tokens = max(1, min(tokens, model.network.context - 1))
+    carry = model.apply(run.params, run.model_state, *sources(jnp.asarray(x)), tokens, method="start")[0]
     begin = jnp.zeros((len(given), 1), jnp.int32)
     how, end = How(temperature, known=dataset.tokenizer.vocab), (int(dataset.tokenizer.encode(END.encode())[0]),)
-    ids = program(step_of(model))(
-        run.params, carry, begin, jax.random.key(seed), tokens=max(1, min(tokens, room)), how=how, end=end
-    )
+    ids = program(step_of(model))(run.params, carry, begin, jax.random.key(seed), tokens=tokens, how=how, end=end)
     lines = (dataset.tokenizer.decode(row) for row in np.asarray(ids))
     return [line.split(END)[0].replace(FILLER, "").rstrip(" ") for line in lines]
 
 
 def read(tokenizer: Any, lines: Sequence[str]) -> np.ndarray:
-    """Tokens [B, S], each line with its end, and zeros behind."""
+    """Tokens [B, S], each line with its end, and zeros behind; S is a power of two: each has a program."""
+    from models.decode import bucket
+
     try:
         rows = [tokenizer.encode((line + END).encode()) for line in lines]
     except ValueError as error:
         raise UserError(f"{error}; write the line with the characters of the training data") from None
-    return np.stack([np.pad(row, (0, max(map(len, rows)) - len(row))) for row in rows]).astype(np.int32)
+    longest = bucket(2 * max(map(len, rows)) - 1)
+    return np.stack([np.pad(row, (0, longest - len(row))) for row in rows]).astype(np.int32)
 
 
 def heard(run: "Saved", files: Sequence[str]) -> np.ndarray:

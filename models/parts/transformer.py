@@ -140,7 +140,7 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """One block after the other; `cache` (None, or arrays with a leading layer axis) goes in and comes out.
+    """One block after the other; `cache` (None, or as `of_layers` makes it) goes in and comes out.
 
     `blocks` are the keywords of each Block.  Blocks that are scanned are all the same.
     """
@@ -169,34 +169,41 @@ class Stack(nn.Module):
             return scanned(**self.blocks[0], name="blocks")(x_BLD, cache, context, train)
         caches = []
         for i, keywords in enumerate(self.blocks):
-            layer_cache = cache[i] if isinstance(cache, list) else jax.tree.map(lambda c, i=i: c[i], cache)
+            layer_cache = None if cache is None else cache[i]
             x_BLD, layer_cache = block(**keywords, name=f"block_{i}")(x_BLD, layer_cache, context, train)
             caches.append(layer_cache)
-        if cache is None:
-            return x_BLD, None
-        return x_BLD, caches if isinstance(cache, list) else jax.tree.map(lambda *c: jnp.stack(c), *caches)
+        return x_BLD, None if cache is None else caches
 
 
 def empty_cache(
-    layers: int, batch: int, context: int, kv_heads: int, head_width: int, memory: int | None = None,
-    stack: Stacking = "scan",
-) -> dict[str, Any]:  # fmt: skip
-    """A cache for `context` tokens: float32 keys and values of every layer, and how many of them are filled.
+    layers: int, batch: int, length: int, kv_heads: int, head_width: int, stack: Stacking, memory: int | None = None
+) -> dict[str, Any]:
+    """A cache for `length` tokens: float32 keys and values of every layer, and how many of them are filled.
 
-    Of layers that read a memory of so many places also its keys and values.  Those of all layers are one array, or each
-    has its own in an "unrolled" `stack`, which would copy its part of one at every token.
+    Of layers that read a memory of so many places also its keys and values.
     """
 
     def zeros(length: int) -> dict[str, jax.Array]:
-        return {name: jnp.zeros((layers, batch, length, kv_heads, head_width)) for name in ("keys", "values")}
+        return {name: jnp.zeros((batch, length, kv_heads, head_width)) for name in ("keys", "values")}
 
-    own = zeros(context)
-    if stack == "unrolled" and memory is None:
-        return {
-            "layers": [{k: v[i] for k, v in own.items()} for i in range(layers)],
-            "length": jnp.zeros((), jnp.int32),
-        }
-    return {
-        "layers": own if memory is None else {"own": own, "cross": zeros(memory)},
-        "length": jnp.zeros((), jnp.int32),
-    }
+    layer = zeros(length) if memory is None else {"own": zeros(length), "cross": zeros(memory)}
+    return {"layers": of_layers(layer, layers, stack), "length": jnp.zeros((), jnp.int32)}
+
+
+def of_layers(empty: Any, layers: int, stack: Stacking) -> Any:
+    """The caches of all layers, of an empty one: arrays with a leading axis of layers where they are scanned.
+
+    Else each layer has its own, since its part of a larger array would be copied at every token.
+    """
+    if stack == "unrolled":
+        return [empty] * layers
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (layers, *x.shape)), empty)
+
+
+def places(carry: Any) -> int | None:
+    """How many tokens a carry has places for: those of its cache; None where it is a state, which has no end."""
+    if not (isinstance(carry, dict) and "length" in carry):
+        return None
+    layers = carry["layers"]
+    layer = layers[0] if isinstance(layers, list) else layers
+    return layer.get("own", layer)["keys"].shape[-3]

@@ -60,7 +60,7 @@ def written(workdir: pathlib.Path, count: int, temperature: float) -> list[str]:
     ids = continue_texts(
         step_of(model),
         run.params,
-        model.network.empty_cache(count),
+        model.network.empty_cache(count, LONGEST),
         [[newline]] * count,
         jax.random.key(0),
         tokens=LONGEST,
