@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-Predict = Callable[..., jax.Array]  # (theta [P, 1, B], *inputs [R, 1]) -> prediction [R, B], in the space of the fit
+# (theta, P arrays [1, B], *inputs [R, 1]) -> prediction [R, B], in the space of the fit
+Predict = Callable[..., jax.Array]
 
 
 class Solution(NamedTuple):
@@ -148,7 +149,7 @@ def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, e
     Where `newton` and `bowed` a step has a second-order part too: geodesic acceleration (Transtrum & Sethna 2012).
     """
     rows = x_IR1, y_RB, w_RB
-    at = lambda x, y: lambda theta: predict(theta[:, None], *x) - y
+    at = lambda x, y: lambda theta: predict(tuple(v[None] for v in theta), *x) - y
     evaluate = lambda theta: _total(lambda x, y, w: _derivatives(at(x, y), theta, w, delta, newton), *rows)
     bent = lambda theta: _total(lambda x, y, w: _bend(at(x, y), theta, w, delta), *rows)
     bow = lambda theta, change: _total(lambda x, y, w: _bow(at(x, y), theta, change, w, delta), *rows)
@@ -206,11 +207,8 @@ def _total(function, x_IR1, y_RB, w_RB):
 def _derivatives(residual, theta_PB, w_RB, delta, newton):
     """Loss [B], gradient [P, B], its reweighted square (of a Hessian without `_bend` where `newton`) and the square of
     the Jacobian [P, P, B].
-
-    One forward derivative along each parameter serves the whole batch, since no problem depends on another's theta.
     """
-    r, push = jax.linearize(residual, theta_PB)
-    j_PRB = jnp.stack([push(unit) for unit in _units(theta_PB)])
+    r, j_PRB = residual(theta_PB), _jacobian(residual, theta_PB)
     size = jnp.abs(r)
     squares = lambda weight: jnp.einsum("prb,qrb->pqb", weight[None] * j_PRB, j_PRB)
     weight_RB = jnp.where(newton, size <= delta, jnp.minimum(1.0, delta / jnp.maximum(size, 1e-300)))
@@ -220,23 +218,32 @@ def _derivatives(residual, theta_PB, w_RB, delta, newton):
 
 def _bend(residual, theta_PB, w_RB, delta):
     """What residuals' second derivatives add to the Hessian [P, P, B]."""
-    push = w_RB * jnp.clip(residual(theta_PB), -delta, delta)
-    slope = jax.grad(lambda theta: (push * residual(theta)).sum())
-    turn = jax.linearize(slope, theta_PB)[1]
-    return jnp.stack([turn(unit) for unit in _units(theta_PB)])
+    push, params = w_RB * jnp.clip(residual(theta_PB), -delta, delta), range(len(theta_PB))
+    second = {
+        (p, q): (push * _along(lambda theta, p=p: _along(residual, theta, p), theta_PB, q)).sum(0)
+        for p in params
+        for q in params[p:]
+    }
+    return jnp.stack([jnp.stack([second[min(p, q), max(p, q)] for q in params]) for p in params])
 
 
 def _bow(residual, theta_PB, change_PB, w_RB, delta):
     """Gradient [P, B] of what the residuals' bend along `change_PB` adds to those that are squared."""
     along = lambda theta: jax.jvp(residual, (theta,), (change_PB,))[1]
     bent_RB = jax.jvp(along, (theta_PB,), (change_PB,))[1]
-    r, back = jax.vjp(residual, theta_PB)
-    return back(w_RB * jnp.where(jnp.abs(r) <= delta, bent_RB, 0.0))[0]
+    push_RB = w_RB * jnp.where(jnp.abs(residual(theta_PB)) <= delta, bent_RB, 0.0)
+    return (push_RB[None] * _jacobian(residual, theta_PB)).sum(1)
 
 
-def _units(theta_PB):
-    """One direction along each parameter, the same for every problem."""
-    return [jnp.zeros_like(theta_PB).at[p].set(1.0) for p in range(len(theta_PB))]
+def _jacobian(residual, theta_PB):
+    """[P, R, B]: one derivative a parameter serves the whole batch, since no problem depends on another's theta."""
+    return jnp.stack([_along(residual, theta_PB, p) for p in range(len(theta_PB))])
+
+
+def _along(residual, theta, p):
+    """Derivative of `residual` by parameter p [R, B]; alone, so that terms without it cost nothing."""
+    moved = lambda value: residual((*theta[:p], value, *theta[p + 1 :]))
+    return jax.jvp(moved, (theta[p],), (jnp.ones_like(theta[p]),))[1]
 
 
 def huber(r: Any, delta: Any) -> jax.Array:
