@@ -8,7 +8,7 @@ System      Perceptron on XOR, 1969
 Parameters  3
 Data        the four patterns of XOR
 Published   at least 1 of 4 stays wrong (Minsky & Papert 1969)
-Measured    error 1, 1 s (36069ca)
+Measured    error 1, 1 s (2c9c4f7)
 """
 
 from configs.base import base

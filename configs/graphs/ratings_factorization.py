@@ -9,7 +9,7 @@ System      Matrix factorisation, 2009
 Parameters  3,000
 Data        ratings of rank 4, drawn
 Baseline    0.3241 by alternating least squares, 1.236 by means of items and users
-Measured    loss 0.324, 13 s (f619d2f)
+Measured    loss 0.324, 3 s (2c9c4f7)
 """
 
 from configs.base import base

@@ -6,7 +6,7 @@ System      ResNet-8, 2015
 Parameters  19,810
 Data        MNIST-5k
 Baseline    0.918 by logistic regression
-Measured    accuracy 0.972, 13 s (36069ca)
+Measured    accuracy 0.977, 12 s (2c9c4f7)
 """
 
 from configs.base import base

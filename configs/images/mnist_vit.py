@@ -8,7 +8,7 @@ System      Vision Transformer, 2020
 Parameters  105,546
 Data        MNIST-5k
 Baseline    0.918 by logistic regression
-Measured    accuracy 0.968, 118 s (174a96f)
+Measured    accuracy 0.968, 69 s (2c9c4f7)
 """
 
 from configs.base import base

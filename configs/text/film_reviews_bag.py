@@ -10,7 +10,7 @@ Parameters  644,290
 Data        film reviews (Pang & Lee 2004)
 Get         curl -LO https://www.cs.cornell.edu/people/pabo/movie-review-data/review_polarity.tar.gz
 Published   accuracy 0.864 (Pang & Lee 2004), naive Bayes on the sentences that hold opinions
-Measured    accuracy 0.845, 207 s (a381db7)
+Measured    accuracy 0.845, 4 s (2c9c4f7)
 """
 
 from configs.base import base

@@ -11,7 +11,7 @@ System      Mixture of experts, 2017
 Parameters  31,072
 Data        a Markov chain of order 2
 Published   2.531 is the lowest expected loss
-Measured    loss 2.883, 48 s (8088177)
+Measured    loss 2.877, 19 s (2c9c4f7)
 """
 
 from configs.base import base
