@@ -2,11 +2,14 @@
 
 python -m train --config configs/images/shapes_alexnet.py --workdir runs/shapes_alexnet
 
+It learns nothing for 300 steps or more, and when it leaves that plateau is up to chance: without clipped gradients it
+ended at 0.9455 on one processor and at 0.78 on another, from the same seed; with them at 0.915 and 0.952 (two seeds).
+
 System      AlexNet, small, 2012
 Parameters  237,418
 Data        drawn shapes, 8,000 images of 32 × 32
 Baseline    0.119 by logistic regression
-Measured    accuracy 0.78, 150 s (2c9c4f7)
+Measured    accuracy 0.915, 153 s (c8714d8+)
 """
 
 from configs.base import base
@@ -19,7 +22,7 @@ def get_config():
     config.data.update(name="shapes:classify", train=8000, valid=2000)
     config.model.update(name="alexnet:AlexNet", classes=10, width=24, hidden=128, dropout=0.2, stem="small")
     config.task.update(name="supervised:classify")
-    config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.05)
+    config.optim.update(name="adamw", learning_rate=2e-3, weight_decay=0.05, clip=1.0)
     config.schedule.update(name="cosine", warmup=0.05)
     config.eval.every = 500
     return config
