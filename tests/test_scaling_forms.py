@@ -286,7 +286,8 @@ def test_a_formula_is_fitted_and_planned_by_command(tmp_path, capsys):
 MINE = """
 import dataclasses
 from scaling.laws import chinchilla
-mine = dataclasses.replace(chinchilla, name="mine", equation="L = my own")
+predict = lambda theta, *logs: chinchilla.predict(2 * theta / 2, *logs)
+mine = dataclasses.replace(chinchilla, name="mine", equation="L = my own", predict=predict)
 """
 
 

@@ -219,7 +219,11 @@ def from_file(path: str | pathlib.Path) -> Law:
         raise UserError(
             f"--law-file {path} must hold one Law of its own; it holds {', '.join(laws) or 'none'}: `name = Law(...)`"
         )
-    return dataclasses.replace(next(iter(laws.values())), file=str(path))
+    law = next(iter(laws.values()))
+    # The solver gives one array a parameter; a file may compute with all of them as one, and may have changed `predict`
+    # of a law whose other coordinates would still be of the old one.
+    predict = lambda theta, *logs: law.predict(jnp.asarray(theta), *logs)
+    return dataclasses.replace(law, file=str(path), predict=predict, straight=None)
 
 
 def again(found: Mapping[str, Any], file: str | pathlib.Path | None = None) -> Law:
