@@ -36,11 +36,11 @@ FEWEST = 128  # rows that a program is made for: to make another costs more than
 MANY = 400  # problems, of resamples as a rule, beyond which the size of the data decides
 SMALL = 16  # problems that have a program of their own, which is a quarter of the work of the larger one
 SEVERAL = 1_000  # problems, of starts or of a fit's resamples, that are not worth the larger one's making
-ROUND = 6  # iterations before finished problems leave the batch and others move up
-LIMIT = 50  # rounds
-FIRST = 8  # rounds at most on reweighted squares
-RIDGE = 0.005  # of a row's share of the loss: what gains less in a round runs along a ridge that leads nowhere
+ROUND = 12  # iterations before finished problems leave the batch and others move up
+LIMIT = 25  # rounds
+RIDGE = 0.01  # of a row's share of the loss: what gains less in a round runs along a ridge that leads nowhere
 BOW = 0.75  # of a step: how long the second-order part of it may be
+SELDOM = 4  # steps that share second derivatives of residuals, where a resample starts in its basin
 SETTLED = 1e-13  # of log loss: the rounding of the loss itself
 CLOSE = 1e-8  # of log loss: all that a resample, or a start that is compared with others, needs
 CACHED = 40960  # numbers in the Jacobian of a batch, whose temporaries then stay in cache
@@ -66,7 +66,7 @@ def solve(
     Steps of what has not settled in a round follow the bend of its valley (`_bow`).  What then hardly gains anything
     (`RIDGE`) has its minimum at infinity, or none, and is left where it is; the best of rival starts is followed on.
     `near` says that `theta` is in the basin already, as the optimum of all rows is for a resample; the Hessian's second
-    derivatives of residuals are then taken once a round.
+    derivatives of residuals are then up to `SELDOM` steps old.
     `basis` names the free directions: a parameter without a column is pinned, one column in two parameters ties them.
     Precision and devices of whatever else this process computes stay as they are.
     """
@@ -80,15 +80,15 @@ def solve(
     out = Solution(
         theta, *(np.full((count, *shape), np.nan) for shape in ((), theta.shape[1:], theta.shape[1:] * 2, ()))
     )
-    damping = np.full(count, 1e-2)
+    damping, every = np.full(count, 1e-2), SELDOM if near else 1
     with float64_on_cpu():
         for newton, least in ((True, enough),) if near else ((False, 1e-4), (True, enough)):
             left, damping[:] = np.arange(count), 1e-2
-            for made in range(LIMIT if newton else FIRST):
+            for made in range(LIMIT if newton else 4):
                 before = out.objective.copy()
                 done = [
                     _rounds(predict, x[..., None], *_packed(left[i : i + batch], batch, padded, y, weights, basis,
-                                                            out.theta, damping), delta, least, newton, near, made > 1)
+                                                            out.theta, damping), delta, least, newton, every, made > 0)
                     for i in range(0, left.size, batch)
                 ]  # fmt: skip
                 done = [np.concatenate(v, axis=-1)[..., : left.size] for v in zip(*jax.device_get(done), strict=True)]
@@ -97,9 +97,9 @@ def solve(
                 left = left[~(out.moved[left] <= least)]
                 if newton:
                     value, gained = out.objective[left], before[left] - out.objective[left]
-                    goes_on = ~(gained < RIDGE / rows * value) if made > 1 else np.ones(left.size, bool)
+                    goes_on = ~(gained < RIDGE / rows * value) if made else np.ones(left.size, bool)
                     if rivals:  # what stands above the best and hardly gains runs off to no minimum
-                        goes_on &= (gained > 5e-3 * value) | (value < 1.1 * np.nanmin(out.objective))
+                        goes_on &= (gained > 1e-2 * value) | (value < 1.1 * np.nanmin(out.objective))
                         goes_on |= value == np.nanmin(out.objective)
                     left = left[goes_on]
                 if not left.size:
@@ -127,7 +127,7 @@ def prepare(predict: Predict, inputs: int, params: int, count: int, rows: int) -
     with float64_on_cpu():
         x, basis = np.zeros((inputs, padded, 1)), np.zeros((params, *theta_PB.shape))
         _rounds(
-            predict, x, rows_RB, rows_RB, basis, theta_PB, np.zeros(batch), 1.0, np.inf, False, False, False
+            predict, x, rows_RB, rows_RB, basis, theta_PB, np.zeros(batch), 1.0, np.inf, False, 1, False
         )  # no round
 
 
@@ -141,11 +141,11 @@ def _packed(index, batch, rows, y, weights, basis, theta, damping):
 
 # LLVM's second level runs as fast as its third and compiles in two thirds of the time; without any, a third as fast.
 @functools.partial(jax.jit, static_argnames=("predict",), compiler_options={"xla_backend_optimization_level": 2})
-def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, enough, newton, near, bowed):
+def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, enough, newton, every, bowed):
     """Up to `ROUND` damped steps of every problem that has not settled.
 
-    Second derivatives of residuals cost more than all else of a step.  Where `theta_PB` is `near`, in the basin, the
-    first step's serve all others, since residuals are small beside what they bend.
+    Second derivatives of residuals cost more than all else of a step.  They are taken `every` so many steps: for each
+    from far away, seldom where `theta_PB` is in the basin, since residuals are small beside what they bend.
     Where `newton` and `bowed` a step has a second-order part too: geodesic acceleration (Transtrum & Sethna 2012).
     """
     rows = x_IR1, y_RB, w_RB
@@ -159,7 +159,7 @@ def _rounds(predict, x_IR1, y_RB, w_RB, basis_PFB, theta_PB, damping_B, delta, e
     def step(state):
         theta, value, g, h, square, bend, damping, moved, trial, size, count = state
         found = evaluate(trial)
-        due = newton & (jnp.logical_not(near) | (count == 0))  # one program for all
+        due = newton & (count % every == 0)  # one program for all
         found += (jax.lax.cond(due, lambda: bent(trial), lambda: bend),)
         better = found[0] < value
         # Rounding hides what such a step gains, so it is taken on its size alone.
