@@ -81,11 +81,12 @@ def _digest(asked: dict[str, Any]) -> str:
 
 
 def _own(out: str, meta: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """The meta data of a finished corpus, where the same was asked before."""
+    """The meta data of a finished corpus, where the same was asked before: the same files, by names and sizes."""
     if meta["request"].get("digest") != _digest(asked):
         raise ValueError(
             f"{out} holds a finished corpus of other sources or options; choose another --out, or delete it first"
         )
+    print(f"tokenize: {out} is complete", file=sys.stderr, flush=True)
     return meta
 
 

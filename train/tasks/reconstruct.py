@@ -114,7 +114,7 @@ def elbo(
     def distortion(outputs: jax.Array, x: jax.Array) -> jax.Array:
         """-log p(x | code) of each record."""
         if likelihood == "bernoulli":
-            each = jax.nn.softplus(outputs) - x * outputs  # optax takes two exponentials a pixel
+            each = jax.nn.softplus(outputs) - x * outputs  # one exponential a pixel, where optax takes two
         else:
             each = 0.5 * ((x - outputs) / deviation) ** 2 + 0.5 * math.log(2 * math.pi * deviation**2)
         return each.sum(tuple(range(1, each.ndim)))
