@@ -94,7 +94,7 @@ def bootstrap(
             "name the column of runs (--run COL), or choose residual or pairs"
         )
     problem = centre(fit.question, fit.columns)
-    start = boundary.starts(problem, problem.centred(fit.theta))
+    start = boundary.starts(problem, fit.law.rescale(fit.theta, problem.units, sign=-1.0))
     rng, rows = np.random.default_rng(seed), problem.y.size
     if rows > MANY and method == "residual":
         method = "pairs"
@@ -277,7 +277,7 @@ def jackknife(fit: Fit, run: np.ndarray | None = None, groups: int = 60) -> Floa
     _, which = np.unique(np.arange(problem.y.size) if run is None else run, return_inverse=True)
     group = which % min(groups, int(which.max()) + 1)
     weights = (group[None] != np.arange(group.max() + 1)[:, None]).astype(np.float64)
-    start = boundary.starts(problem, problem.centred(fit.theta))
+    start = boundary.starts(problem, fit.law.rescale(fit.theta, problem.units, sign=-1.0))
     return problem.raw(boundary.refit(problem, start, problem.y[None], weights).theta)
 
 

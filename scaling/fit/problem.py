@@ -11,17 +11,14 @@ from jaxtyping import Float
 
 from scaling.fit.question import Question, question
 from scaling.fit.solver import SETTLED, Solution, solve
-from scaling.laws.api import Law, Straight
+from scaling.laws.api import Law
 
 Columns = Mapping[str, Any]  # column name -> float64 [runs]
 MANY = 1 << 16  # rows
 
 
 class Problem(NamedTuple):
-    """Logs of ratios to geometric means, and the directions that are free.
-
-    What is held is held in the law's own coordinates; where nothing is, theta is in its `straight` ones.
-    """
+    """Logs of ratios to geometric means, and the directions that are free."""
 
     question: Question
     x: Float[np.ndarray, "I R"]
@@ -29,12 +26,10 @@ class Problem(NamedTuple):
     units: dict[str, float]  # column -> log of its geometric mean
     base: Float[np.ndarray, " P"]  # centred coordinates of what is pinned, 0 elsewhere
     basis: Float[np.ndarray, "P F"]
-    straight: Straight | None = None  # the coordinates of centred theta, where they are not the law's own
 
     @property
     def law(self) -> Law:
-        """The law of centred theta."""
-        return self.question.law.straightened if self.straight else self.question.law
+        return self.question.law
 
     def solve(self, y: Any, weights: Any, theta: Any, enough: float = SETTLED, near: bool = False) -> Solution:
         """As `solver.solve`: B problems from `theta` [B, P], centred; `y` and `weights` are [B or 1, R]."""
@@ -48,13 +43,7 @@ class Problem(NamedTuple):
         return self.law.rescale(starts, {self.law.output: float(np.log(self.y).mean())}) if self.law.logs else starts
 
     def raw(self, theta: Any) -> np.ndarray:
-        """Free coordinates in the units of the columns, of centred ones."""
-        return self.law.rescale(self.straight.back(np.asarray(theta)) if self.straight else theta, self.units)
-
-    def centred(self, theta: Any) -> np.ndarray:
-        """The way back."""
-        theta = self.law.rescale(theta, self.units, sign=-1.0)
-        return self.straight.into(theta) if self.straight else theta
+        return self.law.rescale(theta, self.units)
 
     def residuals(self, theta: Float[np.ndarray, " P"]) -> Float[np.ndarray, " R"]:
         """Fitted - measured, in the space of the fit."""
@@ -72,7 +61,7 @@ def centre(ask: Law | Question, columns: Columns) -> Problem:
     units |= {name: 0.0 for name, shared in law.units.items() if shared is None}
     x = np.stack([np.log(columns[name]) - units[name] for name in law.inputs])
     y = law.response(columns[law.output]) - units.get(law.output, 0.0)
-    return Problem(asked, x, y, units, *asked.constraints(units), None if asked.held else law.straight)
+    return Problem(asked, x, y, units, *asked.constraints(units))
 
 
 def predict(law: Law, theta: Any, columns: Columns) -> np.ndarray:

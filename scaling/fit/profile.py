@@ -21,7 +21,7 @@ def profile(fit: Fit, level: float = LEVEL) -> dict[str, Interval]:
     explains: for a robust loss rho with derivative psi, 2 (rho - rho_min) E[psi'] / E[psi^2] is chi-squared with one
     degree of freedom (Huber 1981, section 7.10), here Student's t^2 for the few runs there are.
     """
-    problem = centre(fit.question, fit.columns)._replace(straight=None)  # constants are held as they are published
+    problem = centre(fit.question, fit.columns)
     dof = problem.y.size - problem.basis.shape[1]
     if dof < 1:
         return {}
@@ -57,7 +57,7 @@ def profile(fit: Fit, level: float = LEVEL) -> dict[str, Interval]:
 
 def _rise(fit: Fit, problem: Problem, held: list[tuple[np.ndarray, float]]) -> np.ndarray:
     """How far the loss rises [held] when h . theta = target is kept and everything else refitted."""
-    centred = problem.centred(fit.theta)
+    centred = fit.law.rescale(fit.theta, problem.units, sign=-1.0)
     objective = np.full(len(held), np.inf)
     for start in boundary.starts(problem, centred):
         starts, bases = [], []
@@ -75,7 +75,7 @@ def _rise(fit: Fit, problem: Problem, held: list[tuple[np.ndarray, float]]) -> n
 
 def _near_zero(fit: Fit, problem: Problem) -> dict[str, float]:
     """Where the search for an upper end starts, for parameters that are zero: a thousandth of the columns' scale."""
-    at = problem.centred(fit.theta)
+    at = fit.law.rescale(fit.theta, problem.units, sign=-1.0)
     at = np.where(boundary.gone(problem, at), math.log(1e-3), at)
     return {name: float(fit.law.published(problem.raw(at))[name]) for name in fit.certificate.at_zero}
 

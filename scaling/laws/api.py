@@ -102,17 +102,6 @@ def logarithm(name: str, meaning: str = "", **powers: Any) -> Param:
     return Param(name, "log", powers, meaning)
 
 
-class Straight(NamedTuple):
-    """Other coordinates of the same law, for centred columns, in which the valleys of its loss are straight.
-
-    As many as the law's own and shifted alike by the output's unit.  The solver works in them where nothing is held.
-    """
-
-    predict: Callable[..., Array]  # (coordinates, *logs of inputs) -> what the law predicts
-    into: Callable[[np.ndarray], np.ndarray]  # theta [..., P] -> coordinates
-    back: Callable[[np.ndarray], np.ndarray]
-
-
 @dataclasses.dataclass(frozen=True, eq=False)  # eq=False: hashed by identity, so a law can be a static argument of jit
 class Law:
     """A law in free coordinates theta: logs of positive parameters, the others as they are.
@@ -139,7 +128,6 @@ class Law:
     floor: str | None = None  # the parameter that is left of the output as every input grows
     ceiling: str | None = None  # the parameter that the output comes to as the inputs vanish
     same_as: str = ""  # what this law is in other letters, as `fit.select` calls it
-    straight: Straight | None = None  # coordinates that its solver takes, if not theta
     logs: "Law | None" = None  # this law in log space, where `measured` has put it into the output's own
     formula: str = ""  # the reader's own text that the law was made from
     file: str = ""  # the reader's own file that it is in
@@ -185,14 +173,6 @@ class Law:
     def in_logs(self) -> "Law":
         """The law whose `predict` is in logs, if it has one: what optima are found with."""
         return self.logs or self
-
-    @functools.cached_property
-    def straightened(self) -> "Law":
-        """The law in the coordinates that its solver takes."""
-        if self.straight is None:
-            return self
-        starts = tuple(map(tuple, self.straight.into(np.array(self.starts)).tolist()))
-        return dataclasses.replace(self, predict=self.straight.predict, starts=starts)
 
     def index(self, name: str) -> int:
         if name not in self.names:
@@ -269,9 +249,9 @@ def measured(law: Law) -> Law:
     """`law` compared with the output itself instead of its logarithm: residuals are then nats, where it is a loss."""
     if law.space != "log":
         return law
-    natural = lambda predict: lambda theta, *logs: jnp.exp(predict(theta, *logs))
-    straight = law.straight and law.straight._replace(predict=natural(law.straight.predict))
-    return dataclasses.replace(law, space="linear", logs=law, predict=natural(law.predict), straight=straight)
+    return dataclasses.replace(
+        law, space="linear", logs=law, predict=lambda theta, *logs: jnp.exp(law.predict(theta, *logs))
+    )
 
 
 BLOCKS = (1 << 8, 1 << 12, 1 << 16)  # predictions evaluated together: few shapes are few programs to compile

@@ -220,10 +220,9 @@ def from_file(path: str | pathlib.Path) -> Law:
             f"--law-file {path} must hold one Law of its own; it holds {', '.join(laws) or 'none'}: `name = Law(...)`"
         )
     law = next(iter(laws.values()))
-    # The solver gives one array a parameter; a file may compute with all of them as one, and may have changed `predict`
-    # of a law whose other coordinates would still be of the old one.
+    # The solver gives one array a parameter; a file may compute with all of them as one.
     predict = lambda theta, *logs: law.predict(jnp.asarray(theta), *logs)
-    return dataclasses.replace(law, file=str(path), predict=predict, straight=None)
+    return dataclasses.replace(law, file=str(path), predict=predict)
 
 
 def again(found: Mapping[str, Any], file: str | pathlib.Path | None = None) -> Law:

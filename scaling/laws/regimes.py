@@ -3,9 +3,7 @@
 import math
 from typing import Any
 
-import numpy as np
-
-from scaling.laws.api import Law, Straight, grid, log_sum, logarithm, positive, real
+from scaling.laws.api import Law, grid, log_sum, logarithm, positive, real
 from scaling.laws.hoffmann import LOG6
 from scaling.laws.lazy import Array, jnp
 
@@ -121,31 +119,6 @@ def _farseer(theta: Any, n: Array, d: Array) -> Array:
     )
 
 
-def _rise(exponent: Array, n: Array) -> Array:
-    """(e^(exponent n) - 1) / exponent, which is n at exponent 0, where its series keeps digits of two derivatives."""
-    z, near = exponent * n, jnp.abs(exponent) < 1e-3
-    series = n * (1 + z / 2 * (1 + z / 3 * (1 + z / 4 * (1 + z / 5))))
-    return jnp.where(near, series, (jnp.exp(z) - 1) / jnp.where(near, 1.0, exponent))
-
-
-def _farseer_slopes(theta: Any, n: Array, d: Array) -> Array:
-    s, q, floor, B, b, scale, A, a, slope = theta
-    return log_sum(s * _rise(q, n) + floor, B * _rise(b, n) + scale - d * jnp.exp(A * _rise(a, n) + slope))
-
-
-def _slopes(theta: np.ndarray) -> np.ndarray:
-    """(amplitude, exponent, level) of each term -> its slope and value at the mean size, and its exponent [..., 9]."""
-    amplitude, exponent, level = np.moveaxis(theta.reshape(*theta.shape[:-1], 3, 3), -1, 0)
-    return np.stack([amplitude * exponent, exponent, level + amplitude], -1).reshape(theta.shape)
-
-
-def _amplitudes(theta: np.ndarray) -> np.ndarray:
-    """The way back.  At exponent 0 an amplitude is infinite: it stays so far off that digits are left."""
-    slope, exponent, level = np.moveaxis(theta.reshape(*theta.shape[:-1], 3, 3), -1, 0)
-    exponent = np.where(np.abs(exponent) < 1e-8, np.copysign(1e-8, exponent), exponent)
-    return np.stack([slope / exponent, exponent, level - slope / exponent], -1).reshape(theta.shape)
-
-
 # The exponent of D depends on N, so a change of D's unit leads out of the family: D is not centred.
 farseer = Law(
     name="farseer",
@@ -167,8 +140,6 @@ farseer = Law(
         for A, a in ((0.1, 0.1), (-0.3, 0.1))
     ),
     units={"d": None},
-    # Where N changes a term little, amplitude and exponent trade along a bent valley with an end at exponent 0.
-    straight=Straight(_farseer_slopes, _slopes, _amplitudes),
 )  # fmt: skip
 
 lr_step = Law(
