@@ -85,7 +85,7 @@ def test_what_is_no_choice_is_a_sentence(package, spec, change, said):
         ("precision", "float16", r"did you mean 'bfloat16'\? It takes: bfloat16, float32, float64"),
         ("parallel", "pjit", r"did you mean 'jit'\? It takes: jit, pmap"),
         ("nonfinite", "ignore", r"It takes: skip, stop"),
-        ("attention", "flash", r"did you mean 'splash'\? It takes: auto, cudnn, splash, xla"),
+        ("attention", "flash", r"did you mean 'splash'\? It takes: auto, blocks, cudnn, splash, xla"),
     ],
 )
 def test_what_an_experiment_chooses(key, value, said):

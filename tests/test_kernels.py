@@ -1,4 +1,4 @@
-"""Fused attention is XLA's attention, and a loss in slices is the whole loss: values and gradients."""
+"""Attention by fused kernels or in blocks is XLA's, and a loss in slices is the whole loss: values and gradients."""
 
 import functools
 import importlib.util
@@ -23,35 +23,51 @@ from train.tasks.supervised import classify, is_first
 from train.wrap import attending
 
 L, H = 256, 64
-PADDED = jnp.arange(L)[None] < jnp.array([[L], [100]])
-SEGMENTS = jnp.stack([jnp.arange(L) // 100, jnp.zeros(L, jnp.int32)])
-MASKS = {
-    "causal": Seen(causal),
-    "window": Seen(Window(70)),
-    "all": Seen(None),
-    "padding": Seen(None, keys_BT=PADDED),
-    "padding before the text": Seen(causal, keys_BT=~PADDED),
-    "segments": Seen(causal, segments_BT=SEGMENTS),
-    "segments and a window": Seen(Window(33), segments_BT=SEGMENTS, keys_BT=PADDED),
-}
+
+
+def masks(L: int) -> dict[str, Seen]:
+    """Of two texts of L tokens."""
+    padded = jnp.arange(L)[None] < jnp.array([[L], [100]])
+    segments = jnp.stack([jnp.arange(L) // 100, jnp.zeros(L, jnp.int32)])
+    return {
+        "causal": Seen(causal),
+        "window": Seen(Window(70)),
+        "padding before the text": Seen(causal, keys_BT=~padded),
+        "segments": Seen(causal, segments_BT=segments),
+        "segments and a window": Seen(Window(33), segments_BT=segments, keys_BT=padded),
+        "all": Seen(None),
+        "padding": Seen(None, keys_BT=padded),
+    }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("name", masks(L))
 def test_splash_is_plain_attention(name, monkeypatch):
+    monkeypatch.setitem(kernels.COMPUTED, "splash", functools.partial(kernels.splash, interpret=True))
+    compare(masks(L)[name], "splash", "tpu", L)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [L, 600])  # blocks of 64; of 128, and a shorter one
+@pytest.mark.parametrize("name", list(masks(L))[:5])
+def test_blocks_are_plain_attention(name, length):
+    compare(masks(length)[name], "blocks", "cpu", length)
+
+
+def compare(mask: Seen, kernel: kernels.Kernel, platform: str, L: int) -> None:
+    """Attention of random texts of L tokens by the kernel with XLA's."""
     keys = jax.random.split(jax.random.key(0), 4)
     heads = (4, 2, 2)  # fewer heads of keys
     qkv = [jax.random.normal(key, (2, L, n, H)) for key, n in zip(keys[:3], heads, strict=True)]
     probe = jax.random.normal(keys[3], qkv[0].shape)
-    monkeypatch.setitem(kernels.COMPUTED, "splash", functools.partial(kernels.splash, interpret=True))
 
     def run(*qkv: jax.Array) -> tuple[jax.Array, jax.Array]:
-        out = kernels.attend(*qkv, MASKS[name], None)
+        out = kernels.attend(*qkv, mask, None)
         return jnp.sum(out * probe), out
 
     both = jax.value_and_grad(run, argnums=(0, 1, 2), has_aux=True)
     (_, plain), plain_grads = both(*qkv)
-    with kernels.using("splash", "tpu"):
+    with kernels.using(kernel, platform):
         (_, fused), fused_grads = both(*qkv)
     np.testing.assert_allclose(fused, plain, atol=2e-6)
     for a, b in zip(fused_grads, plain_grads, strict=True):
@@ -128,10 +144,14 @@ def test_a_kernel_that_cannot_says_why():
         kernels.attend(q, q, q, Seen(), None)
     with kernels.using("cudnn", "gpu"), pytest.raises(ValueError, match=r"16 bits, and these are float32"):
         kernels.attend(q, q, q, Seen(), None)
+    with kernels.using("blocks", "cpu"), pytest.raises(ValueError, match=r"blocks are for what is causal"):
+        kernels.attend(q, q, q, Seen(None), None)
     with kernels.using("auto", "tpu"):  # leaves it to XLA
         assert kernels.attend(q, q, q, Seen(), None).shape == q.shape
     task = Task(lambda *_: ({}, {}), lambda *_: None)
-    with pytest.raises(UserError, match=r"attention='cudnn' is for GPUs, and this is a cpu; use 'auto' or 'xla'"):
+    with pytest.raises(
+        UserError, match=r"attention='cudnn' is for GPUs, and this is a cpu; use 'auto' or 'xla' or 'blocks'"
+    ):
         attending(task, "cpu", "cudnn")
 
 

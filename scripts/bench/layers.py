@@ -1,8 +1,9 @@
-"""Gradients of layers that models/parts/convolution.py writes another way than JAX does, beside JAX's own, alternating.
+"""Gradients of layers that models/parts/ writes another way than JAX does, beside JAX's own, alternating.
 
     uv run python -m scripts.bench.layers [--rounds 10]
 
-The gradient is by input and weights, of 32 images; the ratio is the median of the rounds' ratios.
+The gradient is by input and weights, of 32 images; of attention by queries, keys and values, of 8 texts of 6 heads of
+64.  The ratio is the median of the rounds' ratios.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import time
 import jax
 from flax import linen as nn
 
+from models.parts import kernels
 from models.parts.convolution import Doubling, convolution, max_pool
 
 NAMES = (
@@ -19,6 +21,9 @@ NAMES = (
     "max_pool 2 × 2, stride 2",
     "convolution 5 × 5, two groups",
     "Doubling 4 × 4, stride 2",
+    "causal attention, 128 tokens",
+    "causal attention, 256 tokens",
+    "causal attention, 1024 tokens",
 )
 IMAGES = ("NHWC", "HWIO", "NHWC")
 
@@ -36,10 +41,25 @@ def pair(name: str):
         params = own.init(jax.random.key(1), x)
         sides = (jax.jit(jax.grad(lambda p, x, m=m: (m.apply(p, x) ** 2).sum(), (0, 1))) for m in (own, module))
         return *sides, (params, x)
+    if name.startswith("causal"):
+        shape = (8, int(name.split()[2]), 6, 64)
+        return (
+            attention("blocks"),
+            attention("xla"),
+            tuple(jax.random.normal(jax.random.key(i), shape) for i in range(3)),
+        )
     w = jax.random.normal(jax.random.key(1), (5, 5, 32, 128))
     product = lambda f: lambda x, w: f(x, w, (1, 1), "SAME", dimension_numbers=IMAGES, feature_group_count=2).sum()
     sides = (jax.jit(jax.grad(product(f), (0, 1))) for f in (convolution, jax.lax.conv_general_dilated))
     return *sides, (x, w)
+
+
+def attention(kernel: kernels.Kernel):
+    def total(q, k, v):
+        with kernels.using(kernel, "cpu"):
+            return (kernels.attend(q, k, v, kernels.Seen(), None) ** 2).sum()
+
+    return jax.jit(jax.grad(total, (0, 1, 2)))
 
 
 def max_pooled(pool):
