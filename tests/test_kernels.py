@@ -48,8 +48,10 @@ def test_splash_is_plain_attention(name, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("length", [L, 600])  # blocks of 64; of 128, and a shorter one
-@pytest.mark.parametrize("name", list(masks(L))[:5])
+@pytest.mark.parametrize(
+    ("name", "length"),  # of blocks of 64; of 128, and a shorter one
+    [("causal", L), ("window", 600), ("padding before the text", 200), ("segments and a window", L)],
+)
 def test_blocks_are_plain_attention(name, length):
     compare(masks(length)[name], "blocks", "cpu", length)
 
