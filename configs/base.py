@@ -13,7 +13,7 @@ def base() -> ConfigDict:
     config.cpu_devices = 1  # devices that a CPU poses as; of GPUs and TPUs all are used
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "expert": 1, "context": 1, "tensor": 1})  # -1: the rest
     config.parallel = "jit"  # or "pmap": every device runs the step on its share of the batch; only along `data`
-    config.attention = "auto"  # blocks on CPUs, cuDNN's kernel on GPUs, splash on TPUs, where they can; or "xla", …
+    config.attention = "auto"  # "blocks" on CPUs, "cudnn" on GPUs, "splash" on TPUs, where they can; or "xla"
     config.loss_slices = 1  # of a text, one after the other: the logits of one slice stand in memory
     config.nonfinite = "stop"  # or "skip": what a NaN in loss or gradient does
     config.ema = 0.0  # decay of the average of parameters that evaluation uses, less in the first steps; 0 is off

@@ -28,7 +28,7 @@ PLATFORMS = {"cpu": "blocks", "gpu": "cudnn", "cuda": "cudnn", "tpu": "splash"} 
 LANES = 128  # numbers side by side in a TPU's registers: blocks are multiples of it
 KEPT = "attention"  # what rematerialisation may keep of a kernel calls itself so
 BLOCK = 1024  # queries and keys in a block of splash, at most
-QUERIES, PARTS = 64, 8  # in a block of `blocks`, at least; such blocks in a text, at most
+QUERIES, BLOCKS = 64, 8  # in a block of `blocks`, at least; such blocks in a text, at most
 HIDDEN = -0.7 * float(jnp.finfo(jnp.float32).max)  # the score of a key that is not seen, as in jax.nn
 Sees = Callable[[jax.Array, jax.Array], jax.Array]  # (query positions, key positions) -> which key a query sees
 
@@ -135,7 +135,7 @@ def blocks(q: jax.Array, k: jax.Array, v: jax.Array, seen: Seen, scale: float | 
     L, H = q.shape[1], q.shape[3]
     if L <= QUERIES:
         return xla(q, k, v, seen, scale)
-    size = max(QUERIES, 1 << (-(-L // PARTS) - 1).bit_length())
+    size = max(QUERIES, 1 << (-(-L // BLOCKS) - 1).bit_length())
     product = functools.partial(jnp.einsum, preferred_element_type=jnp.promote_types(q.dtype, jnp.float32))
     given = {name: getattr(seen, name) for name in ("keys_BT", "segments_BT") if getattr(seen, name) is not None}
 

@@ -16,8 +16,6 @@ COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "ragg
 # What moves no memory: names for what is there already, and what is counted where it is called.
 FREE = {"parameter", "tuple", "get-tuple-element", "bitcast", "constant", "while", "call", "conditional", "iota"}
 FREE |= {"after-all", "partition-id", "replica-id", "opt-barrier", "add-dependency"}
-# An instruction among whose operands are no brackets, as of most.
-PLAIN = re.compile(r"\s+(?:ROOT )?%?(\S+) = ([^\s(]\S*) ([\w-]+)\(([^(){}\[\]/]*)\)(.*)")
 MULTIPLY = ("dot", "convolution", "custom-call", "fusion", "async-start")  # operations that multiply, or may hold such
 
 
@@ -100,12 +98,10 @@ def parse(text: str) -> dict[str, Computation]:
             current = program.setdefault(name.lstrip("%"), [])
             if head[0] == "ENTRY":
                 program["ENTRY"] = current
-        elif found := PLAIN.fullmatch(line):  # no function of its own: there are tens of thousands
-            name, shape, op, inner, rest = found.groups()
-            operands = tuple(part.split()[-1].lstrip("%") for part in inner.split(",") if part.strip())
-            current.append(Instruction(name, shape, op, operands, rest))
-        elif " = " in line and line.startswith("  ") and (item := instruction(line.strip())):
-            current.append(item)
+        elif " = " in line and line.startswith("  "):
+            found = instruction(line.strip())
+            if found:
+                current.append(found)
     return program
 
 
@@ -317,7 +313,6 @@ def transfer(item: Instruction) -> float:
     return width(dtype) * math.prod(dims) * ((not fast) + (not other[2]))
 
 
-@functools.cache
 def kind_of(op: str) -> str:
     return next((kind for kind in COLLECTIVES if op in (kind, f"{kind}-start")), "")
 
