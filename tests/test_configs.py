@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import math
+import os
 import pathlib
 import shutil
 
@@ -38,8 +39,11 @@ RECORD |= {"device", "versions", "git_commit", "config_hash"}
 
 @pytest.fixture(scope="module", autouse=True)
 def data_folder(tmp_path_factory):
+    """One for all workers: what one has prepared the others read."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ISOFLOP_DATA", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("ISOFLOP_DATA", str(folder / "data of pages"))
         patch.delenv("TFDS_DATA_DIR", raising=False)
         yield
 

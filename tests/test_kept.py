@@ -7,6 +7,7 @@ from configs.base import base
 from scaling.fit import solver
 from scaling.laws import LAWS
 from scaling.warm import programs
+from train import score
 from train.display import Display
 from train.loop import train
 from train.program import Kept, Program
@@ -32,7 +33,9 @@ def test_runs_that_differ_in_steps_and_seed_share_programs(tmp_path, monkeypatch
     monkeypatch.setattr(Program, "compile", compile)
     run(tmp_path / "first", kept)
     assert sorted(lowered) == ["evaluation", "train step"]
-    second = run(tmp_path / "second", kept, steps=5, seed=1)
+    with monkeypatch.context() as again:
+        again.setattr(score, "detail", lambda *_: pytest.fail("the programs of its details were made again"))
+        second = run(tmp_path / "second", kept, steps=5, seed=1)
     assert len(lowered) == 2
     assert second["compile_seconds"] == 0
     alone = run(tmp_path / "alone", None, steps=5, seed=1)

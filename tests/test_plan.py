@@ -1,5 +1,6 @@
 """What a run will cost: counted in the compiled program, however it is written, and said before it runs."""
 
+import gc
 import importlib.util
 import json
 import re
@@ -24,6 +25,12 @@ from train.experiment import build_experiment
 from train.program import Program
 
 HAS_TPU_COMPILER = importlib.util.find_spec("libtpu") is not None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen():
+    """What the tests before have left is not looked at again by each collection that measuring memory makes."""
+    gc.freeze()
 
 
 def compiled(fn, *args):

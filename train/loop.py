@@ -187,7 +187,7 @@ class Run:
         counted = programs.counted
         self.display.say(budget.table(counted, experiment.dataset.unit))
         first_batch = next(self.batches(0, {}))
-        self.step, self.eval = programs.step, programs.eval
+        self.step, self.eval, self.details = programs.step, programs.eval, programs.details
         state = self.checkpoints.restore(mesh.state_shapes(self.mesh, experiment.state, experiment.axes))
         if state is None:
             state = programs.init(self.init_key, self.share.place(first_batch), self.weights_given())
@@ -312,7 +312,7 @@ class Run:
         values = self.evaluate(state, step)
         gap = self.evaluate(state, step, "train_split") if self.config.eval.train_records else {}
         self.save(step, state, values)
-        scores = score.at_the_end(self.experiment, self.mesh, state, self.eval_share, self.workdir, self.display.say)
+        scores = score.at_the_end(self.experiment, self.details, state, self.eval_share, self.workdir, self.display.say)
         self.checkpoints.wait()
         row = record.finished(
             self.workdir.name,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from train import wrap
+from train import score, wrap
 from train.cost import budget
 from train.devices import mesh
 from train.errors import UserError
@@ -29,6 +29,7 @@ class Programs(NamedTuple):
     init: Callable[..., TrainState]
     step: "Program"
     eval: "Program"
+    details: Callable[[], Any]  # `score.detail`, made when it is first asked for
 
 
 class Kept:
@@ -58,6 +59,7 @@ def programs(experiment: Experiment, devices: Mesh, say: Callable[[str], None]) 
         init_program(experiment, devices),
         step_program(experiment, devices, say),
         eval_program(experiment, devices, say),
+        functools.cache(functools.partial(score.detail, experiment, devices)),
     )
 
 

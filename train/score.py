@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from data.pipeline import eval_batches
-from data.source import Batch, Source
+from data.source import Batch, Dataset, Source
 from train.cli import folder, of_a_run, parser, read_of_a_run
 from train.errors import UserError
 from train.files import write_json
@@ -119,7 +119,8 @@ def score(run: "Saved", data: Any = None, split: str = "valid") -> Scores:
         metrics["bits_per_byte"] = metrics["loss"] / bytes_per_unit / math.log(2)
     find = detail(run.experiment, devices)
     share = mesh.share(devices, size)
-    details, pictures = find(run.params, run.model_state, source, size, share) if find else ({}, b"")
+    given = run.experiment.dataset, run.params, run.model_state, source, size, share
+    details, pictures = find(*given) if find else ({}, b"")
     return Scores({k: v for k, v in metrics.items() if not math.isnan(v) or k == "loss"}, details, pictures)
 
 
@@ -137,7 +138,7 @@ def evaluation(run: "Saved", size: int, devices: Any) -> Callable[[Source], dict
 
 
 def detail(experiment: "Experiment", devices: Any) -> Callable[..., tuple["Report", bytes]] | None:
-    """(params, model_state, source, batch size, share) -> details of one pass, pictures.
+    """(dataset, params, model_state, source, batch size, share) -> details of one pass over the source, pictures.
 
     None for what is no prediction of an input beside its target; and for tokens, whose classes are a vocabulary.
     """
@@ -147,8 +148,8 @@ def detail(experiment: "Experiment", devices: Any) -> Callable[..., tuple["Repor
     from train.devices import hosts, mesh
     from train.predict import class_names, prediction
 
-    dataset, task = experiment.dataset, experiment.task
-    if task.predict is None or dataset.unit == "token":
+    task = experiment.task
+    if task.predict is None or experiment.dataset.unit == "token":
         return None
     predict = prediction(task, devices)
     said = jax.eval_shape(predict, experiment.state.params, experiment.state.model_state, {"x": experiment.batch["x"]})
@@ -156,7 +157,9 @@ def detail(experiment: "Experiment", devices: Any) -> Callable[..., tuple["Repor
         return None
     tally = jax.jit(details.tally, out_shardings=mesh.whole(devices), compiler_options=mesh.compiler_options(devices))
 
-    def find(params: Any, state: Any, source: Source, size: int, share: Any) -> tuple["Report", bytes]:
+    def find(
+        dataset: Dataset, params: Any, state: Any, source: Source, size: int, share: Any
+    ) -> tuple["Report", bytes]:
         tallies = []
         for batch in eval_batches(source, batch_size=size, rows=share.rows):
             placed = share.place(batch)
@@ -183,9 +186,14 @@ def drawn(truth: Batch, shown: Mapping[str, np.ndarray], names: Iterable[str]) -
 
 
 def at_the_end(
-    experiment: "Experiment", devices: Any, state: Any, share: Any, workdir: pathlib.Path, say: Callable[[str], None]
+    experiment: "Experiment",
+    details: Callable[[], Any],
+    state: Any,
+    share: Any,
+    workdir: pathlib.Path,
+    say: Callable[[str], None],
 ) -> dict[str, float]:
-    """Writes the details of the held-out split into the work folder; the numbers for the record.
+    """Writes what `details()`, which `detail` made, finds in the held-out split; the numbers for the record.
 
     A fault in it is said and does not cost the run.
     """
@@ -194,12 +202,13 @@ def at_the_end(
 
     start = time.monotonic()
     try:
-        find = detail(experiment, devices)
+        find = details()
         if find is None:
             return {}
         params = evaluation_params(state.params, state.opt_state)
         size = experiment.config.eval.batch_size
-        found, pictures = find(params, state.model_state, experiment.dataset.valid, size, share)
+        dataset = experiment.dataset
+        found, pictures = find(dataset, params, state.model_state, dataset.valid, size, share)
         if hosts.first():
             write(workdir, {"step": int(state.step), "split": "valid", **found}, pictures)
     except Exception as error:  # a table is no reason to lose a run
