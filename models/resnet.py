@@ -18,9 +18,8 @@ Kind = Literal["basic", "bottleneck"]
 Order = Literal["post", "pre"]
 Stem = Literal["small", "large"]
 
-# Blocks a stage, and the kind of block, by the number of layers (table 1 of the first paper, which has no 10).
+# Blocks a stage, and the kind of block, by the number of layers (table 1 of the first paper).
 DEPTHS: dict[int, tuple[tuple[int, ...], Kind]] = {
-    10: ((1, 1, 1, 1), "basic"),
     18: ((2, 2, 2, 2), "basic"),
     34: ((3, 4, 6, 3), "basic"),
     50: ((3, 4, 6, 3), "bottleneck"),
@@ -31,7 +30,7 @@ DEPTHS: dict[int, tuple[tuple[int, ...], Kind]] = {
 # bottleneck's is in its 3 × 3, as in torchvision; the paper's is in the 1 × 1 before, which skips three of four inputs.
 CONVOLUTIONS = {"basic": ((1, 3), (1, 3)), "bottleneck": ((1, 1), (1, 3), (4, 1))}
 STRIDED = {"basic": 0, "bottleneck": 1}
-SMALLEST = {"blocks": 1, "depth": 10, "width": 16}  # at which pages are tested
+SMALLEST = {"blocks": 1, "depth": 18, "width": 16}  # at which pages are tested
 
 
 class Block(nn.Module):
