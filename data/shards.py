@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from data import cache, corpus, remote, tokenize
+from data.decode import cores
 from data.documents import Piece, Reading, as_path, documents, parts
 
 VERSION = 2  # of the files of a part: what one version began, another does not go on with
@@ -69,7 +70,7 @@ def write(
             return _own(out, meta, asked)
         spec, state = _begun(folder, asked, made, how, valid)
         job = Job(str(folder), made, how, spec, state, valid)
-        done = _run(job, processes or os.cpu_count() or 1, upload)
+        done = _run(job, processes or cores(), upload)
         meta = _finish(folder, asked, job, done)
         if upload:
             upload.end()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # At LLVM's full optimisation every random draw costs seconds to compile; tests compile more than they compute.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-# Hundreds of processes are started, which would compile every module of this project again.
+# Tests start many processes, each of which would compile every module of this project again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import jax
@@ -21,12 +21,13 @@ jax.config.update("jax_debug_key_reuse", True)
 gc.set_threshold(50_000, 20, 50)
 
 
-def pytest_configure() -> None:
-    """Gives each of as many workers as there are cores its own: XLA's threads would keep changing places."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    if worker and os.environ["PYTEST_XDIST_WORKER_COUNT"] == str(len(cores)):
-        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw"))]})
+def pytest_sessionstart() -> None:
+    """Gives each of several workers its share of the cores, before JAX counts them: its threads would change places."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and hasattr(os, "sched_setaffinity"):
+        from train.children import own_cores
+
+        own_cores(int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -254,7 +254,7 @@ def test_full_disk(limit, every, finished, tmp_path):
 
     def run(*command):
         environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONWARNINGS": "ignore"}
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # Python 3.12.1 leaves a module's that is cut short
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # Python 3.12.1 would keep what is cut short, for all tests after
         command = [sys.executable, *command, *argv]
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 

@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -194,6 +195,18 @@ def test_timing_ends_at_its_limit(monkeypatch):
     monkeypatch.setattr(machine, "peak", lambda _: 1e30)
     made = plan.here(configs.load("digits_mlp").get_config())
     assert made.timed_steps == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no process is kept to some of the cores here")
+def test_a_peak_is_of_the_cores_that_the_process_may_use(tmp_path, monkeypatch):
+    """A worker that has one core measures that one, and what it keeps is not the peak of a process that has four."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = []
+    for count, speed in ((1, 1e11), (4, 4e11), (1, 2e11)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, count=count: set(range(count)))
+        monkeypatch.setattr(machine, "speed", lambda speed=speed: speed)
+        found.append(machine.measured_once())
+    assert found == [1e11, 4e11, 1e11], "the third has the first's cores, which were measured"
 
 
 @pytest.mark.slow

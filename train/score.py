@@ -193,7 +193,9 @@ def at_the_end(
     workdir: pathlib.Path,
     say: Callable[[str], None],
 ) -> dict[str, float]:
-    """Writes what `details()`, which `detail` made, finds in the held-out split; the numbers for the record.
+    """Writes the details of the held-out split into the work folder; the numbers for the record.
+
+    `details()` gives what `detail` made, or makes it.
 
     A fault in it is said and does not cost the run.
     """

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from data.decode import cores
 from train.cost.chips import CHIPS
 from train.files import Damaged, read_json, write_json
 
@@ -62,7 +63,7 @@ def measured_once() -> float:
     """`speed()`, kept at home by the name of the processor and how many of them this process may use."""
     path = pathlib.Path("~/.cache/isoflop/peaks.json").expanduser()
     model = re.search(r"model name\s*:\s*(.*)", read(PROC / "cpuinfo"))
-    name = f"{os.cpu_count()} × {model[1] if model else platform.processor()}"
+    name = f"{cores()} × {model[1] if model else platform.processor()}"
     try:
         known = read_json(path, {}, "remove it, and it is measured again")
     except (OSError, Damaged):
